@@ -1,0 +1,141 @@
+/**
+ * IP addresses and prefixes: text to numbers and back.
+ *
+ * Inside the program an IPv4 address is one int32 (`10.0.0.1` is `0x0a000001`; `192.0.2.1` is negative, so print and
+ * order with `>>> 0`), an IPv6 address four int32, most significant first. Text is accepted only in the forms that
+ * Go's `net.ParseIP` takes: no octal, no hexadecimal quads, no shortened IPv4 (`10.1`), no zone.
+ */
+import { isIPv4, isIPv6 } from 'node:net';
+
+/** Four int32 words; IPv4 uses the first and leaves the rest zero. */
+export type Words = readonly [number, number, number, number];
+
+export interface IpAddress {
+  readonly version: 4 | 6;
+  readonly words: Words;
+}
+
+export interface IpPrefix extends IpAddress {
+  readonly length: number;
+}
+
+/** The address, or `undefined` if `text` is none. An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) is IPv4, as in Go. */
+export function parseAddress(text: string): IpAddress | undefined {
+  if (isIPv4(text)) return { version: 4, words: [parseIpv4(text), 0, 0, 0] };
+  if (!isIPv6(text) || text.includes('%')) return undefined;
+  const words = parseIpv6(text);
+  if (words[0] === 0 && words[1] === 0 && words[2] === 0xffff) return { version: 4, words: [words[3], 0, 0, 0] };
+  return { version: 6, words };
+}
+
+/** `ADDRESS/LENGTH` with host bits cleared, or `undefined`. A bare address is refused: see `parsePrefixOrAddress`. */
+export function parsePrefix(text: string): IpPrefix | undefined {
+  const slash = text.indexOf('/');
+  if (slash < 0) return undefined;
+  const address = parseAddress(text.slice(0, slash));
+  const lengthText = text.slice(slash + 1);
+  if (address === undefined || !/^(0|[1-9][0-9]{0,2})$/.test(lengthText)) return undefined;
+  // Go refuses an IPv4-mapped address with a prefix length; so do we.
+  if (address.version === 4 && text.includes(':')) return undefined;
+  const length = Number(lengthText);
+  if (length > (address.version === 4 ? 32 : 128)) return undefined;
+  return { version: address.version, words: maskWords(address, length), length };
+}
+
+/** A prefix, or a bare address as a prefix of full length. */
+export function parsePrefixOrAddress(text: string): IpPrefix | undefined {
+  const address = parseAddress(text);
+  if (address !== undefined) return fullPrefix(address);
+  return parsePrefix(text);
+}
+
+export function fullPrefix(address: IpAddress): IpPrefix {
+  return { version: address.version, words: address.words, length: address.version === 4 ? 32 : 128 };
+}
+
+/** The words of `address` with all bits after `length` cleared. */
+export function maskWords(address: IpAddress, length: number): Words {
+  if (address.version === 4) return [address.words[0] & maskOfLength(length), 0, 0, 0];
+  const out: [number, number, number, number] = [0, 0, 0, 0];
+  for (let i = 0; i < 4; i++) out[i] = address.words[i]! & maskOfLength(Math.min(32, Math.max(0, length - 32 * i)));
+  return out;
+}
+
+/** int32 with the `length` (0..32) highest bits set. */
+export function maskOfLength(length: number): number {
+  return length === 0 ? 0 : -1 << (32 - length);
+}
+
+export function prefixContains(prefix: IpPrefix, address: IpAddress): boolean {
+  if (prefix.version !== address.version) return false;
+  const masked = maskWords(address, prefix.length);
+  return masked.every((word, i) => word === prefix.words[i]);
+}
+
+/** Order by version, then address (unsigned), then length: a prefix sorts before all that it contains. */
+export function comparePrefixes(a: IpPrefix, b: IpPrefix): number {
+  if (a.version !== b.version) return a.version - b.version;
+  for (let i = 0; i < 4; i++) {
+    const x = a.words[i]! >>> 0;
+    const y = b.words[i]! >>> 0;
+    if (x !== y) return x < y ? -1 : 1;
+  }
+  return a.length - b.length;
+}
+
+export function formatIpv4(word: number): string {
+  return `${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}`;
+}
+
+/** RFC 5952 text: longest run of zero groups (two or more, first on ties) as `::`, lower case. */
+export function formatIpv6(a: number, b: number, c: number, d: number): string {
+  const groups = [a, b, c, d].flatMap((word) => [(word >>> 16) & 0xffff, word & 0xffff]);
+  let bestStart = -1;
+  let bestCount = 1;
+  for (let i = 0; i < 8; i++) {
+    let count = 0;
+    while (i + count < 8 && groups[i + count] === 0) count++;
+    if (count > bestCount) {
+      bestStart = i;
+      bestCount = count;
+    }
+  }
+  const text = (part: number[]): string => part.map((group) => group.toString(16)).join(':');
+  if (bestStart < 0) return text(groups);
+  return `${text(groups.slice(0, bestStart))}::${text(groups.slice(bestStart + bestCount))}`;
+}
+
+export function formatAddress(address: IpAddress): string {
+  return address.version === 4 ? formatIpv4(address.words[0]) : formatIpv6(...address.words);
+}
+
+/** `10.0.0.0/8`; always with the length, as Calico prints IP set members. */
+export function formatPrefix(prefix: IpPrefix): string {
+  return `${formatAddress(prefix)}/${prefix.length}`;
+}
+
+function parseIpv4(text: string): number {
+  const [a, b, c, d] = text.split('.').map(Number);
+  return (a! << 24) | (b! << 16) | (c! << 8) | d!;
+}
+
+/** `text` has passed `isIPv6`. */
+function parseIpv6(text: string): Words {
+  let source = text;
+  const dot = source.indexOf('.');
+  if (dot >= 0) {
+    const start = source.lastIndexOf(':') + 1;
+    const quad = parseIpv4(source.slice(start));
+    source = `${source.slice(0, start)}${((quad >>> 16) & 0xffff).toString(16)}:${(quad & 0xffff).toString(16)}`;
+  }
+  const gap = source.indexOf('::');
+  const head = splitGroups(gap < 0 ? source : source.slice(0, gap));
+  const tail = gap < 0 ? [] : splitGroups(source.slice(gap + 2));
+  const groups = [...head, ...new Array<number>(8 - head.length - tail.length).fill(0), ...tail];
+  const word = (i: number): number => (groups[2 * i]! << 16) | groups[2 * i + 1]!;
+  return [word(0), word(1), word(2), word(3)];
+}
+
+function splitGroups(text: string): number[] {
+  return text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16));
+}
