@@ -80,9 +80,10 @@ export function ensureDependencies() {
   if (status !== 0) throw explainNpmFailure(output);
   writeFileSync(capStampPath(), missingForCap());
   const seconds = Math.round((Date.now() - startedMs) / 1000);
+  const lacking = missingForCap();
   const capture = isCapBuilt()
     ? 'with live capture'
-    : 'without live capture, which needs libpcap-dev, python3 and a C++ compiler; all else works';
+    : `without live capture (${lacking === '' ? 'the cap package could not be built' : `it needs ${lacking}`}); all else works`;
   say(`dependencies: installed in ${seconds} s, ${capture}`);
 }
 
