@@ -32,6 +32,11 @@ export function say(text = '') {
  * @param {() => void | Promise<void>} body
  */
 export async function main(body) {
+  // A reader that has seen enough (`npm start | head`) is no error.
+  process.stdout.on('error', (error) => {
+    if (!('code' in error) || error.code !== 'EPIPE') throw error;
+    process.exit();
+  });
   try {
     await body();
   } catch (error) {
@@ -73,7 +78,7 @@ export function ensureDependencies() {
     '--no-fund',
     '--no-progress',
     // npm's own waits between tries add up to minutes without a network.
-    '--fetch-retries=3',
+    '--fetch-retries=2',
     '--fetch-retry-mintimeout=1000',
     '--fetch-retry-maxtimeout=5000',
   ]);
