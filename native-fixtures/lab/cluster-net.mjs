@@ -59,10 +59,10 @@ async function addNode(lab, node) {
   await lab.ip(node.name, [
     `link set ${POD_BRIDGE} address ${mac(gateway4(node))}`,
     `addr add ${node.ip4}/24 dev ${UPLINK}`,
-    `addr add ${node.ip6}/64 dev ${UPLINK}`,
+    `addr add ${node.ip6}/64 dev ${UPLINK} nodad`,
     // No prefix length: the routes below name the node's own address as source of what its host processes send to pods.
     `addr add ${gateway4(node)}/32 dev ${POD_BRIDGE}`,
-    `addr add ${gateway6(node)}/128 dev ${POD_BRIDGE}`,
+    `addr add ${gateway6(node)}/128 dev ${POD_BRIDGE} nodad`,
     `route add 10.244.${node.number}.0/24 dev ${POD_BRIDGE} src ${node.ip4}`,
     `route add fd00:10:244:${node.number}::/64 dev ${POD_BRIDGE} src ${node.ip6}`,
   ]);
@@ -76,7 +76,7 @@ async function addNode(lab, node) {
 async function addOutside(lab, world, host) {
   await lab.addNamespace(host.name);
   await addLanCable(lab, host);
-  const commands = [`addr add ${host.ip4}/32 dev ${UPLINK}`, `addr add ${host.ip6}/128 dev ${UPLINK}`];
+  const commands = [`addr add ${host.ip4}/32 dev ${UPLINK}`, `addr add ${host.ip6}/128 dev ${UPLINK} nodad`];
   for (const node of world.nodes) {
     commands.push(
       `route add ${node.ip4}/32 dev ${UPLINK}`,
@@ -106,7 +106,7 @@ async function addPod(lab, world, pod) {
   await lab.ip(node.name, [`link set ${podCable(pod)} master ${POD_BRIDGE}`]);
   await lab.ip(netns, [
     `addr add ${podAddress4(world, pod)}/24 dev ${UPLINK}`,
-    `addr add ${podAddress6(world, pod)}/64 dev ${UPLINK}`,
+    `addr add ${podAddress6(world, pod)}/64 dev ${UPLINK} nodad`,
     `route add default via ${gateway4(node)}`,
     `route add ::/0 via ${gateway6(node)}`,
   ]);
