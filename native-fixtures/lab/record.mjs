@@ -158,8 +158,13 @@ ${lesson.text.trim()}
 
 ${packetCount} packets${arp}; ${lines.length} connections: ${count('allow')} allowed, ${count('deny')} denied, ${count('unpoliced')} unpoliced. No policy was enforced while recording,
 so denied connections were answered too. \`expected.jsonl\` has the verdict of each connection (that of its first packet) with the reason in a
-sentence; people reasoned it from Calico's semantics, no program computed it. A connection's \`packets\` are those of both directions.
+sentence. It was reasoned from Calico's semantics, not taken from a program's output; only the counts of packets, those of both directions,
+come from the capture.
 
-Recorded by \`npm run lab:record\` (native-fixtures/lab) with ${versions.join(', ')}.
+${wrap(`Recorded by \`npm run lab:record\` (native-fixtures/lab) with ${versions.join(', ')}.`)}
 `;
+}
+
+function wrap(text) {
+  return text.replace(/(.{1,140})(?: |$)/g, '$1\n').trim();
 }
