@@ -10,12 +10,9 @@ import { ensureBuild, ensureDependencies, ensureNode, main, ROOT, SetupError, sa
 /** Lessons in the order to read them, each with what it is about. Other folders that hold a capture follow. */
 const LESSONS = [
   { name: 'sa-names', about: 'a database that admits callers by the NAME of their service account' },
-  {
-    name: 'sa-labels',
-    about: "a back end that admits callers by the LABELS of their service account, not the pod's own",
-  },
-  { name: 'sa-selector', about: 'a policy that applies to every pod running as an intern account, in both directions' },
-  { name: 'tiers', about: 'a security tier that denies or passes before the default tier is asked' },
+  { name: 'sa-labels', about: "the same by the LABELS of the caller's account; labels of the pod itself don't count" },
+  { name: 'sa-selector', about: 'pods that run as intern accounts talk with each other and with nobody else' },
+  { name: 'tiers', about: 'a security tier denies or passes before the policies of the teams are asked' },
 ];
 
 const CLI = 'dist/cli/main.js';
