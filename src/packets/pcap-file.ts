@@ -1,0 +1,144 @@
+/**
+ * Opening a capture: what format the bytes are in, and the reader for it.
+ *
+ * The first bytes decide, never the file's name: pcap and pcapng by their magic, gzip (1f 8b) and zstd (28 b5 2f fd) are
+ * unpacked and looked into once more. A compressed file inside a compressed file is not opened.
+ */
+
+import type { ByteSource } from './byte-source.ts';
+import { openByteSource } from './byte-source.ts';
+import type { Compression, DecompressionLimits } from './gzip.ts';
+import { createDecompressor, DecompressingSource } from './gzip.ts';
+import { isPcapMagic, PcapReader } from './pcap.ts';
+import { BLOCK_SECTION_HEADER, PcapngReader } from './pcapng.ts';
+import { BufferedReader, RecordBuffer } from './record-buffer.ts';
+import type { CaptureReader } from './source.ts';
+import { CaptureError } from './source.ts';
+
+const MAGIC_BYTES = 4;
+
+/**
+ * Opens the capture file `path`, or standard input for `-`.
+ *
+ * Rejects with a CaptureError of kind `open` if there is nothing to read. Whatever is wrong with the content is in the
+ * `error` of the reader: a file that is no capture yields a reader without packets.
+ */
+export async function openCapture(path: string, limits: DecompressionLimits = {}): Promise<CaptureReader> {
+  const source = openByteSource(path);
+  const reopen = source.sizeBytes === undefined ? undefined : () => openByteSource(path);
+  return openSource(path === '-' ? 'standard input' : path, source, reopen, limits);
+}
+
+/** The same for any source of bytes; `reopen` opens it once more from its start, if that is possible. */
+export async function openSource(
+  name: string,
+  source: ByteSource,
+  reopen: (() => ByteSource) | undefined,
+  limits: DecompressionLimits = {},
+): Promise<CaptureReader> {
+  const buffer = new RecordBuffer(name, source);
+  const readError = await readMagic(buffer);
+  if (readError !== undefined) return new FailedReader(buffer, readError);
+  const compression = compressionOf(buffer);
+  if (compression === undefined) return createReader(buffer);
+
+  const create = createDecompressor(compression);
+  if (create === undefined) return new FailedReader(buffer, zstdError(name));
+  const resumed = new PrefixedSource(buffer.bytes.slice(0, buffer.end), source);
+  const unpacked = new RecordBuffer(name, new DecompressingSource(name, resumed, create, reopen, limits));
+  const unpackError = await readMagic(unpacked);
+  return unpackError === undefined ? createReader(unpacked) : new FailedReader(unpacked, unpackError);
+}
+
+/** Reads until the magic is there or the file ends. */
+async function readMagic(buffer: RecordBuffer): Promise<CaptureError | undefined> {
+  try {
+    while (buffer.end < MAGIC_BYTES && !buffer.hasEnded) await buffer.read();
+    return undefined;
+  } catch (error) {
+    if (error instanceof CaptureError) return error;
+    throw error;
+  }
+}
+
+function compressionOf(buffer: RecordBuffer): Compression | undefined {
+  const { bytes, end, view } = buffer;
+  if (end >= 2 && bytes[0] === 0x1f && bytes[1] === 0x8b) return 'gzip';
+  return end >= MAGIC_BYTES && view.getUint32(0) === 0x28b52ffd ? 'zstd' : undefined;
+}
+
+function createReader(buffer: RecordBuffer): CaptureReader {
+  if (buffer.end >= MAGIC_BYTES) {
+    if (isPcapMagic(buffer.view, 0)) return new PcapReader(buffer);
+    if (buffer.view.getUint32(0) === BLOCK_SECTION_HEADER) return new PcapngReader(buffer);
+  }
+  return new FailedReader(buffer, formatError(buffer));
+}
+
+function formatError(buffer: RecordBuffer): CaptureError {
+  const first = buffer.bytes.subarray(0, Math.min(buffer.end, 8));
+  const name = buffer.name;
+  if (first.length < MAGIC_BYTES) {
+    const problem = first.length === 0 ? 'the file is empty' : `the file ends after ${first.length} bytes`;
+    return new CaptureError('truncated', first.length, `${name}: byte ${first.length}: ${problem}; capture it again`);
+  }
+  const shown = [...first].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
+  const remedy = 'give a pcap or pcapng file, plain or gzip (other formats: convert with editcap -F pcapng)';
+  return new CaptureError('not-a-capture', 0, `${name}: not a capture file: it starts with ${shown}; ${remedy}`);
+}
+
+function zstdError(name: string): CaptureError {
+  const remedy = `decompress it first (zstd -d), pipe it in (zstd -dc FILE | margay replay -r -), or use Node.js 22.15`;
+  return new CaptureError('unsupported', 0, `${name}: Node.js ${process.version} cannot read zstd; ${remedy}`);
+}
+
+/** The bytes that were read to find the format, then the rest. */
+class PrefixedSource implements ByteSource {
+  private readonly source: ByteSource;
+  private prefix: Uint8Array;
+
+  constructor(prefix: Uint8Array, source: ByteSource) {
+    this.prefix = prefix;
+    this.source = source;
+  }
+
+  get bytesRead(): number {
+    return this.source.bytesRead - this.prefix.length;
+  }
+
+  get sizeBytes(): number | undefined {
+    return this.source.sizeBytes;
+  }
+
+  read(target: Uint8Array, at: number, length: number): number | Promise<number> {
+    if (this.prefix.length === 0) return this.source.read(target, at, length);
+    const count = Math.min(length, this.prefix.length);
+    target.set(this.prefix.subarray(0, count), at);
+    this.prefix = this.prefix.subarray(count);
+    return count;
+  }
+
+  close(): void {
+    this.source.close();
+  }
+}
+
+/** A capture that could not be opened for what it contains: no packets, one error. */
+class FailedReader extends BufferedReader {
+  readonly format = 'unknown';
+  readonly linkType = undefined;
+  readonly lostPackets = 0;
+
+  constructor(buffer: RecordBuffer, error: CaptureError) {
+    super(buffer);
+    this.error = error;
+  }
+
+  next(): number {
+    return 0;
+  }
+
+  protected truncation(): string {
+    return 'the file is cut off';
+  }
+}

@@ -1,0 +1,348 @@
+/**
+ * pcapng files (draft-ietf-opsawg-pcapng): sections of blocks.
+ *
+ *   every block                    section header            interface description     enhanced packet
+ *   0      type                    8   byte order, 1a2b3c4d  8   link type (16 bits)   8   interface
+ *   4      length of the block     12  version 1.0           12  snap length           12  ticks, upper half
+ *   8      body                    16  length of section     16  options               16  ticks, lower half
+ *   L - 4  the length once more    24  options                                         20  captured bytes
+ *                                                                                      24  bytes on the wire
+ *                                                                                      28  frame, padded to 4; options
+ *
+ * Every section chooses its byte order and starts counting interfaces anew; every interface has its own clock, snap
+ * length and link type. Packets come in enhanced, simple (no interface, no time) and obsolete packet blocks; interface
+ * statistics say what was lost; all other types are skipped by their length. Nothing is searched for after damage: where
+ * the lengths at both ends of a block disagree, all after it is guesswork, so reading stops there.
+ *
+ * A simple packet has no time of its own and gets that of the packet before it, so that time never runs backwards.
+ */
+
+import type { Clock } from './pcapng-time.ts';
+import { clockOf, MICROSECOND_CLOCK, splitTicks, splitTime } from './pcapng-time.ts';
+import type { RecordBuffer } from './record-buffer.ts';
+import { BufferedReader } from './record-buffer.ts';
+import type { RecordBatch } from './source.ts';
+import { BATCH_RECORDS, PCAPNG_BLOCK_BYTES_MAX, PCAPNG_INTERFACES_MAX, RECORD_BYTES_MAX } from './source.ts';
+
+export const BLOCK_SECTION_HEADER = 0x0a0d0d0a;
+export const BLOCK_INTERFACE = 1;
+const BLOCK_PACKET_OBSOLETE = 2;
+export const BLOCK_SIMPLE_PACKET = 3;
+export const BLOCK_INTERFACE_STATISTICS = 5;
+export const BLOCK_ENHANCED_PACKET = 6;
+export const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
+
+const BLOCK_BYTES_MIN = 12;
+const SECTION_HEADER_BYTES_MIN = 28;
+
+const OPTION_END = 0;
+const OPTION_TIMESTAMP_RESOLUTION = 9;
+const OPTION_TIMESTAMP_OFFSET = 14;
+const OPTION_EPB_DROP_COUNT = 4;
+const OPTION_ISB_INTERFACE_DROPS = 5;
+const OPTION_ISB_SYSTEM_DROPS = 7;
+
+/** Drop count of an obsolete packet block that says "unknown". */
+const DROPS_UNKNOWN = 0xffff;
+
+interface CaptureInterface {
+  readonly linkType: number;
+  /** Captured bytes kept of each packet; 0 = all. */
+  readonly snapBytes: number;
+  readonly clock: Clock;
+  /** Sum of the drop counts that stand beside packets. */
+  droppedBesidePackets: number;
+  /** Newest count of the interface statistics, which counts from the start of the capture. */
+  droppedInStatistics: number;
+}
+
+/** Reads a pcapng file whose first four bytes are in the buffer. */
+export class PcapngReader extends BufferedReader {
+  readonly format = 'pcapng';
+  linkType: number | undefined;
+  private isLittleEndian = true;
+  private hasSection = false;
+  /** Interfaces of the current section. */
+  private interfaces: CaptureInterface[] = [];
+  /** Interfaces of the sections before. */
+  private interfaceBase = 0;
+  private lostInEarlierSections = 0;
+  private lastSeconds = 0;
+  private lastNanos = 0;
+
+  constructor(buffer: RecordBuffer) {
+    super(buffer);
+    this.neededBytes = BLOCK_BYTES_MIN;
+  }
+
+  get lostPackets(): number {
+    let lost = this.lostInEarlierSections;
+    for (const one of this.interfaces) lost += Math.max(one.droppedBesidePackets, one.droppedInStatistics);
+    return lost;
+  }
+
+  next(batch: RecordBatch): number {
+    const buffer = this.buffer;
+    batch.bytes = buffer.bytes;
+    batch.view = buffer.view;
+    batch.count = 0;
+    while (batch.count < BATCH_RECORDS && this.error === undefined) {
+      const lengthBytes = this.findBlock();
+      if (lengthBytes === 0) break;
+      const type = buffer.view.getUint32(buffer.position, this.isLittleEndian);
+      if (!this.readBlock(type, lengthBytes, batch)) break;
+      buffer.position += lengthBytes;
+    }
+    return batch.count;
+  }
+
+  protected truncation(restBytes: number): string {
+    const announced = restBytes >= 8 ? `: it announces ${this.neededBytes} bytes and ${restBytes} are there` : '';
+    return `the block is cut off${announced}`;
+  }
+
+  /**
+   * Length of the block at `position` if it is all in the buffer and its two lengths agree, else 0, with `neededBytes`
+   * or the error set. Reads the byte order of a section header, which its own length is already written in.
+   */
+  private findBlock(): number {
+    const buffer = this.buffer;
+    const view = buffer.view;
+    const at = buffer.position;
+    const available = buffer.end - at;
+    this.neededBytes = BLOCK_BYTES_MIN;
+    if (available < BLOCK_BYTES_MIN) return 0;
+    let isLittleEndian = this.isLittleEndian;
+    let bytesMin = BLOCK_BYTES_MIN;
+    if (view.getUint32(at) === BLOCK_SECTION_HEADER) {
+      isLittleEndian = view.getUint32(at + 8, true) === BYTE_ORDER_MAGIC;
+      bytesMin = SECTION_HEADER_BYTES_MIN;
+      if (!isLittleEndian && view.getUint32(at + 8) !== BYTE_ORDER_MAGIC) {
+        this.fail('malformed', `the section header has no byte-order magic but 0x${hex(view.getUint32(at + 8))}`);
+        return 0;
+      }
+    } else if (!this.hasSection) {
+      this.fail('malformed', 'the file does not start with a section header block');
+      return 0;
+    }
+    const lengthBytes = view.getUint32(at + 4, isLittleEndian);
+    if (lengthBytes < bytesMin || (lengthBytes & 3) !== 0) {
+      this.fail('malformed', `a block cannot be ${lengthBytes} bytes long`);
+      return 0;
+    }
+    if (lengthBytes > PCAPNG_BLOCK_BYTES_MAX) {
+      this.fail('limit', `the block claims ${lengthBytes} bytes, more than ${PCAPNG_BLOCK_BYTES_MAX}`);
+      return 0;
+    }
+    this.neededBytes = lengthBytes;
+    if (available < lengthBytes) return 0;
+    const trailing = view.getUint32(at + lengthBytes - 4, isLittleEndian);
+    if (trailing !== lengthBytes) {
+      this.fail('malformed', `the block says ${lengthBytes} bytes at its start and ${trailing} at its end`);
+      return 0;
+    }
+    this.isLittleEndian = isLittleEndian;
+    return lengthBytes;
+  }
+
+  /** Handles the whole block at `position`; false after an error. */
+  private readBlock(type: number, lengthBytes: number, batch: RecordBatch): boolean {
+    switch (type) {
+      case BLOCK_ENHANCED_PACKET:
+        return this.readEnhancedPacket(lengthBytes, batch);
+      case BLOCK_INTERFACE:
+        return this.readInterface(lengthBytes);
+      case BLOCK_SIMPLE_PACKET:
+        return this.readSimplePacket(lengthBytes, batch);
+      case BLOCK_PACKET_OBSOLETE:
+        return this.readObsoletePacket(lengthBytes, batch);
+      case BLOCK_INTERFACE_STATISTICS:
+        return this.readStatistics(lengthBytes);
+      case BLOCK_SECTION_HEADER:
+        return this.startSection();
+      default:
+        return true;
+    }
+  }
+
+  private startSection(): boolean {
+    const view = this.buffer.view;
+    const at = this.buffer.position;
+    const major = view.getUint16(at + 12, this.isLittleEndian);
+    const minor = view.getUint16(at + 14, this.isLittleEndian);
+    // 1.2 is what some writers put for 1.0 (section 4.1 of the draft).
+    if (major !== 1 || (minor !== 0 && minor !== 2)) {
+      return this.fail('unsupported', `pcapng version ${major}.${minor} is not supported, only 1.0`);
+    }
+    this.lostInEarlierSections = this.lostPackets;
+    this.interfaceBase += this.interfaces.length;
+    this.interfaces = [];
+    this.hasSection = true;
+    return true;
+  }
+
+  private readInterface(lengthBytes: number): boolean {
+    const view = this.buffer.view;
+    const at = this.buffer.position;
+    if (lengthBytes < 20) return this.fail('malformed', 'the interface description is too short');
+    if (this.interfaces.length === PCAPNG_INTERFACES_MAX) {
+      return this.fail('limit', `more than ${PCAPNG_INTERFACES_MAX} interfaces in one section`);
+    }
+    const end = at + lengthBytes - 4;
+    const resolutionAt = this.findOption(at + 16, end, OPTION_TIMESTAMP_RESOLUTION, 1);
+    const offsetAt = this.findOption(at + 16, end, OPTION_TIMESTAMP_OFFSET, 8);
+    const offsetSeconds = offsetAt < 0 ? 0 : Number(view.getBigInt64(offsetAt, this.isLittleEndian));
+    const linkType = view.getUint16(at + 8, this.isLittleEndian);
+    this.interfaces.push({
+      linkType,
+      snapBytes: view.getUint32(at + 12, this.isLittleEndian),
+      clock:
+        resolutionAt < 0 && offsetSeconds === 0
+          ? MICROSECOND_CLOCK
+          : clockOf(resolutionAt < 0 ? MICROSECOND_CLOCK.exponent : view.getUint8(resolutionAt), offsetSeconds),
+      droppedBesidePackets: 0,
+      droppedInStatistics: 0,
+    });
+    this.linkType ??= linkType;
+    return true;
+  }
+
+  private readEnhancedPacket(lengthBytes: number, batch: RecordBatch): boolean {
+    const view = this.buffer.view;
+    const isLittleEndian = this.isLittleEndian;
+    const at = this.buffer.position;
+    if (lengthBytes < 32) return this.fail('malformed', 'the enhanced packet block is too short');
+    const interfaceId = view.getUint32(at + 8, isLittleEndian);
+    const captured = view.getUint32(at + 20, isLittleEndian);
+    const from = this.interfaces[interfaceId];
+    if (from === undefined || !this.frameFits(captured, lengthBytes - 32)) {
+      return this.failPacket(from, interfaceId, captured);
+    }
+    const optionsAt = at + 28 + ((captured + 3) & ~3);
+    const end = at + lengthBytes - 4;
+    if (optionsAt < end) {
+      const dropsAt = this.findOption(optionsAt, end, OPTION_EPB_DROP_COUNT, 8);
+      if (dropsAt >= 0) from.droppedBesidePackets += this.readUint64(dropsAt);
+    }
+    splitTicks(view.getUint32(at + 12, isLittleEndian), view.getUint32(at + 16, isLittleEndian), from.clock);
+    this.lastSeconds = splitTime.seconds;
+    this.lastNanos = splitTime.nanos;
+    this.deliver(batch, at + 28, captured, view.getUint32(at + 24, isLittleEndian), from.linkType, interfaceId);
+    return true;
+  }
+
+  private readSimplePacket(lengthBytes: number, batch: RecordBatch): boolean {
+    const at = this.buffer.position;
+    const from = this.interfaces[0];
+    if (lengthBytes < 16) return this.fail('malformed', 'the simple packet block is too short');
+    const onWire = this.buffer.view.getUint32(at + 8, this.isLittleEndian);
+    if (from === undefined) return this.failPacket(from, 0, onWire);
+    // The captured length is not written: it is the wire length, unless the snap length or the block cut it.
+    const snapped = from.snapBytes === 0 ? onWire : Math.min(onWire, from.snapBytes);
+    const captured = Math.min(snapped, lengthBytes - 16);
+    if (captured > RECORD_BYTES_MAX) return this.failPacket(from, 0, captured);
+    this.deliver(batch, at + 12, captured, onWire, from.linkType, 0);
+    return true;
+  }
+
+  private readObsoletePacket(lengthBytes: number, batch: RecordBatch): boolean {
+    const view = this.buffer.view;
+    const isLittleEndian = this.isLittleEndian;
+    const at = this.buffer.position;
+    if (lengthBytes < 32) return this.fail('malformed', 'the packet block is too short');
+    const interfaceId = view.getUint16(at + 8, isLittleEndian);
+    const drops = view.getUint16(at + 10, isLittleEndian);
+    const captured = view.getUint32(at + 20, isLittleEndian);
+    const from = this.interfaces[interfaceId];
+    if (from === undefined || !this.frameFits(captured, lengthBytes - 32)) {
+      return this.failPacket(from, interfaceId, captured);
+    }
+    if (drops !== DROPS_UNKNOWN) from.droppedBesidePackets += drops;
+    splitTicks(view.getUint32(at + 12, isLittleEndian), view.getUint32(at + 16, isLittleEndian), from.clock);
+    this.lastSeconds = splitTime.seconds;
+    this.lastNanos = splitTime.nanos;
+    this.deliver(batch, at + 28, captured, view.getUint32(at + 24, isLittleEndian), from.linkType, interfaceId);
+    return true;
+  }
+
+  /** Statistics only inform: one of an unknown interface is ignored. */
+  private readStatistics(lengthBytes: number): boolean {
+    const at = this.buffer.position;
+    if (lengthBytes < 24) return this.fail('malformed', 'the interface statistics block is too short');
+    const from = this.interfaces[this.buffer.view.getUint32(at + 8, this.isLittleEndian)];
+    if (from === undefined) return true;
+    const end = at + lengthBytes - 4;
+    const byInterface = this.findOption(at + 20, end, OPTION_ISB_INTERFACE_DROPS, 8);
+    const bySystem = this.findOption(at + 20, end, OPTION_ISB_SYSTEM_DROPS, 8);
+    from.droppedInStatistics =
+      (byInterface < 0 ? 0 : this.readUint64(byInterface)) + (bySystem < 0 ? 0 : this.readUint64(bySystem));
+    return true;
+  }
+
+  private deliver(
+    batch: RecordBatch,
+    offset: number,
+    captured: number,
+    onWire: number,
+    linkType: number,
+    interfaceId: number,
+  ): void {
+    const row = batch.count++;
+    batch.offsets[row] = offset;
+    batch.capturedBytes[row] = captured;
+    batch.wireBytes[row] = onWire;
+    batch.seconds[row] = this.lastSeconds;
+    batch.nanos[row] = this.lastNanos;
+    batch.linkTypes[row] = linkType;
+    batch.interfaces[row] = this.interfaceBase + interfaceId;
+    this.packetsRead++;
+  }
+
+  private frameFits(captured: number, roomBytes: number): boolean {
+    return captured <= roomBytes && captured <= RECORD_BYTES_MAX;
+  }
+
+  private failPacket(from: CaptureInterface | undefined, interfaceId: number, captured: number): boolean {
+    const number = this.packetsRead + 1;
+    if (from === undefined) {
+      return this.fail(
+        'malformed',
+        `packet ${number} is of interface ${interfaceId}, which is not described before it`,
+      );
+    }
+    return this.fail(
+      'malformed',
+      `packet ${number} claims ${captured} captured bytes, more than its block or the limit`,
+    );
+  }
+
+  /**
+   * Place of the value of the first option `code`, or -1 if there is none or it is shorter than `bytesMin`.
+   *
+   * Options are code, length (16 bits each) and value padded to 4; each step takes at least 4 bytes. A list that runs
+   * past its block ends there, as the block's own lengths are sound.
+   */
+  private findOption(start: number, end: number, code: number, bytesMin: number): number {
+    const view = this.buffer.view;
+    let position = start;
+    while (end - position >= 4) {
+      const found = view.getUint16(position, this.isLittleEndian);
+      const valueBytes = view.getUint16(position + 2, this.isLittleEndian);
+      if (found === OPTION_END || valueBytes > end - position - 4) return -1;
+      if (found === code) return valueBytes >= bytesMin ? position + 4 : -1;
+      position += 4 + ((valueBytes + 3) & ~3);
+    }
+    return -1;
+  }
+
+  /** A 64-bit count; beyond 2^53, as a damaged file may claim, it is rounded. */
+  private readUint64(at: number): number {
+    const first = this.buffer.view.getUint32(at, this.isLittleEndian);
+    const second = this.buffer.view.getUint32(at + 4, this.isLittleEndian);
+    return this.isLittleEndian ? second * 4294967296 + first : first * 4294967296 + second;
+  }
+}
+
+function hex(word: number): string {
+  return word.toString(16).padStart(8, '0');
+}
