@@ -1,7 +1,16 @@
 /** The cluster of a lesson as `kubectl get -o yaml` would show it, reduced to what Calico reads: cluster.yaml. */
 import { podAddress4, podAddress6 } from './cluster-net.mjs';
 
+/** Tiers that every cluster has (S 4.1). */
+const BUILT_IN_TIERS = [
+  { name: 'kube-admin', order: 1000, defaultAction: 'Pass' },
+  { name: 'default', order: 1000000, defaultAction: 'Deny' },
+  { name: 'kube-baseline', order: 10000000, defaultAction: 'Pass' },
+];
+
 /**
+ * What every cluster has is added: the built-in tiers, the label that names a namespace, the account `default` of each namespace.
+ *
  * @param world  as in cluster-net.mjs, and
  *   namespaces       [{ name, labels? }]
  *   serviceAccounts  [{ namespace, name, labels? }]
@@ -10,12 +19,33 @@ import { podAddress4, podAddress6 } from './cluster-net.mjs';
  */
 export function clusterYaml(world, headline) {
   const documents = [
+    ...BUILT_IN_TIERS.map(tierYaml),
     ...world.nodes.map(nodeYaml),
-    ...world.namespaces.map((namespace) => ['apiVersion: v1', 'kind: Namespace', ...metadata(namespace)]),
-    ...world.serviceAccounts.map((account) => ['apiVersion: v1', 'kind: ServiceAccount', ...metadata(account)]),
+    ...world.namespaces.map(namespaceYaml),
+    ...allAccounts(world).map((account) => ['apiVersion: v1', 'kind: ServiceAccount', ...metadata(account)]),
     ...world.pods.map((pod) => podYaml(world, pod)),
   ];
   return `# ${headline}\n${documents.map((lines) => `${lines.join('\n')}\n`).join('---\n')}`;
+}
+
+function allAccounts(world) {
+  const isListed = (namespace) =>
+    world.serviceAccounts.some((each) => each.namespace === namespace && each.name === 'default');
+  const missing = world.namespaces.filter(({ name }) => !isListed(name));
+  return [...world.serviceAccounts, ...missing.map(({ name }) => ({ namespace: name, name: 'default' }))];
+}
+
+function namespaceYaml({ name, labels = {} }) {
+  return [
+    'apiVersion: v1',
+    'kind: Namespace',
+    ...metadata({ name, labels: { 'kubernetes.io/metadata.name': name, ...labels } }),
+  ];
+}
+
+function tierYaml({ name, order, defaultAction }) {
+  const spec = ['spec:', `  order: ${order}`, `  defaultAction: ${defaultAction}`];
+  return ['apiVersion: projectcalico.org/v3', 'kind: Tier', ...metadata({ name }), ...spec];
 }
 
 function nodeYaml(node) {

@@ -58,6 +58,8 @@ export function run(argv, options = {}) {
 export class Lab {
   #namespaces = new Set();
   #processes = new Set();
+  /** Namespaces and processes on their way; clean-up lets them arrive before it takes them down. */
+  #pending = new Set();
   #cleanupDone = null;
 
   constructor() {
@@ -77,8 +79,8 @@ export class Lab {
    */
   async addNamespace(name) {
     const netns = this.netns(name);
-    await run(['ip', 'netns', 'add', netns]);
     this.#namespaces.add(netns);
+    await this.#track(() => run(['ip', 'netns', 'add', netns]));
     await this.sysctl(name, {
       'net/ipv6/conf/default/accept_dad': 0,
       'net/ipv6/conf/default/addr_gen_mode': 1,
@@ -137,7 +139,11 @@ export class Lab {
    * @param {RegExp} readyPattern  searched in what the program prints on either stream
    * @returns {Promise<{ output: () => string, stop: (signal?: NodeJS.Signals) => Promise<void> }>}
    */
-  async start(name, argv, readyPattern, options = {}) {
+  start(name, argv, readyPattern, options = {}) {
+    return this.#track(() => this.#start(name, argv, readyPattern, options));
+  }
+
+  async #start(name, argv, readyPattern, options) {
     const child = spawn('ip', ['netns', 'exec', this.netns(name), ...argv], {
       cwd: options.cwd ?? this.directory,
       env: { ...process.env, LC_ALL: 'C', PYTHONUNBUFFERED: '1' },
@@ -181,7 +187,18 @@ export class Lab {
     return this.#cleanupDone;
   }
 
+  /** Refuses to begin anything once clean-up has begun, and lets clean-up wait for what had. */
+  #track(begin) {
+    if (this.#cleanupDone) return Promise.reject(new Error('the lab is being taken down'));
+    const pending = begin();
+    this.#pending.add(pending);
+    const forget = () => this.#pending.delete(pending);
+    pending.then(forget, forget);
+    return pending;
+  }
+
   async #cleanup() {
+    await Promise.allSettled([...this.#pending]);
     await Promise.all([...this.#processes].map((each) => each.stop()));
     for (const netns of this.#namespaces) {
       await run(['ip', 'netns', 'delete', netns], { allowFailure: true });

@@ -72,9 +72,7 @@ async function startPostgres(lab, { netns, port }) {
     'autovacuum=off',
   ];
   const argv = [...asPostgres, join(bin, 'postgres'), '-D', data, ...settings.flatMap((setting) => ['-c', setting])];
-  // SIGINT is PostgreSQL's "fast shutdown"; SIGTERM would wait for sessions.
-  const server = await lab.start(netns, argv, /ready to accept connections/, { cwd: home });
-  return server;
+  return lab.start(netns, argv, /ready to accept connections/, { cwd: home });
 }
 
 /** Where `initdb` and `postgres` are: the newest of Debian's /usr/lib/postgresql/<version>/bin. */
