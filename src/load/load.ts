@@ -1,0 +1,249 @@
+/**
+ * Documents to the model: the way in for everything the user wrote.
+ *
+ *     text ─► documents ─► lists taken apart ─► kind ─► schema ─► checks ─► model ─► what is missing
+ *
+ * Nothing is thrown for bad input: every error and warning of the load is in the result, each with its file and line.
+ * An object with an error is left out of the model, so a result with errors must not be judged by.
+ */
+import type { Resource, Resources } from '../model/resources.ts';
+import { addMissing } from './defaults.ts';
+import type { DocumentSink, RawDocument, TextProblem } from './document.ts';
+import { readDocuments } from './documents.ts';
+import { findLoader, type KindLoader } from './kinds.ts';
+import { type LoadMode, ObjectContext } from './object.ts';
+import { type LoadProblem, ProblemList } from './problem.ts';
+import { checkSchema } from './schema-check.ts';
+
+export { formatProblem, type LoadProblem } from './problem.ts';
+
+/** A text to load, and the name it goes by in messages: usually its file. */
+export interface LoadSource {
+  readonly name: string;
+  readonly text: string;
+}
+
+export type LoadOptions = Partial<LoadMode>;
+
+/** Objects of a kind that is not loaded. */
+export interface IgnoredKind {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly count: number;
+}
+
+export interface LoadResult {
+  readonly resources: Resources;
+  readonly errors: readonly LoadProblem[];
+  readonly warnings: readonly LoadProblem[];
+  readonly ignored: readonly IgnoredKind[];
+}
+
+/** Loads texts; those without a name are called `input-1`, `input-2`, … */
+export function loadResources(sources: readonly (LoadSource | string)[], options: LoadOptions = {}): LoadResult {
+  const loader = new Loader(options);
+  for (const [index, source] of sources.entries()) {
+    const { name, text } = typeof source === 'string' ? { name: `input-${index + 1}`, text: source } : source;
+    readDocuments(name, text, loader);
+  }
+  return loader.finish();
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer E)[] ? E[] : never };
+
+class Loader implements DocumentSink {
+  private readonly mode: LoadMode;
+  private readonly problems = new ProblemList();
+  private readonly all: Resource[] = [];
+  private readonly seen = new Map<string, Resource>();
+  private readonly ignored = new Map<string, { apiVersion: string; kind: string; count: number }>();
+
+  constructor(options: LoadOptions) {
+    this.mode = {
+      asIs: options.asIs ?? false,
+      permissive: options.permissive ?? false,
+      strict: options.strict ?? false,
+    };
+  }
+
+  problem(problem: TextProblem): void {
+    const { file, place, message, fix } = problem;
+    this.problems.errors.push({ file, ...place, kind: '', namespace: '', name: '', field: '', message, fix });
+  }
+
+  document(document: RawDocument): void {
+    const { value } = document;
+    if (!isRecord(value)) {
+      this.reject(document, 'a document must be a map with apiVersion and kind', 'write a Kubernetes object');
+    } else if (isList(value)) this.list(document, value);
+    else this.object(document, value);
+  }
+
+  /** A `List`, or a `PodList` and the like, whose items may leave out their kind. */
+  private list(document: RawDocument, value: Record<string, unknown>): void {
+    const items = value.items ?? [];
+    if (!Array.isArray(items)) {
+      this.reject(document, 'items must be a list', 'write the objects as a list');
+      return;
+    }
+    const itemKind = String(value.kind).replace(/List$/, '');
+    for (const [index, item] of items.entries()) {
+      const isBare = itemKind !== '' && isRecord(item) && item.kind === undefined;
+      const typed = isBare ? { ...item, kind: itemKind, apiVersion: value.apiVersion } : (item as unknown);
+      this.document(itemDocument(document, index, typed));
+    }
+  }
+
+  private object(document: RawDocument, value: Record<string, unknown>): void {
+    const { apiVersion, kind } = value;
+    if (typeof apiVersion !== 'string' || typeof kind !== 'string' || apiVersion === '' || kind === '') {
+      const missing = typeof kind === 'string' && kind !== '' ? 'apiVersion' : 'kind';
+      this.reject(document, `the object has no ${missing}`, `add ${missing}`);
+      return;
+    }
+    const loader = findLoader(apiVersion, kind);
+    if (loader === undefined) this.ignore(apiVersion, kind);
+    else this.load(loader, document, value);
+  }
+
+  private ignore(apiVersion: string, kind: string): void {
+    const key = `${apiVersion} ${kind}`;
+    const entry = this.ignored.get(key);
+    if (entry === undefined) this.ignored.set(key, { apiVersion, kind, count: 1 });
+    else entry.count++;
+  }
+
+  private load(loader: KindLoader, document: RawDocument, value: Record<string, unknown>): void {
+    const content = loader.dropsNulls ? withoutNulls(value) : value;
+    const context = new ObjectContext(nameOf(loader, content), document, this.problems, this.mode);
+    if (!checkSchema(loader.schema, content, context)) return;
+    loader.check(content, context);
+    if (context.hasErrors) return;
+    const resource = loader.convert(content, context);
+    if (resource !== undefined) this.add(resource, context);
+  }
+
+  private add(resource: Resource, context: ObjectContext): void {
+    const key = `${resource.kind}/${resource.meta.namespace}/${resource.meta.name}`;
+    const first = this.seen.get(key);
+    if (first !== undefined) {
+      const { file, line } = first.meta.origin;
+      context.error([], `the same object is already at ${file}:${line}`, 'keep one of the two');
+      return;
+    }
+    this.seen.set(key, resource);
+    this.all.push(resource);
+  }
+
+  private reject(document: RawDocument, message: string, fix: string): void {
+    const { file, place } = document;
+    this.problems.errors.push({ file, line: place.line, kind: '', namespace: '', name: '', field: '', message, fix });
+  }
+
+  finish(): LoadResult {
+    const resources: Mutable<Resources> = {
+      namespaces: [],
+      serviceAccounts: [],
+      nodes: [],
+      pods: [],
+      services: [],
+      endpointSlices: [],
+      tiers: [],
+      policies: [],
+      networkSets: [],
+      hostEndpoints: [],
+      profiles: [],
+      felixConfigurations: [],
+      bgpConfigurations: [],
+    };
+    for (const resource of this.all) sort(resource, resources);
+    addMissing(resources, this.all, this.problems, this.mode);
+    return { resources, ...this.problems, ignored: [...this.ignored.values()] };
+  }
+}
+
+function sort(resource: Resource, into: Mutable<Resources>): void {
+  switch (resource.kind) {
+    case 'Namespace':
+      into.namespaces.push(resource);
+      break;
+    case 'ServiceAccount':
+      into.serviceAccounts.push(resource);
+      break;
+    case 'Node':
+      into.nodes.push(resource);
+      break;
+    case 'Pod':
+      into.pods.push(resource);
+      break;
+    case 'Service':
+      into.services.push(resource);
+      break;
+    case 'EndpointSlice':
+      into.endpointSlices.push(resource);
+      break;
+    case 'Tier':
+      into.tiers.push(resource);
+      break;
+    case 'NetworkSet':
+    case 'GlobalNetworkSet':
+      into.networkSets.push(resource);
+      break;
+    case 'HostEndpoint':
+      into.hostEndpoints.push(resource);
+      break;
+    case 'Profile':
+      into.profiles.push(resource);
+      break;
+    case 'FelixConfiguration':
+      into.felixConfigurations.push(resource);
+      break;
+    case 'BGPConfiguration':
+      into.bgpConfigurations.push(resource);
+      break;
+    default:
+      into.policies.push(resource);
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** `v1 List` and the typed lists of the API; a kind of ours whose name happens to end so has no `items`. */
+function isList(value: Record<string, unknown>): boolean {
+  return typeof value.kind === 'string' && value.kind.endsWith('List') && 'items' in value;
+}
+
+function itemDocument(document: RawDocument, index: number, value: unknown): RawDocument {
+  const prefix = [...document.prefix, 'items', index];
+  const line = document.lineOf(['items', index]);
+  return {
+    file: document.file,
+    value,
+    prefix,
+    place: { line, column: 1 },
+    lineOf: (path) => (path.length === 0 ? line : document.lineOf(['items', index, ...path])),
+  };
+}
+
+/** The object's name and namespace for messages, whatever they are; `default` where a namespace is missing. */
+function nameOf(loader: KindLoader, value: Record<string, unknown>): { kind: string; namespace: string; name: string } {
+  const meta = isRecord(value.metadata) ? value.metadata : {};
+  const text = (part: unknown): string => (typeof part === 'string' ? part : '');
+  const namespace = loader.isNamespaced ? text(meta.namespace) || 'default' : '';
+  return { kind: loader.kind, namespace, name: text(meta.name) };
+}
+
+/** The value without fields that are `null`, which the API server takes as absent. Entries of lists stay. */
+function withoutNulls<T>(value: T): T {
+  if (Array.isArray(value)) {
+    for (const entry of value) withoutNulls(entry as unknown);
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [key, field] of Object.entries(value)) {
+      if (field === null) delete (value as Record<string, unknown>)[key];
+      else withoutNulls(field as unknown);
+    }
+  }
+  return value;
+}

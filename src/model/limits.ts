@@ -1,0 +1,19 @@
+/** Every capacity of the program in one place: value, unit, reason. Past one: a clear error, never a wrong answer. */
+
+/** Bytes of one YAML file: it is read as a whole, at about 2 MB/s. */
+export const YAML_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Bytes of one JSON file: it is cut into objects on the way, so that only time limits it. */
+export const JSON_BYTES_MAX = 4 * 1024 * 1024 * 1024;
+
+/** Bytes of one object inside a JSON file. etcd refuses objects over 1.5 MiB; a dump of all its objects is no object. */
+export const JSON_OBJECT_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Levels of lists and objects in one document. Kubernetes' own kinds stay under 20. */
+export const DOCUMENT_DEPTH_MAX = 64;
+
+/** Values in the YAML documents of one file, those that aliases repeat counted each time. */
+export const YAML_NODES_MAX = 5_000_000;
+
+/** Aliases in one YAML document. */
+export const YAML_ALIASES_MAX = 10_000;
