@@ -244,5 +244,16 @@ export interface Plan {
   readonly serviceLoopPrefixes: readonly Prefix[];
   /** Addresses that two live endpoints own: design section 4, `shared-address`. Sorted. */
   readonly sharedAddresses: readonly { readonly address: Prefix; readonly endpoints: readonly number[] }[];
+  /** Pods that have addresses but that Felix rejects (semantics 6.4): all traffic of their interfaces is dropped. By key. */
+  readonly rejectedPods: readonly PlanRejectedPod[];
   readonly warnings: readonly PlanWarning[];
+}
+
+/** A pod without endpoint whose packets are nevertheless known to be dropped: its interface is unknown to Felix. */
+export interface PlanRejectedPod {
+  /** `wep:NS/POD`. */
+  readonly key: string;
+  readonly node: string;
+  readonly addresses: readonly Prefix[];
+  readonly origin: Origin;
 }

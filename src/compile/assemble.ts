@@ -1,0 +1,78 @@
+/**
+ * Drafts of endpoints and network sets to the numbered groups and endpoints of the plan.
+ *
+ * Endpoints are sorted by key, and groups numbered as they first appear in that order, network-set groups after them by
+ * the name of their first set: numbers depend on content alone.
+ */
+import { compareBytewise } from '../base/bytewise.ts';
+import type { GroupIdentity } from './groups.ts';
+import type { NetworkSetDraft } from './hosts.ts';
+import { sortedPrefixes } from './ip-sets.ts';
+import type { PlanEndpoint, Prefix } from './plan.ts';
+import type { EndpointDraft } from './pods.ts';
+
+/** An endpoint with what its node's settings allow it. */
+export interface SettledEndpoint {
+  readonly draft: EndpointDraft;
+  readonly allowedSources: readonly Prefix[];
+}
+
+/** A group of the plan, but for its policies. */
+export interface AssembledGroup {
+  readonly identity: GroupIdentity;
+  readonly endpoints: readonly number[];
+  readonly prefixes: readonly Prefix[];
+  readonly networkSets: readonly string[];
+}
+
+export interface Assembly {
+  readonly endpoints: readonly PlanEndpoint[];
+  readonly groups: readonly AssembledGroup[];
+}
+
+export function assemble(settled: readonly SettledEndpoint[], sets: readonly NetworkSetDraft[]): Assembly {
+  const sortedEndpoints = [...settled].sort((a, b) => compareBytewise(a.draft.key, b.draft.key));
+  const sortedSets = [...sets].sort((a, b) => compareBytewise(a.key, b.key));
+  const numbers = new Map<GroupIdentity, number>();
+  const members: { endpoints: number[]; prefixes: Prefix[]; networkSets: string[] }[] = [];
+  const numberOf = (identity: GroupIdentity): number => {
+    const known = numbers.get(identity);
+    if (known !== undefined) return known;
+    numbers.set(identity, members.length);
+    return members.push({ endpoints: [], prefixes: [], networkSets: [] }) - 1;
+  };
+  const endpoints = sortedEndpoints.map(({ draft, allowedSources }, index) => {
+    const group = numberOf(draft.identity);
+    members[group]!.endpoints.push(index);
+    members[group]!.prefixes.push(...draft.addresses);
+    return planEndpoint(draft, allowedSources, group);
+  });
+  for (const { key, prefixes, identity } of sortedSets) {
+    const group = members[numberOf(identity)]!;
+    group.networkSets.push(key);
+    group.prefixes.push(...prefixes);
+  }
+  const groups = [...numbers.keys()].map((identity, i) => {
+    const group = members[i]!;
+    return { identity, ...group, prefixes: sortedPrefixes(group.prefixes) };
+  });
+  return { endpoints, groups };
+}
+
+function planEndpoint(draft: EndpointDraft, allowedSources: readonly Prefix[], group: number): PlanEndpoint {
+  return {
+    key: draft.key,
+    kind: draft.kind,
+    namespace: draft.namespace,
+    name: draft.name,
+    node: draft.node,
+    serviceAccount: draft.serviceAccount,
+    uid: draft.uid,
+    labels: draft.labels,
+    addresses: draft.addresses,
+    interfaceName: draft.interfaceName,
+    allowedSources,
+    group,
+    origin: draft.origin,
+  };
+}

@@ -1,0 +1,218 @@
+/**
+ * One rule of Calico's API to a draft of what Felix renders.
+ *
+ * Selectors, named ports and services become IP sets (semantics 3.3, 3.7, 3.8); names of protocols become numbers; what
+ * Felix ignores is left out. Which of two sets a rule needs depends on its ports:
+ *
+ *     fields of a side               ipSets       namedPorts            ports
+ *     selector S                     [S]
+ *     selector S, ports [80]         [S]                                [80-80]
+ *     selector S, ports [http]                    [S port http]
+ *     selector S, ports [80, http]   [S]          [S port http]         [80-80]
+ *
+ * With named ports alone the selector is part of the tuple set, so the address need not be looked up a second time;
+ * with numeric ports beside them it must be. `notPorts` use the same positive selector.
+ * Source: Calico felix/calc/rule_scanner.go (ruleToParsedRule), felix/calc/rule_convert.go, updateprocessors/rules.go.
+ */
+import { uniqueId } from '../base/hash.ts';
+import { parsePrefixOrAddress } from '../base/ip.ts';
+import type { EntityRule, IcmpMatch, Port, Protocol, Rule, ServiceMatch } from '../model/rule.ts';
+import type { Selector } from '../selector/selector.ts';
+import type { IpSetSpec, PlacedRule, RuleDraft, SideDraft } from './draft.ts';
+import { type PeerSelectors, peerSelectors } from './peers.ts';
+import type { Prefix } from './plan.ts';
+import { impliedIpVersion, portProtocolName, protocolNumber } from './protocols.ts';
+import { type RuleProblem, ruleProblems } from './rule-limits.ts';
+import { isSyntaxError, type SelectorCache } from './selectors.ts';
+
+/** Something in a rule that has an effect few would expect; `field` is below the object. */
+export interface RuleNotice {
+  readonly field: string;
+  readonly message: string;
+  readonly fix: string;
+}
+
+/** The draft, or the problems for which Felix drops the whole object (their fields are below the object). */
+export interface ConvertedRule {
+  readonly draft: RuleDraft | undefined;
+  readonly problems: readonly RuleProblem[];
+  readonly notices: readonly RuleNotice[];
+}
+
+/** `namespace` is the policy's, `''` for global policies and profiles. */
+export function convertRule(placed: PlacedRule, namespace: string, selectors: SelectorCache): ConvertedRule {
+  const { rule, path } = placed;
+  const problems = ruleProblems(rule, selectors);
+  const notices: RuleNotice[] = [];
+  const source = convertSide(rule, 'source', namespace, selectors, problems, notices);
+  const destination = convertSide(rule, 'destination', namespace, selectors, problems, notices);
+  const isValid = problems.length === 0 && source !== undefined && destination !== undefined;
+  return {
+    draft: isValid ? ruleDraft(rule, source, destination) : undefined,
+    problems: problems.map((item) => ({ ...item, field: `${path}.${item.field}` })),
+    notices: notices.map((item) => ({ ...item, field: `${path}.${item.field}` })),
+  };
+}
+
+function ruleDraft(rule: Rule, source: SideDraft, destination: SideDraft): RuleDraft {
+  return {
+    action: ACTIONS[rule.action],
+    ipVersion: rule.ipVersion ?? (rule.protocol === undefined ? 0 : impliedIpVersion(rule.protocol)),
+    protocol: numberOrNone(rule.protocol),
+    notProtocol: numberOrNone(rule.notProtocol),
+    icmpType: rule.icmp?.type ?? -1,
+    icmpCode: codeOf(rule.icmp),
+    notIcmpType: rule.notICMP?.type ?? -1,
+    notIcmpCode: codeOf(rule.notICMP),
+    source,
+    destination,
+    origin: rule.origin,
+  };
+}
+
+const ACTIONS = { Allow: 'allow', Deny: 'deny', Pass: 'pass', Log: 'log' } as const;
+
+function numberOrNone(protocol: Protocol | undefined): number {
+  return protocol === undefined ? -1 : (protocolNumber(protocol) ?? -1);
+}
+
+/** Felix looks at the code only where there is a type (corner case 66). */
+function codeOf(icmp: IcmpMatch | undefined): number {
+  return icmp?.type === undefined ? -1 : (icmp.code ?? -1);
+}
+
+function convertSide(
+  rule: Rule,
+  side: 'source' | 'destination',
+  namespace: string,
+  selectors: SelectorCache,
+  problems: RuleProblem[],
+  notices: RuleNotice[],
+): SideDraft | undefined {
+  const entity = rule[side];
+  const peers = peerSelectors(entity, namespace, selectors);
+  if (isSyntaxErrorOfPeers(peers)) {
+    // A bad raw field has been named already; this is one that only the combination breaks, such as a blank selector.
+    if (!problems.some((item) => item.field.startsWith(`${side}.`))) {
+      problems.push({ field: `${side}.selector`, problem: `combined selector: ${peers.message}` });
+    }
+    return undefined;
+  }
+  noticePeers(entity, peers, side, notices);
+  const ranges = numericPorts(entity.ports);
+  const names = portNames(entity.ports);
+  const positive = peers.positive === undefined ? [] : [selectorSet(peers.positive)];
+  const isSetNeeded = ranges.length > 0 || names.length === 0;
+  const owners = peers.positive ?? allEndpoints(selectors);
+  const portProtocol = namedPortProtocol(rule.protocol);
+  const nameSets = (list: readonly string[]): IpSetSpec[] => list.map((name) => portSet(owners, name, portProtocol));
+  const sourceService = side === 'source' ? serviceSets(entity.services, 'svcnoport:') : [];
+  return {
+    nets: parseNets(entity.nets, `${side}.nets`, notices),
+    notNets: parseNets(entity.notNets, `${side}.notNets`, notices),
+    ipSets: [...(isSetNeeded ? positive : []), ...sourceService],
+    notIpSets: peers.negative === undefined ? [] : [selectorSet(peers.negative)],
+    ports: ranges,
+    namedPorts: nameSets(names),
+    notPorts: numericPorts(entity.notPorts),
+    notNamedPorts: nameSets(portNames(entity.notPorts)),
+    servicePorts: side === 'destination' ? serviceSets(entity.services, 'svc:')[0] : undefined,
+  };
+}
+
+function isSyntaxErrorOfPeers(peers: ReturnType<typeof peerSelectors>): peers is Exclude<typeof peers, PeerSelectors> {
+  return peers instanceof Error;
+}
+
+/** Owners of a named port of a side without a positive selector (semantics 3.7). */
+function allEndpoints(selectors: SelectorCache): Selector {
+  const all = selectors.parse('all()');
+  if (isSyntaxError(all)) throw all;
+  return all;
+}
+
+function noticePeers(entity: EntityRule, peers: PeerSelectors, side: string, notices: RuleNotice[]): void {
+  if (peers.isServiceAccountsDropped) {
+    notices.push({
+      field: `${side}.serviceAccounts`,
+      message:
+        'a name with a quote in it makes Calico drop the whole serviceAccounts match: the rule applies to every account',
+      fix: 'remove the quote from the name',
+    });
+  }
+  if (entity.services !== undefined && entity.services.name !== '' && entity.services.namespace === '') {
+    notices.push({
+      field: `${side}.services.namespace`,
+      message: 'a services match without namespace matches nothing',
+      fix: 'add the namespace of the service',
+    });
+  }
+}
+
+/** Unparsable entries are skipped, as Calico does; if none is left, the match is gone. */
+function parseNets(nets: readonly string[], field: string, notices: RuleNotice[]): Prefix[] {
+  const parsed: Prefix[] = [];
+  for (const [i, text] of nets.entries()) {
+    const prefix = parsePrefixOrAddress(text);
+    if (prefix !== undefined) parsed.push(prefix);
+    else notices.push({ field: `${field}[${i}]`, message: `'${text}' is no CIDR and is skipped`, fix: 'write a CIDR' });
+  }
+  if (nets.length > 0 && parsed.length === 0) {
+    notices.push({
+      field,
+      message: 'no entry is a CIDR: Calico drops the match, the rule applies to every address',
+      fix: 'write CIDRs',
+    });
+  }
+  return parsed;
+}
+
+function numericPorts(ports: readonly Port[]): (readonly [number, number])[] {
+  return ports.flatMap((port) => (port.type === 'range' ? [[port.min, port.max] as const] : []));
+}
+
+/** Each name once: two equal names are one set. */
+function portNames(ports: readonly Port[]): string[] {
+  return [...new Set(ports.flatMap((port) => (port.type === 'named' ? [port.name] : [])))];
+}
+
+/** Which of the endpoints' ports a named port of this rule means: 0 = of any protocol. */
+function namedPortProtocol(protocol: Protocol | undefined): number {
+  if (protocol === undefined) return 0;
+  const number = protocolNumber(protocol);
+  return number === 17 || number === 132 ? number : 6;
+}
+
+function selectorSet(selector: Selector): IpSetSpec {
+  return {
+    id: selector.id,
+    type: 'net',
+    text: selector.canonical,
+    selector,
+    portName: '',
+    portProtocol: 0,
+    service: '',
+  };
+}
+
+function portSet(owners: Selector, portName: string, portProtocol: number): IpSetSpec {
+  const protocol = portProtocolName(portProtocol);
+  return {
+    id: uniqueId('n:', `${owners.id},${protocol},${portName}`),
+    type: 'ipPort',
+    text: `${owners.canonical} port ${protocol} ${portName}`,
+    selector: owners,
+    portName,
+    portProtocol,
+    service: '',
+  };
+}
+
+/** The set of a services match, or none. The key is pasted as Calico does: without a namespace it is `/name`. */
+function serviceSets(match: ServiceMatch | undefined, prefix: 'svc:' | 'svcnoport:'): IpSetSpec[] {
+  if (match === undefined || match.name === '') return [];
+  const service = `${match.namespace}/${match.name}`;
+  const type = prefix === 'svc:' ? 'ipPort' : 'net';
+  const id = uniqueId(prefix, service);
+  return [{ id, type, text: `service ${service}`, selector: undefined, portName: '', portProtocol: 0, service }];
+}

@@ -1,0 +1,82 @@
+/**
+ * Groups: endpoints, or network sets, that no selector can tell apart.
+ *
+ * Whether a selector matches depends on own labels and profiles alone, and a named port on the ports. So all that share
+ * kind, own labels, profiles and named ports are one group, and everything that is worked out per endpoint in Calico is
+ * worked out per group here: 250 000 pods of 3 000 deployments are 3 000 groups.
+ *
+ * The identity of a group is a text of its content. Making that text for every pod would cost more than all the rest, so
+ * pods are first told apart by what they were made from (the shared `LabelSet`, namespace, account, ports), and only a
+ * combination not seen before is spelled out.
+ */
+import { compareBytewise } from '../base/bytewise.ts';
+import type { StringMap } from '../model/resources.ts';
+import { framed, type LabelSet, labelsKey } from './labels.ts';
+import type { NamedPort } from './plan.ts';
+
+export interface GroupIdentity {
+  readonly kind: 'wep' | 'hep' | 'ns';
+  readonly own: StringMap;
+  readonly profiles: readonly string[];
+  /** Sorted by name, protocol, port; unique. */
+  readonly namedPorts: readonly NamedPort[];
+}
+
+/** Hands out one `GroupIdentity` object for each distinct content. */
+export class GroupIdentities {
+  readonly #byContent = new Map<string, GroupIdentity>();
+  readonly #byOrigin = new Map<LabelSet, Map<string, GroupIdentity>>();
+
+  get size(): number {
+    return this.#byContent.size;
+  }
+
+  of(
+    kind: GroupIdentity['kind'],
+    own: StringMap,
+    profiles: readonly string[],
+    ports: readonly NamedPort[],
+  ): GroupIdentity {
+    const namedPorts = sortedPorts(ports);
+    const key = [kind, labelsKey(own), profiles.map(framed).join(''), portsKey(namedPorts)].map(framed).join('');
+    const known = this.#byContent.get(key);
+    if (known !== undefined) return known;
+    const made: GroupIdentity = { kind, own, profiles, namedPorts };
+    this.#byContent.set(key, made);
+    return made;
+  }
+
+  /** The identity of a pod, by what it is made from; `make` spells it out when the combination is new. */
+  ofPod(
+    labelSet: LabelSet,
+    namespace: string,
+    serviceAccount: string,
+    ports: readonly NamedPort[],
+    make: () => GroupIdentity,
+  ): GroupIdentity {
+    let byRest = this.#byOrigin.get(labelSet);
+    if (byRest === undefined) {
+      byRest = new Map();
+      this.#byOrigin.set(labelSet, byRest);
+    }
+    const key = framed(namespace) + framed(serviceAccount) + (ports.length === 0 ? '' : portsKey(ports));
+    const known = byRest.get(key);
+    if (known !== undefined) return known;
+    const made = make();
+    byRest.set(key, made);
+    return made;
+  }
+}
+
+function portsKey(ports: readonly NamedPort[]): string {
+  return ports.map(({ name, protocol, port }) => `${framed(name)}${protocol}/${port};`).join('');
+}
+
+function sortedPorts(ports: readonly NamedPort[]): NamedPort[] {
+  const sorted = [...ports].sort(comparePorts);
+  return sorted.filter((port, i) => i === 0 || comparePorts(sorted[i - 1]!, port) !== 0);
+}
+
+function comparePorts(a: NamedPort, b: NamedPort): number {
+  return compareBytewise(a.name, b.name) || a.protocol - b.protocol || a.port - b.port;
+}

@@ -1,0 +1,281 @@
+/**
+ * Objects to plan: the front half of the compiler, from top to bottom.
+ *
+ *     pods, hosts, network sets ─► endpoints ─► groups ──────────────┐
+ *     namespaces, accounts, Profiles ─► profiles ─► labels, rules ───┤
+ *     policies of all kinds ─► Calico's form ─► drafts ─► in order ──┴─► policies of each group, IP sets ─► numbers
+ *     Nodes, FelixConfiguration ─► nodes and settings                    Services, slices ─► services
+ *
+ * Every step is a function of the objects, none of the order in which they came. Work that depends on one object alone is
+ * kept in `PlanCaches`, by the object's identity, so that a compile after a small change repeats only the joins.
+ */
+import { compareBytewise } from '../base/bytewise.ts';
+import type { Pod, Policy, Resources } from '../model/resources.ts';
+import { type AssembledGroup, assemble, type SettledEndpoint } from './assemble.ts';
+import { convertPolicy } from './convert-calico.ts';
+import type { Converted, IpSetSpec, PolicyDraft, RuleDraft, SideDraft } from './draft.ts';
+import { GroupIndex } from './group-index.ts';
+import { GroupIdentities } from './groups.ts';
+import { hostEndpointDraft, networkSetDraft } from './hosts.ts';
+import { distinctIpSets, planIpSet, SliceIndex, sortedPrefixes } from './ip-sets.ts';
+import { LabelSets } from './labels.ts';
+import { type NodeSettings, nodeSettings, planNodes } from './nodes.ts';
+import { orderPolicies, orderTiers } from './order.ts';
+import type { Plan, PlanGroup, PlanPolicy, PlanProfile, PlanRule, PlanSide, PlanTier, PlanWarning } from './plan.ts';
+import { type PodDraft, podDraft } from './pods.ts';
+import { collectProfiles, type ProfileCache, type ProfileDraft } from './profiles.ts';
+import { selectPolicies } from './select-policies.ts';
+import { SelectorCache } from './selectors.ts';
+import { planServices, serviceLoopPrefixes } from './services.ts';
+import { sharedAddresses } from './shared-addresses.ts';
+import { sortWarnings, warning } from './warnings.ts';
+
+/** What one object alone decides, by the object; valid as long as objects are never changed in place. */
+export interface PlanCaches {
+  readonly selectors: SelectorCache;
+  readonly labelSets: LabelSets;
+  readonly identities: GroupIdentities;
+  readonly pods: WeakMap<Pod, PodDraft>;
+  readonly policies: WeakMap<Policy, Converted<PolicyDraft>>;
+  readonly profiles: ProfileCache;
+}
+
+export function newPlanCaches(): PlanCaches {
+  return {
+    selectors: new SelectorCache(),
+    labelSets: new LabelSets(),
+    identities: new GroupIdentities(),
+    pods: new WeakMap(),
+    policies: new WeakMap(),
+    profiles: new WeakMap(),
+  };
+}
+
+/** The plan of these objects. Throws `PolicyError` only for what passes a limit of ours. */
+export function planCluster(resources: Resources, caches: PlanCaches = newPlanCaches()): Plan {
+  const warnings: PlanWarning[] = [];
+  const settingsOf = nodeSettings(resources.felixConfigurations, warnings);
+  const settled = settleEndpoints(resources, settingsOf, caches, warnings);
+  const sets = unwrap(
+    resources.networkSets.map((set) => networkSetDraft(set, caches.identities)),
+    warnings,
+  );
+  const { endpoints, groups } = assemble(settled.endpoints, sets);
+
+  const profiles = collectProfiles(resources, caches.selectors, caches.profiles, warnings);
+  const usedProfiles = profilesInUse(groups, profiles);
+  warnings.push(...missingProfiles(resources, profiles));
+
+  const drafts = unwrap(
+    resources.policies.map((policy) => convertCached(policy, caches)),
+    warnings,
+  );
+  const tiers = orderTiers(resources.tiers, drafts);
+  const ordered = orderPolicies(drafts, tiers);
+  warnings.push(...phantomTiers(resources, tiers));
+
+  const index = new GroupIndex(groups.map(({ identity }) => labelled(identity.own, identity.profiles, profiles)));
+  const specs = distinctIpSets(
+    [...ordered, ...usedProfiles.map(rulesOf)].flatMap(({ ingress, egress }) => [ingress, egress]),
+  );
+  const slices = new SliceIndex(resources.endpointSlices);
+  const members = groups.map(({ identity, prefixes }) => ({ prefixes, namedPorts: identity.namedPorts }));
+  const ipSets = specs.map((spec) => planIpSet(spec, members, index, slices));
+
+  const numbers: Numbers = {
+    setOf: new Map(specs.map((spec, i) => [spec.id, i])),
+    tierOf: new Map(tiers.map((tier, i) => [tier.name, i])),
+  };
+  const policies = ordered.map((draft) => planPolicy(draft, numbers));
+  return {
+    policies,
+    tiers,
+    profiles: usedProfiles.map((profile) => planProfile(profile, numbers)),
+    ipSets,
+    groups: planGroups(
+      groups,
+      policies,
+      ordered.map((draft) => index.select(draft.selector)),
+    ),
+    endpoints,
+    nodes: planNodes(resources.nodes, endpoints, settingsOf),
+    services: planServices(resources.services, slices),
+    serviceLoopPrefixes: serviceLoopPrefixes(resources.bgpConfigurations),
+    sharedAddresses: sharedAddresses(endpoints, warnings),
+    rejectedPods: settled.rejected.sort((a, b) => compareBytewise(a.key, b.key)),
+    warnings: sortWarnings(warnings),
+  };
+}
+
+/** The values, with the warnings of all; objects without a value are gone. */
+function unwrap<T>(converted: readonly Converted<T>[], warnings: PlanWarning[]): T[] {
+  return converted.flatMap(({ value, warnings: own }) => {
+    warnings.push(...own);
+    return value === undefined ? [] : [value];
+  });
+}
+
+/** Endpoints of pods and hosts under their nodes' settings, and pods that Felix rejects because of them. */
+function settleEndpoints(
+  resources: Resources,
+  settingsOf: (node: string) => NodeSettings,
+  caches: PlanCaches,
+  warnings: PlanWarning[],
+): { endpoints: SettledEndpoint[]; rejected: Plan['rejectedPods'][number][] } {
+  const { labelSets, identities } = caches;
+  const rejected: Plan['rejectedPods'][number][] = [];
+  const hosts = unwrap(
+    resources.hostEndpoints.map((host) => hostEndpointDraft(host, labelSets, identities)),
+    warnings,
+  );
+  const endpoints: SettledEndpoint[] = hosts.map((draft) => ({ draft, allowedSources: NO_PREFIXES }));
+  for (const pod of resources.pods) {
+    const draft = caches.pods.get(pod) ?? podDraft(pod, labelSets, identities);
+    caches.pods.set(pod, draft);
+    if (draft.warnings.length > 0) warnings.push(...draft.warnings);
+    const { endpoint, allowedSourcePrefixes, floatingAddresses } = draft;
+    if (endpoint === undefined) continue;
+    if (allowedSourcePrefixes.length === 0 && floatingAddresses.length === 0) {
+      endpoints.push({ draft: endpoint, allowedSources: NO_PREFIXES });
+      continue;
+    }
+    const { isSpoofingAllowed, isFloatingEnabled } = settingsOf(endpoint.node);
+    if (allowedSourcePrefixes.length > 0 && !isSpoofingAllowed) {
+      rejected.push({ key: endpoint.key, node: endpoint.node, addresses: endpoint.addresses, origin: endpoint.origin });
+      warnings.push(
+        warning(pod, 'metadata.annotations', REJECTED_POD, 'set workloadSourceSpoofing: Any or remove the annotation'),
+      );
+      continue;
+    }
+    const sources = isFloatingEnabled ? [...allowedSourcePrefixes, ...floatingAddresses] : allowedSourcePrefixes;
+    endpoints.push({ draft: endpoint, allowedSources: sortedPrefixes(sources) });
+  }
+  return { endpoints, rejected };
+}
+
+const NO_PREFIXES: readonly never[] = [];
+const REJECTED_POD =
+  'cni.projectcalico.org/allowedSourcePrefixes while WorkloadSourceSpoofing is Disabled: Felix rejects the endpoint and drops all its traffic';
+
+function convertCached(policy: Policy, caches: PlanCaches): Converted<PolicyDraft> {
+  const converted = caches.policies.get(policy) ?? convertPolicy(policy, caches.selectors);
+  caches.policies.set(policy, converted);
+  return converted;
+}
+
+type Profiles = ReadonlyMap<string, ProfileDraft>;
+
+function labelled(own: AssembledGroup['identity']['own'], names: readonly string[], profiles: Profiles) {
+  return { own, parents: names.flatMap((name) => profiles.get(name)?.labels ?? []) };
+}
+
+/** Profiles with rules that an endpoint names, by name. Network sets inherit labels only. */
+function profilesInUse(groups: readonly AssembledGroup[], profiles: Profiles): ProfileDraft[] {
+  const names = new Set(groups.flatMap(({ identity }) => (identity.kind === 'ns' ? [] : identity.profiles)));
+  return [...names]
+    .sort(compareBytewise)
+    .flatMap((name) => profiles.get(name) ?? [])
+    .filter((profile) => profile.rules !== undefined);
+}
+
+function rulesOf(profile: ProfileDraft): {
+  readonly ingress: readonly RuleDraft[];
+  readonly egress: readonly RuleDraft[];
+} {
+  return profile.rules ?? { ingress: [], egress: [] };
+}
+
+/** Host endpoints that name a profile which no object describes. For pods, `load` warns of the missing object. */
+function missingProfiles(resources: Resources, profiles: Profiles): PlanWarning[] {
+  return resources.hostEndpoints.flatMap((host) =>
+    host.profiles.flatMap((name, i) => {
+      if (profiles.has(name)) return [];
+      const message = `profile '${name}' does not exist: what no policy decides is denied`;
+      return [warning(host, `spec.profiles[${i}]`, message, 'add the profile or remove the name')];
+    }),
+  );
+}
+
+function phantomTiers(resources: Resources, tiers: readonly PlanTier[]): PlanWarning[] {
+  const phantoms = new Set(tiers.filter((tier) => !tier.exists).map((tier) => tier.name));
+  return resources.policies.flatMap((policy) => {
+    if (!('serviceAccountSelector' in policy) || !phantoms.has(policy.tier)) return [];
+    const message = `tier '${policy.tier}' does not exist: Calico enforces the policy after all other tiers, with default Deny`;
+    return [warning(policy, 'spec.tier', message, 'add the tier or correct the name')];
+  });
+}
+
+/** Indexes of IP sets by ID and tiers by name. */
+interface Numbers {
+  readonly setOf: ReadonlyMap<string, number>;
+  readonly tierOf: ReadonlyMap<string, number>;
+}
+
+function planPolicy(draft: PolicyDraft, numbers: Numbers): PlanPolicy {
+  const { id, namespace, name, order, isStaged, types, doNotTrack, preDnat, applyOnForward, origin } = draft;
+  return {
+    id,
+    namespace,
+    name,
+    tier: numbers.tierOf.get(draft.tier)!,
+    order,
+    isStaged,
+    // No types at all reach Felix as both directions (semantics 4.3).
+    hasIngress: types.length === 0 || types.includes('Ingress'),
+    hasEgress: types.length === 0 || types.includes('Egress'),
+    doNotTrack,
+    preDnat,
+    applyOnForward,
+    ingress: draft.ingress.map((rule) => planRule(rule, numbers)),
+    egress: draft.egress.map((rule) => planRule(rule, numbers)),
+    selectorText: draft.selector.canonical,
+    origin,
+  };
+}
+
+function planProfile(profile: ProfileDraft, numbers: Numbers): PlanProfile {
+  const { ingress, egress } = rulesOf(profile);
+  return {
+    name: profile.name,
+    ingress: ingress.map((rule) => planRule(rule, numbers)),
+    egress: egress.map((rule) => planRule(rule, numbers)),
+    origin: profile.origin,
+  };
+}
+
+function planRule(draft: RuleDraft, numbers: Numbers): PlanRule {
+  return { ...draft, source: planSide(draft.source, numbers), destination: planSide(draft.destination, numbers) };
+}
+
+function planSide(draft: SideDraft, { setOf }: Numbers): PlanSide {
+  const indexes = (specs: readonly IpSetSpec[]): number[] => specs.map((spec) => setOf.get(spec.id)!);
+  return {
+    nets: draft.nets,
+    notNets: draft.notNets,
+    ipSets: indexes(draft.ipSets),
+    notIpSets: indexes(draft.notIpSets),
+    ports: draft.ports,
+    namedPorts: indexes(draft.namedPorts),
+    notPorts: draft.notPorts,
+    notNamedPorts: indexes(draft.notNamedPorts),
+    servicePorts: draft.servicePorts === undefined ? -1 : setOf.get(draft.servicePorts.id)!,
+  };
+}
+
+function planGroups(
+  groups: readonly AssembledGroup[],
+  policies: readonly PlanPolicy[],
+  selected: readonly (readonly number[])[],
+): PlanGroup[] {
+  const kinds = groups.map(({ identity }) => identity.kind);
+  const lists = selectPolicies(policies, selected, kinds);
+  return groups.map(({ identity, endpoints, prefixes, networkSets }, i) => ({
+    kind: identity.kind,
+    profiles: identity.profiles,
+    namedPorts: identity.namedPorts,
+    endpoints,
+    prefixes,
+    networkSets,
+    ...lists[i]!,
+  }));
+}

@@ -1,0 +1,48 @@
+/**
+ * Addresses that two live endpoints own.
+ *
+ * As a peer such an address counts for all its owners; as the end that is judged it has several answers, and a verdict
+ * that they disagree on is `uncertain` (design, section 4). Host endpoints of one node are no conflict: which of them
+ * governs an interface does not depend on who lists the address (semantics 6.1).
+ */
+import { comparePrefixes, formatAddress } from '../base/ip.ts';
+import type { Plan, PlanEndpoint, PlanWarning, Prefix } from './plan.ts';
+import { warning } from './warnings.ts';
+
+type SharedAddress = Plan['sharedAddresses'][number];
+
+/** Sorted by address, owners ascending; one warning each. */
+export function sharedAddresses(endpoints: readonly PlanEndpoint[], warnings: PlanWarning[]): SharedAddress[] {
+  const firstOwner = new Map<number | string, number>();
+  const shared = new Map<number | string, { address: Prefix; endpoints: number[] }>();
+  for (const [index, { addresses }] of endpoints.entries()) {
+    for (const address of addresses) {
+      const key = address.version === 4 ? address.words[0] : address.words.join(',');
+      const first = firstOwner.get(key);
+      if (first === undefined) firstOwner.set(key, index);
+      else if (first !== index) {
+        const entry = shared.get(key) ?? { address, endpoints: [first] };
+        if (entry.endpoints.at(-1) !== index) entry.endpoints.push(index);
+        shared.set(key, entry);
+      }
+    }
+  }
+  const conflicts = [...shared.values()].filter((entry) => isConflict(entry.endpoints.map((i) => endpoints[i]!)));
+  conflicts.sort((a, b) => comparePrefixes(a.address, b.address));
+  for (const { address, endpoints: owners } of conflicts) warnings.push(conflictWarning(address, owners, endpoints));
+  return conflicts;
+}
+
+function isConflict(owners: readonly PlanEndpoint[]): boolean {
+  return owners.some(({ kind, node }) => kind !== 'hep' || node !== owners[0]!.node);
+}
+
+function conflictWarning(address: Prefix, owners: readonly number[], endpoints: readonly PlanEndpoint[]): PlanWarning {
+  const keys = owners.map((index) => endpoints[index]!.key);
+  const last = endpoints[owners.at(-1)!]!;
+  const { namespace, name, uid, origin } = last;
+  const meta = { namespace, name, uid, origin, labels: new Map(), annotations: new Map() };
+  const kind = last.kind === 'wep' ? 'Pod' : 'HostEndpoint';
+  const message = `address ${formatAddress(address)} belongs to ${keys.join(' and ')}: as a peer it counts for each of them`;
+  return warning({ kind, meta }, '', message, 'remove the object that no longer owns it');
+}
