@@ -6,9 +6,10 @@
  * YAML's flow maps begin with a brace too, so a part whose first value is not JSON is read as YAML before it is called
  * wrong.
  */
-import { DOCUMENT_DEPTH_MAX, JSON_OBJECT_BYTES_MAX, YAML_BYTES_MAX } from '../model/limits.ts';
+import { DOCUMENT_DEPTH_MAX, YAML_BYTES_MAX } from '../model/limits.ts';
+import { decode, INVALID_BYTES } from './decode.ts';
 import type { DocumentSink, RawDocument } from './document.ts';
-import { type JsonCut, JsonCutError, JsonCutter, type ListHeader } from './json-cutter.ts';
+import { type JsonCut, JsonCutError, JsonCutter, type JsonSink, type ListHeader } from './json-cutter.ts';
 import { type JsonNode, JsonSyntaxError, offsetOfPath, parseJsonTree } from './json-tree.ts';
 import { LineTable } from './line-table.ts';
 import type { FieldPath, Place } from './problem.ts';
@@ -24,9 +25,18 @@ export function readDocuments(file: string, text: string, sink: DocumentSink): v
   }
   for (const part of cutDocuments(file, text, start)) {
     if (BLANK.test(part.text)) continue;
+    if (part.text.includes(INVALID_BYTES)) {
+      reportInvalidBytes(part, sink);
+      continue;
+    }
     if (!STARTS_WITH_BRACE.test(part.text) || !readJsonPart(part, sink, isYamlSized(part)))
       readYamlPart(part, sink, budget);
   }
+}
+
+function reportInvalidBytes(part: TextPart, sink: DocumentSink): void {
+  const place = new LineTable(part.text, part.origin).place(part.text.indexOf(INVALID_BYTES));
+  sink.problem({ file: part.file, place, message: 'bytes that are not UTF-8', fix: 'save the file as UTF-8' });
 }
 
 const BYTE_ORDER_MARK = 0xfeff;
@@ -84,9 +94,10 @@ function readYamlPart(part: TextPart, sink: DocumentSink, budget: NodeBudget): v
 
 /** Delivers the JSON values of `part`. False, with nothing delivered, if its first is not JSON and YAML may be tried. */
 function readJsonPart(part: TextPart, sink: DocumentSink, isYamlPossible: boolean): boolean {
-  const reader = new JsonReader(part.file, sink, isYamlPossible);
+  const reader = new JsonReader(part.file, sink, isYamlPossible, false);
+  const limits = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: Number.POSITIVE_INFINITY };
   try {
-    const cutter = new JsonCutter(reader, JSON_LIMITS_OF_TEXT, part.origin);
+    const cutter = new JsonCutter(reader, limits, part.origin);
     cutter.feed(part.text);
     cutter.end();
   } catch (error) {
@@ -98,12 +109,26 @@ function readJsonPart(part: TextPart, sink: DocumentSink, isYamlPossible: boolea
   return true;
 }
 
-const JSON_LIMITS_OF_TEXT = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: Number.POSITIVE_INFINITY };
+/** Delivers the JSON values of a long text given in pieces, one code unit a byte; `objectBytesMax` limits each of them. */
+export function readJsonPieces(
+  file: string,
+  pieces: Iterable<string>,
+  sink: DocumentSink,
+  objectBytesMax: number,
+): void {
+  const reader = new JsonReader(file, sink, false, true);
+  const limits = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: objectBytesMax };
+  const cutter = new JsonCutter(reader, limits, { line: 1, column: 1 });
+  try {
+    for (const piece of pieces) cutter.feed(piece);
+    cutter.end();
+  } catch (error) {
+    if (!(error instanceof JsonCutError)) throw error;
+    sink.problem({ file, place: error.place, message: error.message, fix: JSON_FIX });
+  }
+}
 
-/** For JSON read in pieces: what one object of it may take. */
-export const JSON_LIMITS_OF_FILE = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: JSON_OBJECT_BYTES_MAX };
-
-export const JSON_FIX = 'correct the JSON';
+const JSON_FIX = 'correct the JSON';
 
 /** The first value is not JSON; perhaps it is YAML. */
 class NotJson extends Error {
@@ -111,22 +136,26 @@ class NotJson extends Error {
 }
 
 /** Takes pieces from the cutter, parses them and passes them on as documents. */
-export class JsonReader {
+class JsonReader implements JsonSink {
   /** Nothing has been delivered yet. */
   isUntouched = true;
   private readonly file: string;
   private readonly sink: DocumentSink;
   private readonly isYamlPossible: boolean;
+  /** The pieces hold bytes, one a code unit, not characters. */
+  private readonly isBytes: boolean;
   /** Items without a kind of their own, until the kind of the list is known. */
   private waiting: { readonly cut: JsonCut; readonly index: number }[] = [];
 
-  constructor(file: string, sink: DocumentSink, isYamlPossible: boolean) {
+  constructor(file: string, sink: DocumentSink, isYamlPossible: boolean, isBytes: boolean) {
     this.file = file;
     this.sink = sink;
     this.isYamlPossible = isYamlPossible;
+    this.isBytes = isBytes;
   }
 
-  item(cut: JsonCut, index: number, header: ListHeader): void {
+  item(piece: JsonCut, index: number, header: ListHeader): void {
+    const cut = this.characters(piece);
     const value = this.parse(cut);
     if (value === undefined) return;
     if (!isRecord(value) || value.kind !== undefined) this.deliver(cut, value, ['items', index]);
@@ -134,7 +163,8 @@ export class JsonReader {
     else this.waiting.push({ cut, index });
   }
 
-  value(cut: JsonCut, itemCount: number | undefined): void {
+  value(piece: JsonCut, itemCount: number | undefined): void {
+    const cut = this.characters(piece);
     const value = this.parse(cut);
     const waiting = this.waiting;
     this.waiting = [];
@@ -159,8 +189,16 @@ export class JsonReader {
     this.sink.document(new JsonDocument(this.file, value, prefix, cut));
   }
 
+  private characters(cut: JsonCut): JsonCut {
+    return this.isBytes && NOT_ASCII.test(cut.text) ? { ...cut, text: decode(Buffer.from(cut.text, 'latin1')) } : cut;
+  }
+
   /** The value; `undefined` after an error, which has been delivered. */
   private parse(cut: JsonCut): unknown {
+    if (this.isBytes && cut.text.includes(INVALID_BYTES)) {
+      reportInvalidBytes({ file: this.file, text: cut.text, origin: cut.place }, this.sink);
+      return undefined;
+    }
     try {
       return JSON.parse(cut.text) as unknown;
     } catch (error) {
@@ -172,6 +210,8 @@ export class JsonReader {
     }
   }
 }
+
+const NOT_ASCII = /[\u0080-\uffff]/;
 
 const NO_HEADER: ListHeader = { apiVersion: '', kind: '' };
 

@@ -10,9 +10,11 @@ import type { Resource, Resources } from '../model/resources.ts';
 import { addMissing } from './defaults.ts';
 import type { DocumentSink, RawDocument, TextProblem } from './document.ts';
 import { readDocuments } from './documents.ts';
+import type { FileSource } from './files.ts';
 import { findLoader, type KindLoader } from './kinds.ts';
 import { type LoadMode, ObjectContext } from './object.ts';
 import { type LoadProblem, ProblemList } from './problem.ts';
+import { readFileDocuments } from './read-file.ts';
 import { checkSchema } from './schema-check.ts';
 
 export { formatProblem, type LoadProblem } from './problem.ts';
@@ -39,12 +41,20 @@ export interface LoadResult {
   readonly ignored: readonly IgnoredKind[];
 }
 
-/** Loads texts; those without a name are called `input-1`, `input-2`, … */
-export function loadResources(sources: readonly (LoadSource | string)[], options: LoadOptions = {}): LoadResult {
+/**
+ * Loads texts and files. Texts without a name are called `input-1`, `input-2`, … by their place in the list.
+ *
+ * Throws nothing but the system's error for a file that cannot be read.
+ */
+export function loadResources(
+  sources: readonly (LoadSource | FileSource | string)[],
+  options: LoadOptions = {},
+): LoadResult {
   const loader = new Loader(options);
   for (const [index, source] of sources.entries()) {
-    const { name, text } = typeof source === 'string' ? { name: `input-${index + 1}`, text: source } : source;
-    readDocuments(name, text, loader);
+    if (typeof source === 'string') readDocuments(`input-${index + 1}`, source, loader);
+    else if ('path' in source) readFileDocuments(source, loader);
+    else readDocuments(source.name, source.text, loader);
   }
   return loader.finish();
 }

@@ -1,0 +1,94 @@
+/**
+ * A file to its documents.
+ *
+ * Up to the limit of YAML a file is read as a whole and checked as UTF-8. What is longer must be JSON, and is cut
+ * into objects while it is read, byte by byte (as latin1, one code unit a byte), so that memory stays that of one object.
+ * Bytes that are not UTF-8 become a character no document may hold, so that only the document around them is lost.
+ */
+import { closeSync, openSync, readSync } from 'node:fs';
+import { JSON_BYTES_MAX, JSON_OBJECT_BYTES_MAX, YAML_BYTES_MAX } from '../model/limits.ts';
+import { decode } from './decode.ts';
+import type { DocumentSink } from './document.ts';
+import { readDocuments, readJsonPieces } from './documents.ts';
+import type { FileSource } from './files.ts';
+
+const STDIN = 0;
+const READ_BYTES = 1 << 20;
+
+/** Delivers all documents of a file, and all errors in it. Throws the system's error if it cannot be read. */
+export function readFileDocuments(source: FileSource, sink: DocumentSink): void {
+  const descriptor = source.path === '-' ? STDIN : openSync(source.path, 'r');
+  try {
+    readDescriptor(descriptor, source.name, sink);
+  } finally {
+    if (descriptor !== STDIN) closeSync(descriptor);
+  }
+}
+
+function readDescriptor(descriptor: number, name: string, sink: DocumentSink): void {
+  const start: Buffer[] = [];
+  let lengthBytes = 0;
+  const pieces = readPieces(descriptor);
+  for (const piece of pieces) {
+    start.push(piece);
+    lengthBytes += piece.length;
+    if (lengthBytes > YAML_BYTES_MAX) break;
+  }
+  if (lengthBytes <= YAML_BYTES_MAX) readDocuments(name, decode(Buffer.concat(start)), sink);
+  else if (isJson(start[0]!)) readLargeJson(name, chain(start, readPieces(descriptor)), sink);
+  else {
+    const message = `YAML of more than ${YAML_BYTES_MAX / 1024 / 1024} MiB`;
+    sink.problem({ file: name, place: { line: 1, column: 1 }, message, fix: 'split it, or convert it to JSON' });
+  }
+}
+
+function isJson(start: Buffer): boolean {
+  return /^(?:\xef\xbb\xbf)?\s*\{/.test(start.toString('latin1'));
+}
+
+function readLargeJson(name: string, pieces: Iterable<Buffer>, sink: DocumentSink): void {
+  let lengthBytes = 0;
+  const texts = function* (): Generator<string> {
+    for (const piece of pieces) {
+      const isFirst = lengthBytes === 0;
+      lengthBytes += piece.length;
+      if (lengthBytes > JSON_BYTES_MAX) {
+        const message = `JSON of more than ${JSON_BYTES_MAX / 1024 / 1024 / 1024} GiB`;
+        sink.problem({ file: name, place: { line: 1, column: 1 }, message, fix: 'split it' });
+        return;
+      }
+      const text = piece.toString('latin1');
+      yield isFirst ? text.replace(/^\xef\xbb\xbf/, '') : text;
+    }
+  };
+  readJsonPieces(name, texts(), sink, JSON_OBJECT_BYTES_MAX);
+}
+
+function* chain(start: readonly Buffer[], rest: Iterable<Buffer>): Generator<Buffer> {
+  yield* start;
+  yield* rest;
+}
+
+/** The bytes of a descriptor from where it stands; every piece is a buffer of its own. */
+function* readPieces(descriptor: number): Generator<Buffer> {
+  for (;;) {
+    const buffer = Buffer.allocUnsafe(READ_BYTES);
+    const count = readSome(descriptor, buffer);
+    if (count === 0) return;
+    yield buffer.subarray(0, count);
+  }
+}
+
+function readSome(descriptor: number, buffer: Buffer): number {
+  for (;;) {
+    try {
+      return readSync(descriptor, buffer, 0, buffer.length, null);
+    } catch (error) {
+      // Standard input may have been made non-blocking by whoever shares it.
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS);
+    }
+  }
+}
+
+const RETRY_MS = 5;
