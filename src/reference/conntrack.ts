@@ -1,0 +1,250 @@
+/**
+ * Connection tracking, a table for each node (semantics 6.7): the twin of `src/conntrack`, on plain maps.
+ *
+ * An entry has two directions, each under the key of the packets it expects; a packet is looked up by its own key. What
+ * a node's table says is one of:
+ *
+ *     new          no entry, and the packet may open one; or an entry that nobody has answered yet
+ *     established  an answer, or anything after one
+ *     related      an ICMP error about a flow that has an entry
+ *     invalid      what cannot be explained
+ *     untracked    neighbour discovery and MLD
+ *
+ * A new entry is kept only if the packet gets through the node. Nothing is ever evicted here; entries end by time alone.
+ */
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_UDPLITE } from '../model/flow.ts';
+import type { Reference, ReferenceVerdict } from './evaluate.ts';
+import { type Address, type Packet, protocolHasPorts } from './packet.ts';
+import type { ConnectionState, Connections } from './path.ts';
+import { advanceTcp, openTcp, TCP_TIMEOUTS, type TcpConnection, type TcpSegment } from './tcp.ts';
+
+/** Addresses, protocol and what stands for ports: of a packet, or of one that an ICMP error quotes. */
+export interface TrackerTuple {
+  readonly src: string;
+  readonly dst: string;
+  readonly protocol: number;
+  readonly srcPort?: number;
+  readonly dstPort?: number;
+  readonly icmpType?: number;
+  readonly icmpCode?: number;
+  /** Identifier of an ICMP question or answer. */
+  readonly icmpId?: number;
+}
+
+/** A decoded whole datagram at a time. */
+export interface TrackerPacket extends TrackerTuple {
+  readonly timeMs: number;
+  readonly tcpFlags?: number;
+  readonly seq?: number;
+  readonly ack?: number;
+  readonly window?: number;
+  readonly windowScale?: number;
+  readonly payloadLengthBytes?: number;
+  /** What an ICMP error quotes, if that could be read. */
+  readonly quoted?: TrackerTuple;
+}
+
+export interface TrackedVerdict extends ReferenceVerdict {
+  /** What each node that the packet reached knew of it, in order; a doNotTrack policy that accepted it leaves no entry here. */
+  readonly states: readonly { readonly node: string; readonly state: ConnectionState }[];
+}
+
+export interface ReferenceTracker {
+  packet(packet: TrackerPacket): TrackedVerdict;
+}
+
+export function createReferenceTracker(reference: Reference): ReferenceTracker {
+  const tables = new Map<string, NodeTable>();
+  return {
+    packet(packet) {
+      const decoded = decodedPacket(reference, packet);
+      const tuple = tupleOf(packet, reference);
+      const answers = new Map<string, Lookup>();
+      const connections: Connections = {
+        stateOn(node) {
+          let answer = answers.get(node);
+          if (answer === undefined) {
+            const table = tables.get(node) ?? new NodeTable();
+            tables.set(node, table);
+            answer = table.look(tuple, packet, packet.quoted && tupleOf(packet.quoted, reference));
+            answers.set(node, answer);
+          }
+          return answer.state;
+        },
+        passedOn(node) {
+          const opened = answers.get(node)?.opened;
+          if (opened !== undefined) tables.get(node)!.keep(opened);
+        },
+      };
+      const verdict = reference.judge(decoded, connections);
+      return { ...verdict, states: [...answers].map(([node, { state }]) => ({ node, state })) };
+    },
+  };
+}
+
+/** A tuple with its answer's tuple; keys are texts. `expects` is the key of what would answer it. */
+interface Tuple {
+  readonly src: Address;
+  readonly dst: Address;
+  readonly protocol: number;
+  readonly icmpType: number;
+  readonly key: string;
+  readonly expects: string;
+}
+
+interface Entry {
+  /** Of the originator's packets, of the responder's. */
+  readonly keys: readonly [string, string];
+  readonly protocol: number;
+  readonly tcp: TcpConnection | undefined;
+  isAnswered: boolean;
+  expiresMs: number;
+}
+
+interface Lookup {
+  readonly state: ConnectionState;
+  /** The entry to keep if the packet gets through. */
+  readonly opened?: Entry;
+}
+
+/** ICMP questions and their answers (6.7). */
+const ICMP_ANSWERS: ReadonlyMap<number, number> = new Map([
+  [8, 0],
+  [13, 14],
+  [15, 16],
+  [17, 18],
+]);
+const ICMPV6_ANSWERS: ReadonlyMap<number, number> = new Map([
+  [128, 129],
+  [139, 140],
+]);
+
+/** ICMP messages about another packet: unreachable, source quench, redirect, time exceeded, parameter problem. */
+const ICMP_ERRORS: ReadonlySet<number> = new Set([3, 4, 5, 11, 12]);
+
+/** MLD and neighbour discovery. */
+const ICMPV6_UNTRACKED: ReadonlySet<number> = new Set([130, 131, 132, 133, 134, 135, 136, 143]);
+
+class NodeTable {
+  private readonly entries = new Map<string, Entry>();
+
+  /** What the node knows of the packet; an entry that exists moves on, whatever becomes of the packet (the kernel asks before Calico). */
+  look(tuple: Tuple, packet: TrackerPacket, quoted: Tuple | undefined): Lookup {
+    const special = this.icmpState(tuple, quoted, packet.timeMs);
+    if (special !== undefined) return { state: special };
+    const entry = this.find(tuple.key, packet.timeMs);
+    if (entry === undefined) return this.open(tuple, packet);
+    const direction = entry.keys[0] === tuple.key ? 0 : 1;
+    if (entry.tcp !== undefined) {
+      const outcome = advanceTcp(entry.tcp, direction, segmentOf(packet));
+      if (outcome === 'invalid') return { state: 'invalid' };
+      if (outcome === 'reopen') {
+        this.forget(entry);
+        return this.open(tuple, packet);
+      }
+      if (direction === 1) entry.isAnswered = true;
+      if (outcome === 'ok') refresh(entry, packet.timeMs);
+    } else {
+      if (direction === 1) entry.isAnswered = true;
+      refresh(entry, packet.timeMs);
+    }
+    return { state: entry.isAnswered ? 'established' : 'new' };
+  }
+
+  keep(entry: Entry): void {
+    for (const key of entry.keys) this.entries.set(key, entry);
+  }
+
+  /** The state of ICMP that neither opens nor continues a flow; `undefined` for questions and answers and everything else. */
+  private icmpState(tuple: Tuple, quoted: Tuple | undefined, timeMs: number): ConnectionState | undefined {
+    const isV4 = tuple.protocol === PROTOCOL_ICMP && tuple.src.version === 4;
+    const isV6 = tuple.protocol === PROTOCOL_ICMPV6 && tuple.src.version === 6;
+    if (isV6 && ICMPV6_UNTRACKED.has(tuple.icmpType)) return 'untracked';
+    const isError = (isV4 && ICMP_ERRORS.has(tuple.icmpType)) || (isV6 && tuple.icmpType < 128);
+    if (!isError) return undefined;
+    // The error must go back to the sender of what it quotes.
+    const isRelated = quoted !== undefined && quoted.src === tuple.dst && this.find(quoted.key, timeMs) !== undefined;
+    return isRelated ? 'related' : 'invalid';
+  }
+
+  private open(tuple: Tuple, packet: TrackerPacket): Lookup {
+    const tcp = tuple.protocol === PROTOCOL_TCP ? openTcp(segmentOf(packet)) : undefined;
+    const isTcpRefused = tuple.protocol === PROTOCOL_TCP && tcp === undefined;
+    if (isTcpRefused || tuple.expects === '') return { state: 'invalid' };
+    const { key, expects, protocol } = tuple;
+    const opened: Entry = { keys: [key, expects], protocol, tcp, isAnswered: false, expiresMs: 0 };
+    refresh(opened, packet.timeMs);
+    return { state: 'new', opened };
+  }
+
+  private find(key: string, timeMs: number): Entry | undefined {
+    const entry = this.entries.get(key);
+    if (entry === undefined || entry.expiresMs > timeMs) return entry;
+    this.forget(entry);
+    return undefined;
+  }
+
+  private forget(entry: Entry): void {
+    for (const key of entry.keys) this.entries.delete(key);
+  }
+}
+
+function refresh(entry: Entry, timeMs: number): void {
+  entry.expiresMs = timeMs + 1000 * timeoutSeconds(entry);
+}
+
+function timeoutSeconds({ protocol, tcp, isAnswered }: Entry): number {
+  if (tcp !== undefined) return TCP_TIMEOUTS[tcp.state];
+  if (protocol === PROTOCOL_UDP || protocol === PROTOCOL_UDPLITE) return isAnswered ? 120 : 30;
+  return protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6 ? 30 : 600;
+}
+
+function segmentOf(packet: TrackerPacket): TcpSegment {
+  return {
+    flags: packet.tcpFlags ?? 0,
+    seq: packet.seq ?? 0,
+    ack: packet.ack ?? 0,
+    window: packet.window ?? 0,
+    payloadLengthBytes: packet.payloadLengthBytes ?? 0,
+    windowScale: packet.windowScale,
+  };
+}
+
+/** ICMP that is no question expects nothing, and so opens nothing. */
+function tupleOf(text: TrackerTuple, reference: Reference): Tuple {
+  const src = addressOf(text.src, reference);
+  const dst = addressOf(text.dst, reference);
+  const { protocol, icmpType = 0, icmpCode = 0, icmpId = 0 } = text;
+  const key = (from: Address, to: Address, a: number, b: number): string =>
+    `${protocol} ${from.text} ${a} ${to.text} ${b}`;
+  const base = { src, dst, protocol, icmpType };
+  const answers = icmpAnswers(protocol, src.version);
+  if (answers !== undefined) {
+    // Type and code stand for ports, the identifier beside them.
+    const message = (type: number): number => type * 256 + icmpCode;
+    const answer = answers.get(icmpType);
+    const expects = answer === undefined ? '' : key(dst, src, message(answer), icmpId);
+    return { ...base, key: key(src, dst, message(icmpType), icmpId), expects };
+  }
+  const srcPort = protocolHasPorts(protocol) ? (text.srcPort ?? 0) : 0;
+  const dstPort = protocolHasPorts(protocol) ? (text.dstPort ?? 0) : 0;
+  return { ...base, key: key(src, dst, srcPort, dstPort), expects: key(dst, src, dstPort, srcPort) };
+}
+
+function icmpAnswers(protocol: number, version: 4 | 6): ReadonlyMap<number, number> | undefined {
+  if (protocol === PROTOCOL_ICMP && version === 4) return ICMP_ANSWERS;
+  return protocol === PROTOCOL_ICMPV6 && version === 6 ? ICMPV6_ANSWERS : undefined;
+}
+
+function decodedPacket(reference: Reference, packet: TrackerPacket): Packet {
+  const src = addressOf(packet.src, reference);
+  const { protocol, srcPort = 0, dstPort = 0, icmpType = 0, icmpCode = 0 } = packet;
+  const dst = addressOf(packet.dst, reference);
+  return { src, dst, version: src.version, protocol, srcPort, dstPort, icmpType, icmpCode };
+}
+
+function addressOf(text: string, reference: Reference): Address {
+  const address = reference.addresses.find(text);
+  if (address === undefined) throw new TypeError(`packet: ${text} is no address`);
+  return address;
+}
