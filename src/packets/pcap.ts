@@ -107,16 +107,17 @@ export class PcapReader extends BufferedReader {
     let position = buffer.position;
     let count = 0;
     while (count < countMax && end - position >= 16) {
-      const captured = view.getUint32(position + 8, true);
+      // Signed reads keep the sums in 32-bit registers; a length of 2 GiB or more is negative and so is refused too.
+      const captured = view.getInt32(position + 8, true);
       const following = position + 16 + captured;
-      if (captured > bytesMax || following > end) break;
-      const ticks = view.getUint32(position + 4, true);
+      if (captured < 0 || captured > bytesMax || following > end) break;
+      const ticks = view.getInt32(position + 4, true);
       offsets[count] = position + 16;
       capturedBytes[count] = captured;
       wireBytes[count] = view.getUint32(position + 12, true);
       seconds[count] = view.getUint32(position, true);
-      nanos[count] = ticks * nanosPerTick;
-      if (ticks >= ticksPerSecond) carryTicks(batch, count, ticks, nanosPerTick);
+      nanos[count] = Math.imul(ticks, nanosPerTick);
+      if (ticks < 0 || ticks >= ticksPerSecond) carryTicks(batch, count, ticks >>> 0, nanosPerTick);
       position = following;
       count++;
     }

@@ -12,8 +12,10 @@
  * time), binary ticks are shifted, and their fraction multiplied by 10^9 digit by digit.
  */
 
-/** Result of `splitTicks`, overwritten by every call: one object for all packets, none for each. */
-export const splitTime = { seconds: 0, nanos: 0 };
+/** Result of `splitTicks`, overwritten by every call: seconds, nanoseconds. (Doubles in an object would be boxed.) */
+export const splitTime = new Float64Array(2);
+export const SPLIT_SECONDS = 0;
+export const SPLIT_NANOS = 1;
 
 /** Tick length and shift of an interface's clock. */
 export interface Clock {
@@ -36,34 +38,37 @@ export function clockOf(resolution: number, offsetSeconds: number): Clock {
 export function splitTicks(high: number, low: number, clock: Clock): void {
   if (clock.base === 2) splitBinary(high, low, clock.exponent);
   else splitDecimal(high, low, clock.exponent);
-  splitTime.seconds += clock.offsetSeconds;
+  splitTime[SPLIT_SECONDS]! += clock.offsetSeconds;
 }
 
 const NANOS = 1_000_000_000;
 
 /** Scratch of `divide`: quotient halves (uint32) and remainder. */
-const quotient = { high: 0, low: 0, remainder: 0 };
+const quotient = new Float64Array(3);
+const HIGH = 0;
+const LOW = 1;
+const REMAINDER = 2;
 
 function splitDecimal(high: number, low: number, exponent: number): void {
   if (exponent <= 9) {
     const scale = 10 ** exponent;
     divide(high, low, scale);
-    splitTime.seconds = quotient.high * 4294967296 + quotient.low;
-    splitTime.nanos = quotient.remainder * (NANOS / scale);
+    splitTime[SPLIT_SECONDS] = quotient[HIGH]! * 4294967296 + quotient[LOW]!;
+    splitTime[SPLIT_NANOS] = quotient[REMAINDER]! * (NANOS / scale);
     return;
   }
   // Down to nanoseconds, in steps small enough for `divide`. 2^64 < 10^20, so three steps reach zero.
   let steps = exponent - 9;
-  quotient.high = high;
-  quotient.low = low;
-  while (steps > 0 && (quotient.high !== 0 || quotient.low !== 0)) {
+  quotient[HIGH] = high;
+  quotient[LOW] = low;
+  while (steps > 0 && (quotient[HIGH]! !== 0 || quotient[LOW]! !== 0)) {
     const step = Math.min(steps, 9);
-    divide(quotient.high, quotient.low, 10 ** step);
+    divide(quotient[HIGH]!, quotient[LOW]!, 10 ** step);
     steps -= step;
   }
-  divide(quotient.high, quotient.low, NANOS);
-  splitTime.seconds = quotient.high * 4294967296 + quotient.low;
-  splitTime.nanos = quotient.remainder;
+  divide(quotient[HIGH]!, quotient[LOW]!, NANOS);
+  splitTime[SPLIT_SECONDS] = quotient[HIGH]! * 4294967296 + quotient[LOW]!;
+  splitTime[SPLIT_NANOS] = quotient[REMAINDER]!;
 }
 
 /** 64-bit `high:low` by `divisor` (1 to 10^9), by long division. */
@@ -74,15 +79,15 @@ function divide(high: number, low: number, divisor: number): void {
   value = (value - middle * divisor) * 65536 + (low & 0xffff);
   const bottom = Math.floor(value / divisor);
   // Digits below the first are less than 65 536, because the remainder before them is less than the divisor.
-  quotient.high = top;
-  quotient.low = middle * 65536 + bottom;
-  quotient.remainder = value - bottom * divisor;
+  quotient[HIGH] = top;
+  quotient[LOW] = middle * 65536 + bottom;
+  quotient[REMAINDER] = value - bottom * divisor;
 }
 
 function splitBinary(high: number, low: number, exponent: number): void {
   if (exponent === 0) {
-    splitTime.seconds = high * 4294967296 + low;
-    splitTime.nanos = 0;
+    splitTime[SPLIT_SECONDS] = high * 4294967296 + low;
+    splitTime[SPLIT_NANOS] = 0;
     return;
   }
   // The fraction as 64 bits below the binary point, and the whole seconds above it.
@@ -91,8 +96,8 @@ function splitBinary(high: number, low: number, exponent: number): void {
   let fractionLow = 0;
   if (exponent >= 96) {
     // Less than 2^-32 seconds: less than a nanosecond.
-    splitTime.seconds = 0;
-    splitTime.nanos = 0;
+    splitTime[SPLIT_SECONDS] = 0;
+    splitTime[SPLIT_NANOS] = 0;
     return;
   }
   if (exponent < 32) {
@@ -114,8 +119,8 @@ function splitBinary(high: number, low: number, exponent: number): void {
     fractionHigh = high >>> shift;
     fractionLow = ((high << (32 - shift)) | (low >>> shift)) >>> 0;
   }
-  splitTime.seconds = seconds;
-  splitTime.nanos = fractionToNanos(fractionHigh, fractionLow);
+  splitTime[SPLIT_SECONDS] = seconds;
+  splitTime[SPLIT_NANOS] = fractionToNanos(fractionHigh, fractionLow);
 }
 
 /** floor(fraction * 10^9) of a 64-bit binary fraction, by multiplying 16-bit digits from the lowest up. */

@@ -69,10 +69,10 @@ export function decodeEtherType(
   at: number,
 ): number {
   out[at + PACKET_VLAN_ID] = NO_VLAN;
-  out[at + PACKET_OUTER_VLAN_ID] = NO_VLAN;
   if (etherType === ETHERTYPE_IPV4) return decodeIpv4(view, offset, captured, frameBytes, out, at);
   if (etherType === ETHERTYPE_IPV6) return decodeIpv6(view, offset, captured, frameBytes, out, at);
 
+  out[at + PACKET_OUTER_VLAN_ID] = NO_VLAN;
   let type = etherType;
   for (let tags = 0; isVlanTag(type); tags++) {
     if (captured < 4 || tags === VLAN_TAGS_MAX) {

@@ -92,9 +92,6 @@ export function decodeIpv4(
   // Bit 13 is "more fragments", bits 0-12 the offset in units of 8 bytes.
   if ((secondWord & 0x3fff) === 0) {
     out[at + PACKET_FRAGMENT_OFFSET_BYTES] = 0;
-    out[at + PACKET_FRAGMENT_DATA_OFFSET] = 0;
-    out[at + PACKET_FRAGMENT_DATA_BYTES] = 0;
-    out[at + PACKET_FRAGMENT_PROTOCOL] = 0;
   } else {
     const fragmentOffsetBytes = (secondWord & 0x1fff) << 3;
     flags |= FLAG_FRAGMENT;

@@ -96,9 +96,6 @@ export function decodeIpv6(
   }
   out[at + PACKET_IP_ID] = 0;
   out[at + PACKET_FRAGMENT_OFFSET_BYTES] = 0;
-  out[at + PACKET_FRAGMENT_DATA_OFFSET] = 0;
-  out[at + PACKET_FRAGMENT_DATA_BYTES] = 0;
-  out[at + PACKET_FRAGMENT_PROTOCOL] = 0;
   out[at + PACKET_IP_OFFSET] = offset;
   out[at + PACKET_IP_TOTAL_BYTES] = totalBytes;
   walkExtensionHeaders(

@@ -19,7 +19,6 @@ import {
   NO_VLAN,
   PACKET_FLAGS,
   PACKET_ICMP_TYPE,
-  PACKET_OUTER_VLAN_ID,
   PACKET_PROTOCOL,
   PACKET_STATUS,
   PACKET_TRANSPORT_BYTES,
@@ -60,7 +59,6 @@ export function decodeQuoted(view: DataView, record: Int32Array, at: number, out
   const declared = Math.max(0, record[at + PACKET_TRANSPORT_BYTES]! - ICMP_HEADER_BYTES);
   const offset = record[at + PACKET_TRANSPORT_OFFSET]! + ICMP_HEADER_BYTES;
   out[outAt + PACKET_VLAN_ID] = NO_VLAN;
-  out[outAt + PACKET_OUTER_VLAN_ID] = NO_VLAN;
   const status =
     (flags & FLAG_IPV6) !== 0
       ? decodeIpv6(view, offset, captured, UNBOUNDED_BYTES, out, outAt)

@@ -11,9 +11,9 @@
  *                                           IPv6 most significant word first
  *   9-12   PACKET_DST                       destination address, same form
  *   13     PACKET_TCP_FLAGS                 flag byte of TCP (TCP_*), else 0
- *   14     PACKET_TCP_SEQ                   TCP sequence number (as int32), or 0
- *   15     PACKET_TCP_ACK                   TCP acknowledgement number (as int32), or 0
- *   16     PACKET_TCP_WINDOW                TCP window before scaling, or 0
+ *   14     PACKET_TCP_SEQ             (TCP) sequence number (as int32); 0 if not captured
+ *   15     PACKET_TCP_ACK             (TCP) acknowledgement number (as int32); 0 if not captured
+ *   16     PACKET_TCP_WINDOW          (TCP) window before scaling; 0 if not captured
  *   17     PACKET_TRANSPORT_HEADER_BYTES    TCP data offset in bytes; UDP 8, ICMP 8, SCTP 12; other protocols 0
  *   18     PACKET_IP_ID                     IPv4 identification; IPv6 identification of the fragment header, or 0
  *   19     PACKET_FRAGMENT_OFFSET_BYTES     place of this fragment in its datagram, in bytes
@@ -24,14 +24,17 @@
  *   24     PACKET_IP_TOTAL_BYTES            IP header and all behind it, as declared (a 0 of segmentation offload is
  *                                           replaced by what the frame holds)
  *   25     PACKET_VLAN_ID                   id of the innermost 802.1Q tag, NO_VLAN without one
- *   26     PACKET_OUTER_VLAN_ID             id of the outermost tag of several, else NO_VLAN
- *   27     PACKET_ICMP_ID                   bytes 4-5 of an ICMP or ICMPv6 message (identifier of echo), else 0
- *   28     PACKET_FRAGMENT_DATA_OFFSET      fragments: where the part to reassemble starts (IPv4: behind the header;
- *                                           IPv6: behind the fragment header), else 0
- *   29     PACKET_FRAGMENT_DATA_BYTES       fragments: its declared length, else 0
- *   30     PACKET_FRAGMENT_PROTOCOL         fragments: protocol of that part (IPv6: next header of the fragment header,
- *                                           which may be a further extension header), else 0
+ *   26     PACKET_OUTER_VLAN_ID      (VLAN) id of the outermost of several tags, else NO_VLAN
+ *   27     PACKET_ICMP_ID            (ICMP) bytes 4-5 of the message (identifier of echo); 0 if not captured
+ *   28     PACKET_FRAGMENT_DATA_OFFSET  (F)  where the part to reassemble starts (IPv4: behind the header; IPv6: behind
+ *                                           the fragment header)
+ *   29     PACKET_FRAGMENT_DATA_BYTES   (F)  its declared length
+ *   30     PACKET_FRAGMENT_PROTOCOL     (F)  its protocol (IPv6: next header of the fragment header, which may be a
+ *                                           further extension header)
  *   31     (unused)                         keeps a record at two cache lines of 64 bytes
+ *
+ * Words with a mark keep an older packet's value unless the record is one of (TCP) protocol 6, (ICMP) protocol 1 or 58,
+ * (VLAN) PACKET_VLAN_ID is not NO_VLAN, (F) FLAG_FRAGMENT: the stores that this saves are a tenth of the decoder.
  *
  * Ports, lengths and ids are plain numbers; they were read in network byte order.
  */

@@ -46,7 +46,7 @@ const SCTP_HEADER_BYTES = 12;
 /**
  * Reads the transport header at `offset` into the record: ports or ICMP type and code, TCP fields, their lengths.
  *
- * Writes words 2-4, 13-17, 21-23 and 27 of the record, and adds to `flags` what it found. Also for datagrams put
+ * Writes words 1-4, 13-17, 21-23 and 27 of the record, as far as its protocol has them; what it found is added to `flags`. Also for datagrams put
  * together from fragments, whose bytes lie in another view. Reads nothing past `offset + captured`.
  *
  * @param captured  bytes in the view from `offset` on that belong to the datagram
@@ -77,7 +77,6 @@ export function decodeTransport(
     out[at + PACKET_TCP_ACK] = view.getInt32(offset + 8);
     out[at + PACKET_TCP_WINDOW] = view.getUint16(offset + 14);
     out[at + PACKET_TRANSPORT_HEADER_BYTES] = dataOffsetBytes;
-    out[at + PACKET_ICMP_ID] = 0;
     let found = flags | FLAG_L4_PORTS;
     if (dataOffsetBytes < TCP_HEADER_BYTES) found |= FLAG_L4_INVALID;
     else if (dataOffsetBytes > transportBytes && (flags & FLAG_FIRST_FRAGMENT) === 0) found |= FLAG_L4_INVALID;
@@ -85,16 +84,12 @@ export function decodeTransport(
     return;
   }
   out[at + PACKET_TCP_FLAGS] = 0;
-  out[at + PACKET_TCP_SEQ] = 0;
-  out[at + PACKET_TCP_ACK] = 0;
-  out[at + PACKET_TCP_WINDOW] = 0;
   if (protocol === PROTOCOL_UDP && captured >= UDP_HEADER_BYTES) {
     const ports = view.getInt32(offset);
     const udpBytes = view.getUint16(offset + 4);
     out[at + PACKET_SRC_PORT] = ports >>> 16;
     out[at + PACKET_DST_PORT] = ports & 0xffff;
     out[at + PACKET_TRANSPORT_HEADER_BYTES] = UDP_HEADER_BYTES;
-    out[at + PACKET_ICMP_ID] = 0;
     out[at + PACKET_FLAGS] =
       flags | FLAG_L4_PORTS | (udpLengthFits(udpBytes, transportBytes, flags) ? 0 : FLAG_L4_INVALID);
     return;
@@ -151,7 +146,6 @@ function decodeOtherTransport(
 ): number {
   out[at + PACKET_SRC_PORT] = 0;
   out[at + PACKET_DST_PORT] = 0;
-  out[at + PACKET_ICMP_ID] = 0;
   const headerBytes = fixedHeaderBytes(protocol);
   out[at + PACKET_TRANSPORT_HEADER_BYTES] = headerBytes;
   if (headerBytes === 0) return 0;
@@ -163,7 +157,7 @@ function decodeOtherTransport(
       out[at + PACKET_DST_PORT] = view.getUint8(offset + 1);
       found |= FLAG_L4_PORTS;
     }
-    if (captured >= 6) out[at + PACKET_ICMP_ID] = view.getUint16(offset + 4);
+    out[at + PACKET_ICMP_ID] = captured >= 6 ? view.getUint16(offset + 4) : 0;
   } else {
     if (captured >= 4) {
       out[at + PACKET_SRC_PORT] = view.getUint16(offset);
@@ -171,10 +165,10 @@ function decodeOtherTransport(
       found |= FLAG_L4_PORTS;
     }
     if (protocol === PROTOCOL_TCP) {
-      if (captured >= 8) out[at + PACKET_TCP_SEQ] = view.getInt32(offset + 4);
-      if (captured >= 12) out[at + PACKET_TCP_ACK] = view.getInt32(offset + 8);
-      if (captured >= 14) out[at + PACKET_TCP_FLAGS] = view.getUint8(offset + 13);
-      if (captured >= 16) out[at + PACKET_TCP_WINDOW] = view.getUint16(offset + 14);
+      out[at + PACKET_TCP_SEQ] = captured >= 8 ? view.getInt32(offset + 4) : 0;
+      out[at + PACKET_TCP_ACK] = captured >= 12 ? view.getInt32(offset + 8) : 0;
+      out[at + PACKET_TCP_FLAGS] = captured >= 14 ? view.getUint8(offset + 13) : 0;
+      out[at + PACKET_TCP_WINDOW] = captured >= 16 ? view.getUint16(offset + 14) : 0;
     }
     // The checksum coverage of UDP-Lite stands where UDP has its length: 0 means all, 1-7 are illegal (RFC 3828).
     if (protocol === PROTOCOL_UDP_LITE && captured >= 6) {

@@ -25,7 +25,6 @@ import {
   PACKET_DST_PORT,
   PACKET_FLAGS,
   PACKET_FRAGMENT_OFFSET_BYTES,
-  PACKET_OUTER_VLAN_ID,
   PACKET_PROTOCOL,
   PACKET_STATUS,
   PACKET_TRANSPORT_BYTES,
@@ -105,7 +104,6 @@ export function decodeInner(
   // The datagram goes on in later fragments, so the end of this one is not the end of what it carries.
   const frameBytes = (record[at + PACKET_FLAGS]! & FLAG_FRAGMENT) !== 0 ? 0x7fff_ffff : declared;
   out[outAt + PACKET_VLAN_ID] = NO_VLAN;
-  out[outAt + PACKET_OUTER_VLAN_ID] = NO_VLAN;
   switch (kind) {
     case TUNNEL_VXLAN:
       return decodeVxlan(view, offset, captured, frameBytes, out, outAt);
