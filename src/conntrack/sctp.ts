@@ -36,6 +36,8 @@ export const SCTP_STATE_SHUTDOWN_ACK_SENT = 7;
 export const SCTP_STATE_HEARTBEAT_SENT = 8;
 
 const COMMON_HEADER_BYTES = 12;
+/** Fixed part of INIT and INIT ACK behind the chunk header. */
+const INIT_HEADER_BYTES = 16;
 const CHUNK_DATA = 0;
 const CHUNK_INIT = 1;
 const CHUNK_INIT_ACK = 2;
@@ -172,8 +174,8 @@ export function sctpPacket(
     state = nextState(direction, oldState, type);
     if (state === CELL_INVALID) return false;
     if (type === CHUNK_INIT || type === CHUNK_INIT_ACK) {
-      if (offset + 4 + 16 > end || !noteInitiateTag(words, base, direction, type, view.getInt32(offset + 4)))
-        return false;
+      if (offset + 4 + INIT_HEADER_BYTES > end) return false;
+      if (!noteInitiateTag(words, base, direction, type, view.getInt32(offset + 4), isNew)) return false;
       // A repeated INIT doesn't prolong the life of an association that nobody answers.
       if (type === CHUNK_INIT && !isNew && state === SCTP_STATE_CLOSED && oldState === SCTP_STATE_CLOSED) {
         keepsTimeout = true;
@@ -219,9 +221,9 @@ function openAssociation(words: Int32Array, base: number, view: DataView, start:
     const state = nextState(DIRECTION_ORIGINAL, SCTP_STATE_NONE, type);
     if (state === SCTP_STATE_NONE || state === CELL_INVALID) return false;
     if (type === CHUNK_INIT) {
-      if (tag !== 0 || offset + 4 + 16 > end) return false;
+      if (tag !== 0 || offset + 4 + INIT_HEADER_BYTES > end) return false;
       words[base + SCTP_TAG + 1] = view.getInt32(offset + 4);
-    } else if (type === CHUNK_HEARTBEAT) {
+    } else if (type === CHUNK_HEARTBEAT || type === CHUNK_HEARTBEAT_ACK) {
       words[base + SCTP_TAG] = tag;
     } else {
       words[base + SCTP_TAG + 1] = tag;
@@ -288,13 +290,22 @@ function judgeHeartbeat(
 }
 
 /** Notes the tag of an INIT or INIT ACK for the other direction; false if it contradicts what is known. */
-function noteInitiateTag(words: Int32Array, base: number, direction: number, type: number, tag: number): boolean {
+function noteInitiateTag(
+  words: Int32Array,
+  base: number,
+  direction: number,
+  type: number,
+  tag: number,
+  isNew: boolean,
+): boolean {
   const flags = words[base + SCTP_FLAGS]!;
   const mine = 1 << direction;
   const other = 1 << (1 - direction);
   if (type === CHUNK_INIT) {
-    const isRestart = (flags & 3) === 3;
-    words[base + SCTP_FLAGS] = (isRestart ? flags & ~other : flags) | mine;
+    // An INIT with the tag that is known already is a late or a repeated one, and tells nothing.
+    if (isNew || words[base + SCTP_TAG + 1 - direction] !== tag) {
+      words[base + SCTP_FLAGS] = ((flags & 3) === 3 ? flags & ~other : flags) | mine;
+    }
   } else {
     const known = words[base + SCTP_TAG + 1 - direction]!;
     if (((flags & other) === 0 && known !== 0 && known !== tag) || ((flags & 3) === 3 && known !== tag)) return false;

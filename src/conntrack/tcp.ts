@@ -392,7 +392,8 @@ function judgeReset(
   }
   const answersSyn = (status & STATUS_SEEN_REPLY) !== 0 && lastKind === KIND_SYN;
   const answersAck = (status & STATUS_ASSURED) === 0 && lastKind === KIND_ACK;
-  if ((answersSyn || answersAck) && records[at + PACKET_TCP_ACK] === words[base + LAST_END]) return RESET_TAKEN;
+  const isAnswer = lastDirection !== direction && (answersSyn || answersAck);
+  if (isAnswer && records[at + PACKET_TCP_ACK] === words[base + LAST_END]) return RESET_TAKEN;
   if (
     state === TCP_STATE_SYN_SENT &&
     lastKind === KIND_ACK &&

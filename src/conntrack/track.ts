@@ -48,6 +48,7 @@ import {
   PACKET_TCP_FLAGS,
   PACKET_TRANSPORT_BYTES,
   PACKET_TRANSPORT_CAPTURED_BYTES,
+  PACKET_TRANSPORT_OFFSET,
 } from '../wire/record.ts';
 import { sctpIsReadable, sctpPacket } from './sctp.ts';
 import type { Conntrack } from './table.ts';
@@ -120,7 +121,7 @@ export function trackPacket(
   last[LAST_ENTRY] = NO_ENTRY;
   last[LAST_DIRECTION] = DIRECTION_ORIGINAL;
   const protocol = records[at + PACKET_PROTOCOL]!;
-  const readable = checkReadable(protocol, records, at);
+  const readable = checkReadable(protocol, records, at, view);
   if (readable !== CT_NEW) return readable;
   if (!packetKey(ct.key, node, records, at, view)) return CT_INVALID;
   const found = findEntry(ct, records, at, timeMs);
@@ -154,7 +155,7 @@ export function trackPacket(
 }
 
 /** CT_NEW if the packet can be looked up; else what it is. */
-function checkReadable(protocol: number, records: Int32Array, at: number): number {
+function checkReadable(protocol: number, records: Int32Array, at: number, view: DataView): number {
   const flags = records[at + PACKET_FLAGS]!;
   if (protocol === 58 && (flags & FLAG_IPV6) !== 0 && (flags & FLAG_L4_PORTS) !== 0) {
     const type = records[at + PACKET_ICMP_TYPE]!;
@@ -166,7 +167,12 @@ function checkReadable(protocol: number, records: Int32Array, at: number): numbe
     if ((flags & FLAG_L4_TRUNCATED) !== 0) return CT_TRUNCATED;
     return tcpFlagsAreValid(records[at + PACKET_TCP_FLAGS]!) ? CT_NEW : CT_INVALID;
   }
-  if (protocol === 17 || protocol === 136) return (flags & FLAG_L4_PORTS) === 0 ? CT_TRUNCATED : CT_NEW;
+  if (protocol === 17) return (flags & FLAG_L4_PORTS) === 0 ? CT_TRUNCATED : CT_NEW;
+  if (protocol === 136) {
+    if ((flags & FLAG_L4_TRUNCATED) !== 0) return CT_TRUNCATED;
+    // UDP-Lite demands a checksum (RFC 3828): 0 is INVALID, whatever the right one is.
+    return view.getUint16(records[at + PACKET_TRANSPORT_OFFSET]! + 6) === 0 ? CT_INVALID : CT_NEW;
+  }
   if (protocol === 1 || protocol === 58) return (flags & FLAG_L4_TRUNCATED) === 0 ? CT_NEW : CT_TRUNCATED;
   if (protocol === 132) return sctpIsReadable(records, at) ? CT_NEW : CT_TRUNCATED;
   if (protocol === 47 && records[at + PACKET_TRANSPORT_CAPTURED_BYTES]! < 8) return greIsShort(records, at);
