@@ -93,3 +93,11 @@ export interface CheckRecord {
   /** At an end of tier: the policies that selected the endpoint in that tier and direction. */
   readonly selected_by?: readonly string[];
 }
+
+/** The checks of one packet, as `direction` names them in records (design, section 5). */
+export const CHECK_UNTRACKED = 0;
+export const CHECK_PRE_DNAT = 1;
+export const CHECK_FORWARD = 2;
+export const CHECK_EGRESS = 3;
+export const CHECK_INGRESS = 4;
+export const CHECK_NAMES: readonly string[] = ['untracked', 'prednat', 'forward', 'egress', 'ingress'];

@@ -1,0 +1,276 @@
+/**
+ * Address classes and the structures that lead from an address to its class and to its owners.
+ *
+ * An address class is what a packet needs to know of one of its addresses: the peer class (what rules can tell), the policy
+ * classes of the endpoint that owns it, and flags. Addresses that agree in all of it share one record.
+ */
+import { formatPrefix, prefixContains } from '../base/ip.ts';
+import { Words } from '../base/words.ts';
+import * as layout from '../tables/layout.ts';
+import type { PeerClasses, Segment } from './classes.ts';
+import type { ChainPacker } from './pack-chains.ts';
+import type { Plan, Prefix } from './plan.ts';
+import type { Sections } from './sections.ts';
+
+/** Who owns an exact address: endpoints (usually one) and the node whose host processes it stands for. */
+export interface Owner {
+  readonly address: Prefix;
+  readonly endpoints: number[];
+  node: number;
+}
+
+/** Owners by `formatPrefix` of the address, in order of address. */
+export function collectOwners(plan: Plan): ReadonlyMap<string, Owner> {
+  const owners = new Map<string, Owner>();
+  const owner = (address: Prefix): Owner => {
+    const key = formatPrefix(address);
+    let entry = owners.get(key);
+    if (entry === undefined) {
+      entry = { address, endpoints: [], node: layout.NONE };
+      owners.set(key, entry);
+    }
+    return entry;
+  };
+  plan.endpoints.forEach((endpoint, index) => {
+    for (const address of endpoint.addresses) owner(address).endpoints.push(index);
+  });
+  plan.nodes.forEach((node, index) => {
+    for (const address of node.addresses) owner(address).node = index;
+  });
+  return owners;
+}
+
+/** Prefixes that need a segment although no rule names them. */
+export function addressMarks(plan: Plan): Prefix[] {
+  return [
+    ...plan.nodes.flatMap((node) => [...node.addresses, ...node.podCidrs]),
+    ...plan.services.flatMap((service) => service.addresses),
+    ...plan.serviceLoopPrefixes,
+  ];
+}
+
+/** SECTION_OWNERS: an open-addressing hash at most half full. */
+export function packOwners(owners: ReadonlyMap<string, Owner>, sections: Sections): void {
+  let slots = 2;
+  while (slots < owners.size * 2) slots *= 2;
+  const table = new Int32Array(slots * layout.RECORD_WORDS[layout.SECTION_OWNERS]!);
+  for (const { address, endpoints, node } of owners.values()) {
+    const [w0, w1, w2, w3] = address.words;
+    let slot = layout.addressHash(w0, w1, w2, w3) & (slots - 1);
+    while (table[slot * 6] !== 0) slot = (slot + 1) & (slots - 1);
+    table.set([address.version, w0, w1, w2, w3, sections.ints([endpoints.length, ...endpoints, node])], slot * 6);
+  }
+  sections.section(layout.SECTION_OWNERS).append(table);
+}
+
+/**
+ * Writes the address classes of one version and the structure that finds them.
+ *
+ * @param slotsOf  chains of an endpoint by slot, or `undefined` if it is not local
+ */
+export function packAddresses(
+  plan: Plan,
+  packer: ChainPacker,
+  classes: PeerClasses,
+  owners: ReadonlyMap<string, Owner>,
+  slotsOf: (endpoint: number) => readonly number[] | undefined,
+  sections: Sections,
+): void {
+  const numbers = new AddressClasses(plan, packer, owners, slotsOf, sections);
+  const outside = numbers.classOf(0, 0, undefined);
+  const painted = classes.segments.map((segment) => ({
+    prefix: segment.prefix,
+    addressClass: numbers.classOfSegment(segment),
+  }));
+  if (packer.version === 4) packTrie(painted, outside, sections);
+  else packRanges(painted, outside, sections);
+}
+
+interface Painted {
+  readonly prefix: Prefix;
+  readonly addressClass: number;
+}
+
+class AddressClasses {
+  readonly #plan: Plan;
+  readonly #packer: ChainPacker;
+  readonly #owners: ReadonlyMap<string, Owner>;
+  readonly #slotsOf: (endpoint: number) => readonly number[] | undefined;
+  readonly #sections: Sections;
+  readonly #numbers = new Map<string, number>();
+  readonly #loopPrefixes: readonly Prefix[];
+  readonly #podCidrs: readonly Prefix[];
+  readonly #services: ReadonlySet<string>;
+  readonly #hasOtherFlags: boolean;
+  readonly #nodesWithHostEndpoint: ReadonlySet<string>;
+
+  constructor(
+    plan: Plan,
+    packer: ChainPacker,
+    owners: ReadonlyMap<string, Owner>,
+    slotsOf: (endpoint: number) => readonly number[] | undefined,
+    sections: Sections,
+  ) {
+    this.#plan = plan;
+    this.#packer = packer;
+    this.#owners = owners;
+    this.#slotsOf = slotsOf;
+    this.#sections = sections;
+    this.#loopPrefixes = plan.serviceLoopPrefixes;
+    this.#podCidrs = plan.nodes.flatMap((node) => node.podCidrs);
+    this.#services = new Set(plan.services.flatMap((service) => service.addresses.map(formatPrefix)));
+    this.#nodesWithHostEndpoint = new Set(
+      plan.nodes.filter((node) => node.uplinkEndpoint >= 0 || node.wildcardEndpoint >= 0).map((node) => node.name),
+    );
+    this.#hasOtherFlags = this.#loopPrefixes.length + this.#podCidrs.length + this.#services.size > 0;
+  }
+
+  classOfSegment({ prefix, peerClass }: Segment): number {
+    const isExact = prefix.length === (prefix.version === 4 ? 32 : 128);
+    const key = isExact || this.#services.size > 0 ? formatPrefix(prefix) : '';
+    const owner = isExact ? this.#owners.get(key) : undefined;
+    let flags = 0;
+    if (this.#hasOtherFlags) {
+      const inside = (outer: Prefix): boolean => outer.length <= prefix.length && prefixContains(outer, prefix);
+      if (this.#loopPrefixes.some(inside)) flags |= layout.CLASS_IS_LOOP | layout.CLASS_NEEDS_PATH;
+      if (this.#podCidrs.some(inside)) flags |= layout.CLASS_IN_POD_CIDR;
+      if (this.#services.has(key)) flags |= layout.CLASS_NEEDS_PATH;
+    }
+    return this.classOf(peerClass, flags, owner);
+  }
+
+  /** The number of the address class with this peer class, flags and owner. */
+  classOf(peerClass: number, baseFlags: number, owner: Owner | undefined): number {
+    const policy = [0, 0, 0, 0];
+    let flags = baseFlags;
+    if (owner !== undefined) {
+      if (owner.node !== layout.NONE || owner.endpoints.length !== 1) flags |= layout.CLASS_NEEDS_PATH;
+      for (const index of owner.endpoints) flags |= this.#endpointFlags(index);
+      const slots = owner.endpoints.length === 1 ? this.#slotsOf(owner.endpoints[0]!) : undefined;
+      if (slots !== undefined && this.#plan.endpoints[owner.endpoints[0]!]!.kind === 'wep') {
+        const classOfSlot = (slot: number): number => this.#packer.policyClass(slots[slot]!, peerClass);
+        policy[0] = classOfSlot(layout.SLOT_EGRESS);
+        policy[1] = classOfSlot(layout.SLOT_INGRESS);
+        policy[2] = classOfSlot(layout.SLOT_PENDING_EGRESS);
+        policy[3] = classOfSlot(layout.SLOT_PENDING_INGRESS);
+      }
+    }
+    return this.#intern([peerClass, policy[0]!, policy[1]!, flags, policy[2]!, policy[3]!, 0, 0]);
+  }
+
+  #endpointFlags(index: number): number {
+    const endpoint = this.#plan.endpoints[index]!;
+    if (endpoint.kind === 'hep') return layout.CLASS_NEEDS_PATH;
+    const hasHostEndpoint = this.#nodesWithHostEndpoint.has(endpoint.node);
+    const isLocal = this.#slotsOf(index) !== undefined;
+    return (hasHostEndpoint ? layout.CLASS_NEEDS_PATH : 0) | (isLocal ? layout.CLASS_IS_LOCAL : 0);
+  }
+
+  #intern(words: readonly number[]): number {
+    const key = words.join(',');
+    let number = this.#numbers.get(key);
+    if (number === undefined) {
+      const section = this.#packer.version === 4 ? layout.SECTION_CLASSES_4 : layout.SECTION_CLASSES_6;
+      number = this.#sections.record(section, words);
+      this.#numbers.set(key, number);
+    }
+    return number;
+  }
+}
+
+/** SECTION_TRIE_4. Segments come parents first, so each simply paints over what it covers. */
+function packTrie(painted: readonly Painted[], outside: number, sections: Sections): void {
+  const trie = new Words(1 << 17);
+  trie.append(new Int32Array(65536).fill(outside));
+  for (const { prefix, addressClass } of painted) {
+    const address = prefix.words[0];
+    if (prefix.length <= 16) {
+      fill(trie, address >>> 16, 16 - prefix.length, addressClass);
+      continue;
+    }
+    const middle = child(trie, address >>> 16);
+    if (prefix.length <= 24) {
+      fill(trie, middle + ((address >>> 8) & 255), 24 - prefix.length, addressClass);
+      continue;
+    }
+    const leaf = child(trie, middle + ((address >>> 8) & 255));
+    fill(trie, leaf + (address & 255), 32 - prefix.length, addressClass);
+  }
+  sections.section(layout.SECTION_TRIE_4).append(trie.view());
+}
+
+function fill(trie: Words, first: number, freeBits: number, value: number): void {
+  for (let i = 0; i < 1 << freeBits; i++) trie.set(first + i, value);
+}
+
+/** The node below entry `at`, made from the entry's class if there is none. */
+function child(trie: Words, at: number): number {
+  const entry = trie.at(at);
+  if (entry < 0) return ~entry;
+  const node = trie.append(new Int32Array(256).fill(entry));
+  trie.set(at, ~node);
+  return node;
+}
+
+/** SECTION_EXACT_6 and SECTION_RANGES_6. */
+function packRanges(painted: readonly Painted[], outside: number, sections: Sections): void {
+  const exact = painted.filter(({ prefix }) => prefix.length === 128);
+  const wide = painted.filter(({ prefix }) => prefix.length < 128);
+  let slots = 2;
+  while (slots < exact.length * 2) slots *= 2;
+  const table = new Int32Array(slots * 5);
+  for (const { prefix, addressClass } of exact) {
+    const [w0, w1, w2, w3] = prefix.words;
+    let slot = layout.addressHash(w0, w1, w2, w3) & (slots - 1);
+    while (table[slot * 5 + 4] !== 0) slot = (slot + 1) & (slots - 1);
+    table.set([w0, w1, w2, w3, addressClass + 1], slot * 5);
+  }
+  sections.section(layout.SECTION_EXACT_6).append(table);
+  for (const { start, addressClass } of flatten(wide, outside)) {
+    sections.record(layout.SECTION_RANGES_6, [...start, addressClass]);
+  }
+}
+
+interface Range {
+  readonly start: readonly [number, number, number, number];
+  addressClass: number;
+}
+
+/** Nested prefixes as consecutive ranges that cover the whole space. */
+function flatten(wide: readonly Painted[], outside: number): Range[] {
+  const ranges: Range[] = [{ start: [0, 0, 0, 0], addressClass: outside }];
+  const open: Painted[] = [];
+  const put = (start: readonly [number, number, number, number], addressClass: number): void => {
+    const last = ranges.at(-1)!;
+    if (last.start.every((word, i) => word === start[i])) last.addressClass = addressClass;
+    else if (last.addressClass !== addressClass) ranges.push({ start, addressClass });
+  };
+  const close = (): void => {
+    const closed = open.pop()!;
+    const after = addressAfter(closed.prefix);
+    if (after !== undefined) put(after, open.at(-1)?.addressClass ?? outside);
+  };
+  for (const entry of wide) {
+    while (open.length > 0 && !prefixContains(open.at(-1)!.prefix, entry.prefix)) close();
+    put(entry.prefix.words as [number, number, number, number], entry.addressClass);
+    open.push(entry);
+  }
+  while (open.length > 0) close();
+  return ranges;
+}
+
+/** The first address behind a prefix, or `undefined` at the end of the space. */
+function addressAfter(prefix: Prefix): [number, number, number, number] | undefined {
+  const out: [number, number, number, number] = [...prefix.words];
+  if (prefix.length === 0) return undefined;
+  let word = (prefix.length - 1) >>> 5;
+  let add = 2 ** (31 - ((prefix.length - 1) & 31));
+  for (; word >= 0; word--) {
+    const sum = (out[word]! >>> 0) + add;
+    out[word] = sum | 0;
+    if (sum < 2 ** 32) return out;
+    out[word] = (sum - 2 ** 32) | 0;
+    add = 1;
+  }
+  return undefined;
+}

@@ -1,0 +1,288 @@
+/**
+ * The chains of one IP version: which ones the endpoints need, their rows, and the policy classes folded from them.
+ *
+ * Work goes in three stages, since classes depend on the predicates of all chains and rows depend on the classes:
+ * `endpointSlots` collects chains (equal ones once), then the caller builds the peer classes, then `packChains` writes
+ * steps and rows, and `policyClass` folds a chain with a local row on demand.
+ */
+import { assert } from '../base/assert.ts';
+import { DIRECTION_EGRESS, DIRECTION_INGRESS } from '../model/flow.ts';
+import * as layout from '../tables/layout.ts';
+import { CHAIN_KINDS, type ChainKind, type ChainSpec, chainSteps, type Step } from './chains.ts';
+import type { PeerClasses } from './classes.ts';
+import { PredicateTable } from './fields.ts';
+import { encodeFunction, foldFunction } from './fold.ts';
+import type { ObjectNumbers } from './pack-objects.ts';
+import type { Plan, PlanGroup, PlanSettings, PlanTierPolicies } from './plan.ts';
+import { type AddressRows, addressRows, keyRows, rowWords } from './rows.ts';
+import type { Sections } from './sections.ts';
+
+/** Policy class 0: no check. Its step is step 0. */
+export const NO_CHECK_CLASS = 0;
+
+interface Chain {
+  readonly spec: ChainSpec;
+  readonly steps: readonly Step[];
+}
+
+interface PackedChain {
+  readonly number: number;
+  readonly firstStep: number;
+  readonly src: AddressRows;
+  readonly dst: AddressRows;
+  readonly srcMap: number;
+  readonly dstMap: number;
+}
+
+export class ChainPacker {
+  readonly version: 4 | 6;
+  readonly table: PredicateTable;
+  readonly #plan: Plan;
+  readonly #sections: Sections;
+  readonly #firstNumber: number;
+  readonly #chains: Chain[] = [];
+  readonly #numbers = new Map<string, number>();
+  readonly #packed: PackedChain[] = [];
+  readonly #slots = new Map<string, readonly number[]>();
+  readonly #policyClasses = new Map<string, number>();
+  readonly #maps = new Map<string, number>();
+  #classCount = 0;
+
+  /** `firstNumber` is the number that the first chain of this version will get in SECTION_CHAINS. */
+  constructor(plan: Plan, version: 4 | 6, sections: Sections, firstNumber: number) {
+    this.version = version;
+    this.table = new PredicateTable(plan);
+    this.#plan = plan;
+    this.#sections = sections;
+    this.#firstNumber = firstNumber;
+  }
+
+  get chainCount(): number {
+    return this.#chains.length;
+  }
+
+  /** The chains of an endpoint of `group` under `settings`: CHAIN_SLOT_COUNT numbers, NONE where no such check runs. */
+  endpointSlots(groupIndex: number, settings: PlanSettings, settingsKey: number): readonly number[] {
+    const key = `${groupIndex}|${settingsKey}`;
+    let slots = this.#slots.get(key);
+    if (slots === undefined) {
+      slots = this.#makeSlots(this.#plan.groups[groupIndex]!, settings, settingsKey);
+      this.#slots.set(key, slots);
+    }
+    return slots;
+  }
+
+  /** Writes all chains collected so far. */
+  packChains(classes: PeerClasses, numbers: ObjectNumbers): void {
+    this.#classCount = classes.count;
+    for (const chain of this.#chains) this.#packed.push(this.#packChain(chain, classes, numbers));
+  }
+
+  /** The policy class of chain `number` for a local end of class `localClass`; folds it if it is new. */
+  policyClass(number: number, localClass: number): number {
+    if (number === layout.NONE) return NO_CHECK_CLASS;
+    const index = number - this.#firstNumber;
+    const packed = this.#packed[index]!;
+    const isIngress = this.#chains[index]!.spec.direction === DIRECTION_INGRESS;
+    const local = isIngress ? packed.dst : packed.src;
+    const localRow = local.rowOf?.[localClass] ?? 0;
+    const key = `${number}|${localRow}`;
+    let policyClass = this.#policyClasses.get(key);
+    if (policyClass === undefined) {
+      policyClass = this.#foldClass(index, localRow, isIngress);
+      this.#policyClasses.set(key, policyClass);
+    }
+    return policyClass;
+  }
+
+  /** Word offset of a class map that is 0 for every class. */
+  zeroMap(): number {
+    return this.#map(undefined);
+  }
+
+  #makeSlots(group: PlanGroup, settings: PlanSettings, settingsKey: number): readonly number[] {
+    const slots = new Array<number>(layout.CHAIN_SLOT_COUNT).fill(layout.NONE);
+    if (this.version === 6 && !settings.ipv6Support) return slots;
+    const chain = (
+      kind: ChainKind,
+      direction: number,
+      tiers: readonly PlanTierPolicies[],
+      withStaged: boolean,
+    ): number => {
+      const isNeeded = kind === 'wep' || kind === 'normal' || this.#governs(tiers, direction, withStaged);
+      if (!isNeeded) return layout.NONE;
+      const profiles = kind === 'wep' || kind === 'normal' ? group.profiles : [];
+      return this.#chain(
+        { version: this.version, direction, kind, tiers, profiles, withStaged, settings },
+        settingsKey,
+      );
+    };
+    const kind = group.kind === 'wep' ? 'wep' : 'normal';
+    slots[layout.SLOT_EGRESS] = chain(kind, DIRECTION_EGRESS, group.tiers, false);
+    slots[layout.SLOT_INGRESS] = chain(kind, DIRECTION_INGRESS, group.tiers, false);
+    slots[layout.SLOT_PENDING_EGRESS] = chain(kind, DIRECTION_EGRESS, group.tiers, true);
+    slots[layout.SLOT_PENDING_INGRESS] = chain(kind, DIRECTION_INGRESS, group.tiers, true);
+    if (group.kind !== 'hep') return slots;
+    slots[layout.SLOT_FORWARD_EGRESS] = chain('forward', DIRECTION_EGRESS, group.forwardTiers, false);
+    slots[layout.SLOT_FORWARD_INGRESS] = chain('forward', DIRECTION_INGRESS, group.forwardTiers, false);
+    slots[layout.SLOT_PRE_DNAT] = chain('preDnat', DIRECTION_INGRESS, group.preDnatTiers, false);
+    slots[layout.SLOT_UNTRACKED_EGRESS] = chain('untracked', DIRECTION_EGRESS, group.untrackedTiers, false);
+    slots[layout.SLOT_UNTRACKED_INGRESS] = chain('untracked', DIRECTION_INGRESS, group.untrackedTiers, false);
+    slots[layout.SLOT_PENDING_FORWARD_EGRESS] = chain('forward', DIRECTION_EGRESS, group.forwardTiers, true);
+    slots[layout.SLOT_PENDING_FORWARD_INGRESS] = chain('forward', DIRECTION_INGRESS, group.forwardTiers, true);
+    slots[layout.SLOT_PENDING_PRE_DNAT] = chain('preDnat', DIRECTION_INGRESS, group.preDnatTiers, true);
+    slots[layout.SLOT_PENDING_UNTRACKED_EGRESS] = chain('untracked', DIRECTION_EGRESS, group.untrackedTiers, true);
+    slots[layout.SLOT_PENDING_UNTRACKED_INGRESS] = chain('untracked', DIRECTION_INGRESS, group.untrackedTiers, true);
+    return slots;
+  }
+
+  #governs(tiers: readonly PlanTierPolicies[], direction: number, withStaged: boolean): boolean {
+    return tiers.some((tier) =>
+      (direction === DIRECTION_INGRESS ? tier.ingress : tier.egress).some(
+        (policy) => withStaged || !this.#plan.policies[policy]!.isStaged,
+      ),
+    );
+  }
+
+  /** The number of a chain, new or known: chains are the same if they run the same policies and profiles the same way. */
+  #chain(spec: ChainSpec, settingsKey: number): number {
+    const isIngress = spec.direction === DIRECTION_INGRESS;
+    const tiers = spec.tiers.map((entry) => {
+      const policies = (isIngress ? entry.ingress : entry.egress).filter(
+        (policy) => spec.withStaged || !this.#plan.policies[policy]!.isStaged,
+      );
+      return policies.length === 0 ? '' : `${entry.tier}:${policies.join(',')}`;
+    });
+    const key = [spec.direction, spec.kind, settingsKey, tiers.join(';'), spec.profiles.join(',')].join('|');
+    let index = this.#numbers.get(key);
+    if (index === undefined) {
+      index = this.#chains.length;
+      this.#chains.push({ spec, steps: chainSteps(this.#plan, spec, this.table) });
+      this.#numbers.set(key, index);
+    }
+    return this.#firstNumber + index;
+  }
+
+  #packChain(chain: Chain, classes: PeerClasses, numbers: ObjectNumbers): PackedChain {
+    const sections = this.#sections;
+    const { steps, spec } = chain;
+    const firstStep = sections.count(layout.SECTION_STEPS);
+    for (const step of steps) packStep(step, sections, numbers);
+    const src = addressRows(steps, 'src', classes.count, classes.classesOf);
+    const dst = addressRows(steps, 'dst', classes.count, classes.classesOf);
+    const keys = keyRows(steps, 'keys');
+    const sourceKeys = keyRows(steps, 'sourceKeys');
+    const srcMap = this.#map(src.rowOf);
+    const dstMap = this.#map(dst.rowOf);
+    const sourceKeysAt =
+      sourceKeys.starts.length === 1
+        ? layout.NONE
+        : sections.ints([sourceKeys.starts.length, ...sourceKeys.starts, this.#packRows(sourceKeys.rows)]);
+    const number = sections.record(layout.SECTION_CHAINS, [
+      this.version,
+      spec.direction,
+      firstStep,
+      steps.length,
+      rowWords(steps.length),
+      srcMap,
+      dstMap,
+      this.#packRows(src.rows),
+      src.rows.length,
+      this.#packRows(dst.rows),
+      dst.rows.length,
+      ...sections.intList(keys.starts),
+      this.#packRows(keys.rows),
+      sourceKeysAt,
+      CHAIN_KINDS.indexOf(spec.kind),
+      0,
+    ]);
+    assert(number === this.#firstNumber + this.#packed.length, 'chains are packed in the order of their numbers');
+    return { number, firstStep, src, dst, srcMap, dstMap };
+  }
+
+  #packRows(rows: readonly Int32Array[]): number {
+    const bits = this.#sections.section(layout.SECTION_BITS);
+    const start = bits.length;
+    for (const row of rows) bits.append(row);
+    return start;
+  }
+
+  #map(rowOf: Int32Array | undefined): number {
+    const map = rowOf ?? new Int32Array(this.#classCount);
+    const key = rowOf === undefined ? '' : map.join(',');
+    let offset = this.#maps.get(key);
+    if (offset === undefined) {
+      offset = this.#sections.section(layout.SECTION_CLASS_MAPS).append(map);
+      this.#maps.set(key, offset);
+    }
+    return offset;
+  }
+
+  #foldClass(index: number, localRow: number, isIngress: boolean): number {
+    const sections = this.#sections;
+    const { steps } = this.#chains[index]!;
+    const packed = this.#packed[index]!;
+    const [local, peer] = isIngress ? [packed.dst, packed.src] : [packed.src, packed.dst];
+    const refs = sections.section(layout.SECTION_FUNCTION_REFS);
+    const firstRef = refs.length;
+    const known = new Map<string, number>();
+    for (const row of peer.rows) {
+      const fn = foldFunction(steps, local.rows[localRow]!, row);
+      refs.push(fn === undefined ? layout.NONE : this.#functionRef(encodeFunction(fn, steps, packed.firstStep), known));
+    }
+    return sections.record(layout.SECTION_POLICY_CLASSES, [
+      packed.number,
+      localRow,
+      isIngress ? packed.srcMap : packed.dstMap,
+      firstRef,
+      peer.rows.length,
+    ]);
+  }
+
+  #functionRef(words: Int32Array, known: Map<string, number>): number {
+    const key = words.join(',');
+    let ref = known.get(key);
+    if (ref === undefined) {
+      const offset = this.#sections.section(layout.SECTION_FUNCTIONS).append(words);
+      ref = (offset << 5) | (Math.log2(words.length) - 1);
+      known.set(key, ref);
+    }
+    return ref;
+  }
+}
+
+/** Writes step 0 and policy class 0: no check. Call once, before any chain; `zeroMap` must cover the classes of both versions. */
+export function packNoCheck(sections: Sections, zeroMap: number): void {
+  const ref = (sections.section(layout.SECTION_FUNCTIONS).append([0, layout.STEP_NONE]) << 5) | 0;
+  const firstRef = sections.section(layout.SECTION_FUNCTION_REFS).append([ref]);
+  sections.record(layout.SECTION_POLICY_CLASSES, [layout.NONE, 0, zeroMap, firstRef, 1]);
+}
+
+export function packNoCheckStep(sections: Sections): void {
+  sections.record(layout.SECTION_STEPS, [
+    layout.STEP_NONE,
+    0,
+    layout.NONE,
+    layout.NONE,
+    layout.NONE,
+    -1,
+    layout.NONE,
+    0,
+    0,
+    0,
+  ]);
+}
+
+function packStep(step: Step, sections: Sections, numbers: ObjectNumbers): void {
+  sections.record(layout.SECTION_STEPS, [
+    step.action,
+    step.reason,
+    step.rule === undefined ? layout.NONE : numbers.rules.get(step.rule)!,
+    step.tier,
+    step.owner,
+    step.traceIndex,
+    step.jump,
+    sections.string(step.traceName),
+    ...sections.intList(step.selectedBy),
+  ]);
+}

@@ -1,0 +1,272 @@
+/** Packing of what users named: tiers, policies, rules, IP sets with their members, groups, endpoints, nodes, services. */
+import { comparePrefixes } from '../base/ip.ts';
+import { ACTION_ALLOW, ACTION_DENY, ACTION_PASS, DIRECTION_EGRESS, DIRECTION_INGRESS } from '../model/flow.ts';
+import * as layout from '../tables/layout.ts';
+import type { Plan, PlanIpSet, PlanNode, PlanPolicy, PlanRule, PlanSide, PlanTierPolicies, Prefix } from './plan.ts';
+import { floatWords, prefixWords, type Sections } from './sections.ts';
+
+/** Numbers given while packing that the chains refer to. */
+export interface ObjectNumbers {
+  /** Rule object -> rule index. */
+  readonly rules: ReadonlyMap<PlanRule, number>;
+}
+
+export function packObjects(plan: Plan, sections: Sections): ObjectNumbers {
+  const rules = new Map<PlanRule, number>();
+  packTiers(plan, sections);
+  packPolicies(plan, sections, rules);
+  packProfiles(plan, sections, rules);
+  packIpSets(plan, sections);
+  packGroups(plan, sections);
+  packNodes(plan, sections);
+  packServices(plan, sections);
+  return { rules };
+}
+
+function packTiers(plan: Plan, sections: Sections): void {
+  for (const tier of plan.tiers) {
+    sections.record(layout.SECTION_TIERS, [
+      sections.string(tier.name),
+      tier.defaultAction === 'pass' ? ACTION_PASS : ACTION_DENY,
+      tier.exists ? 1 : 0,
+      ...floatWords(tier.order),
+    ]);
+  }
+}
+
+function packPolicies(plan: Plan, sections: Sections, rules: Map<PlanRule, number>): void {
+  plan.policies.forEach((policy, index) => {
+    const ingress = packRules(policy.ingress, index, DIRECTION_INGRESS, sections, rules);
+    const egress = packRules(policy.egress, index, DIRECTION_EGRESS, sections, rules);
+    sections.record(layout.SECTION_POLICIES, [
+      sections.string(policy.id),
+      sections.string(policy.namespace),
+      sections.string(policy.name),
+      policy.tier,
+      policyFlags(policy),
+      ...floatWords(policy.order),
+      ...ingress,
+      ...egress,
+      sections.string(policy.selectorText),
+      sections.string(policy.origin.file),
+      policy.origin.line,
+      0,
+      0,
+      0,
+    ]);
+  });
+}
+
+function policyFlags(policy: PlanPolicy): number {
+  return (
+    (policy.isStaged ? layout.POLICY_IS_STAGED : 0) |
+    (policy.hasIngress ? layout.POLICY_HAS_INGRESS : 0) |
+    (policy.hasEgress ? layout.POLICY_HAS_EGRESS : 0) |
+    (policy.doNotTrack ? layout.POLICY_DO_NOT_TRACK : 0) |
+    (policy.preDnat ? layout.POLICY_PRE_DNAT : 0) |
+    (policy.applyOnForward ? layout.POLICY_APPLY_ON_FORWARD : 0)
+  );
+}
+
+function packProfiles(plan: Plan, sections: Sections, rules: Map<PlanRule, number>): void {
+  plan.profiles.forEach((profile, index) => {
+    const ingress = packRules(profile.ingress, ~index, DIRECTION_INGRESS, sections, rules);
+    const egress = packRules(profile.egress, ~index, DIRECTION_EGRESS, sections, rules);
+    sections.record(layout.SECTION_PROFILES, [
+      sections.string(profile.name),
+      ...ingress,
+      ...egress,
+      sections.string(profile.origin.file),
+      profile.origin.line,
+    ]);
+  });
+}
+
+const RULE_ACTIONS = { allow: ACTION_ALLOW, deny: ACTION_DENY, pass: ACTION_PASS, log: layout.RULE_LOG } as const;
+
+/** `[first rule, count]`. */
+function packRules(
+  list: readonly PlanRule[],
+  owner: number,
+  direction: number,
+  sections: Sections,
+  rules: Map<PlanRule, number>,
+): [number, number] {
+  const first = sections.count(layout.SECTION_RULES);
+  list.forEach((rule, index) => {
+    const number = sections.record(layout.SECTION_RULES, [
+      RULE_ACTIONS[rule.action],
+      rule.ipVersion,
+      rule.protocol,
+      rule.notProtocol,
+      rule.icmpType,
+      rule.icmpCode,
+      rule.notIcmpType,
+      rule.notIcmpCode,
+      packSide(rule.source, sections),
+      packSide(rule.destination, sections),
+      owner,
+      direction,
+      index,
+      sections.string(rule.origin.file),
+      rule.origin.line,
+      0,
+    ]);
+    rules.set(rule, number);
+  });
+  return [first, list.length];
+}
+
+function packSide(side: PlanSide, sections: Sections): number {
+  return sections.record(layout.SECTION_SIDES, [
+    ...sections.prefixList(side.nets),
+    ...sections.prefixList(side.notNets),
+    ...sections.intList(side.ipSets),
+    ...sections.intList(side.notIpSets),
+    ...rangeList(side.ports, sections),
+    ...sections.intList(side.namedPorts),
+    ...rangeList(side.notPorts, sections),
+    ...sections.intList(side.notNamedPorts),
+    side.servicePorts,
+    0,
+  ]);
+}
+
+function rangeList(ranges: readonly (readonly [number, number])[], sections: Sections): [number, number] {
+  const [start] = sections.intList(ranges.flat());
+  return [start, ranges.length];
+}
+
+function packIpSets(plan: Plan, sections: Sections): void {
+  for (const set of plan.ipSets) {
+    const first = sections.count(layout.SECTION_MEMBERS);
+    const members = set.type === 'net' ? netMembers(plan, set) : tupleMembers(plan, set);
+    for (const member of members) sections.record(layout.SECTION_MEMBERS, member);
+    sections.record(layout.SECTION_IP_SETS, [
+      sections.string(set.id),
+      set.type === 'net' ? layout.IP_SET_NET : layout.IP_SET_IP_PORT,
+      sections.string(set.text),
+      first,
+      members.length,
+    ]);
+  }
+}
+
+/** Members in order of address; an address that several groups own is listed once. */
+function netMembers(plan: Plan, set: PlanIpSet): number[][] {
+  const all = [...set.groups.flatMap((group) => plan.groups[group]!.prefixes), ...set.prefixes].flatMap(splitAll);
+  all.sort(comparePrefixes);
+  const unique = all.filter((prefix, i) => i === 0 || comparePrefixes(prefix, all[i - 1]!) !== 0);
+  return unique.map((prefix) => [...prefixWords(prefix), 0]);
+}
+
+/** A /0 is stored as two /1s (semantics 2.5), as the kernel's hash:net wants it. */
+function splitAll(prefix: Prefix): Prefix[] {
+  if (prefix.length !== 0) return [prefix];
+  return [
+    { version: prefix.version, words: [0, 0, 0, 0], length: 1 },
+    { version: prefix.version, words: [0x80000000 | 0, 0, 0, 0], length: 1 },
+  ];
+}
+
+function tupleMembers(plan: Plan, set: PlanIpSet): number[][] {
+  const all: { address: Prefix; tuple: number }[] = set.tuples.map((tuple) => ({
+    address: tuple.address,
+    tuple: (tuple.protocol << 16) | tuple.port,
+  }));
+  for (const index of set.groups) {
+    const group = plan.groups[index]!;
+    for (const port of group.namedPorts) {
+      if (port.name !== set.portName || (set.portProtocol !== 0 && set.portProtocol !== port.protocol)) continue;
+      for (const address of group.prefixes) all.push({ address, tuple: (port.protocol << 16) | port.port });
+    }
+  }
+  const order = (a: (typeof all)[0], b: (typeof all)[0]): number =>
+    comparePrefixes(a.address, b.address) || a.tuple - b.tuple;
+  all.sort(order);
+  const unique = all.filter((member, i) => i === 0 || order(member, all[i - 1]!) !== 0);
+  return unique.map((member) => [...prefixWords(member.address), member.tuple]);
+}
+
+function packGroups(plan: Plan, sections: Sections): void {
+  const kinds = { wep: layout.KIND_WEP, hep: layout.KIND_HEP, ns: layout.KIND_NETWORK_SET } as const;
+  for (const group of plan.groups) {
+    const firstSet = sections.count(layout.SECTION_NETWORK_SETS);
+    for (const name of group.networkSets) {
+      sections.record(layout.SECTION_NETWORK_SETS, [sections.string(name), ...sections.prefixList(group.prefixes)]);
+    }
+    sections.record(layout.SECTION_GROUPS, [
+      kinds[group.kind],
+      ...sections.intList(group.profiles.map((name) => sections.string(name))),
+      packPolicyList(group.tiers, sections),
+      packPolicyList(group.forwardTiers, sections),
+      packPolicyList(group.preDnatTiers, sections),
+      packPolicyList(group.untrackedTiers, sections),
+      firstSet,
+      group.networkSets.length,
+    ]);
+  }
+}
+
+function packPolicyList(tiers: readonly PlanTierPolicies[], sections: Sections): number {
+  const words = [tiers.length];
+  for (const { tier, ingress, egress } of tiers) words.push(tier, ingress.length, ...ingress, egress.length, ...egress);
+  return sections.ints(words);
+}
+
+function packNodes(plan: Plan, sections: Sections): void {
+  for (const node of plan.nodes) {
+    sections.record(layout.SECTION_NODES, [
+      sections.string(node.name),
+      node.uplinkEndpoint,
+      node.isUplinkExplicit ? 1 : 0,
+      node.wildcardEndpoint,
+      ...sections.prefixList(node.addresses),
+      ...sections.prefixList(node.podCidrs),
+      node.settings.defaultEndpointToHostAction === 'drop' ? ACTION_DENY : ACTION_ALLOW,
+      nodeFlags(node),
+      node.settings.vxlanPort,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+    ]);
+  }
+  for (const prefix of plan.serviceLoopPrefixes) {
+    sections.record(layout.SECTION_LOOP_PREFIXES, [sections.prefix(prefix)]);
+  }
+}
+
+function nodeFlags({ settings }: PlanNode): number {
+  return (
+    (settings.allowVxlanFromWorkloads ? layout.NODE_ALLOW_VXLAN : 0) |
+    (settings.allowIpipFromWorkloads ? layout.NODE_ALLOW_IPIP : 0) |
+    (settings.disableConntrackInvalidCheck ? layout.NODE_NO_INVALID_CHECK : 0) |
+    (settings.ipv6Support ? layout.NODE_IPV6 : 0) |
+    (settings.serviceLoopPrevention ? layout.NODE_LOOP_PREVENTION : 0)
+  );
+}
+
+function packServices(plan: Plan, sections: Sections): void {
+  for (const service of plan.services) {
+    const key = sections.string(service.key);
+    for (const address of service.addresses) {
+      for (const port of service.ports) {
+        const backends = port.backends.filter((backend) => backend.address.version === address.version);
+        const words = backends.flatMap((backend) => [sections.prefix(backend.address), backend.port]);
+        sections.record(layout.SECTION_SERVICES, [
+          key,
+          sections.prefix(address),
+          (port.protocol << 16) | port.port,
+          words.length === 0 ? 0 : sections.ints(words),
+          backends.length,
+        ]);
+      }
+    }
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * Packing: a plan becomes the buffer of tables/layout.ts.
+ *
+ * `packPlan` reads top to bottom as the order of work: objects first (what `explain`, `render` and records read), then
+ * the chains and classes of each IP version (what packets run over), then one copy into a SharedArrayBuffer.
+ */
+import * as layout from '../tables/layout.ts';
+import { buildPeerClasses } from './classes.ts';
+import { addressMarks, collectOwners, packAddresses, packOwners } from './pack-addresses.ts';
+import { ChainPacker, packNoCheck, packNoCheckStep } from './pack-chains.ts';
+import { packObjects } from './pack-objects.ts';
+import type { Plan, PlanSettings } from './plan.ts';
+import { Sections } from './sections.ts';
+
+export interface PackOptions {
+  /** Keep only the endpoints of this node local, as that node's dataplane would; `undefined` = the whole cluster. */
+  readonly node?: string | undefined;
+}
+
+/** The buffer for `plan`. Same plan and options, same bytes. */
+export function packPlan(plan: Plan, options: PackOptions = {}): SharedArrayBuffer {
+  const sections = new Sections();
+  const numbers = packObjects(plan, sections);
+  const localNode =
+    options.node === undefined ? layout.NONE : plan.nodes.findIndex((node) => node.name === options.node);
+  const isLocal = (endpoint: number): boolean =>
+    options.node === undefined || plan.endpoints[endpoint]!.node === options.node;
+  packNoCheckStep(sections);
+
+  const slotsOf4 = new Map<number, readonly number[]>();
+  const slotsOf6 = new Map<number, readonly number[]>();
+  const settings = settingsByNode(plan);
+  const packer4 = new ChainPacker(plan, 4, sections, 0);
+  collectSlots(plan, packer4, settings, isLocal, slotsOf4);
+  const packer6 = new ChainPacker(plan, 6, sections, packer4.chainCount);
+  collectSlots(plan, packer6, settings, isLocal, slotsOf6);
+
+  const owners = collectOwners(plan);
+  const marks = addressMarks(plan);
+  const classes4 = buildPeerClasses(plan, 4, packer4.table, marks);
+  const classes6 = buildPeerClasses(plan, 6, packer6.table, marks);
+  const zeroMap = sections
+    .section(layout.SECTION_CLASS_MAPS)
+    .append(new Int32Array(Math.max(classes4.count, classes6.count)));
+  packNoCheck(sections, zeroMap);
+  packer4.packChains(classes4, numbers);
+  packer6.packChains(classes6, numbers);
+  packOwners(owners, sections);
+  packAddresses(plan, packer4, classes4, owners, (endpoint) => slotsOf4.get(endpoint), sections);
+  packAddresses(plan, packer6, classes6, owners, (endpoint) => slotsOf6.get(endpoint), sections);
+  packEndpoints(plan, slotsOf4, slotsOf6, sections);
+  return sections.finish(localNode);
+}
+
+interface NodeSettings {
+  readonly node: number;
+  readonly settings: PlanSettings;
+  /** Equal settings have equal keys. */
+  readonly key: number;
+}
+
+function settingsByNode(plan: Plan): ReadonlyMap<string, NodeSettings> {
+  const keys = new Map<string, number>();
+  return new Map(
+    plan.nodes.map((node, index) => {
+      const text = JSON.stringify(node.settings);
+      if (!keys.has(text)) keys.set(text, keys.size);
+      return [node.name, { node: index, settings: node.settings, key: keys.get(text)! }];
+    }),
+  );
+}
+
+function collectSlots(
+  plan: Plan,
+  packer: ChainPacker,
+  settings: ReadonlyMap<string, NodeSettings>,
+  isLocal: (endpoint: number) => boolean,
+  slotsOf: Map<number, readonly number[]>,
+): void {
+  plan.endpoints.forEach((endpoint, index) => {
+    const node = settings.get(endpoint.node);
+    if (node === undefined || !isLocal(index)) return;
+    slotsOf.set(index, packer.endpointSlots(endpoint.group, node.settings, node.key));
+  });
+}
+
+function packEndpoints(
+  plan: Plan,
+  slotsOf4: ReadonlyMap<number, readonly number[]>,
+  slotsOf6: ReadonlyMap<number, readonly number[]>,
+  sections: Sections,
+): void {
+  const nodes = new Map(plan.nodes.map((node, index) => [node.name, index]));
+  plan.endpoints.forEach((endpoint, index) => {
+    const slots4 = slotsOf4.get(index);
+    const slots6 = slotsOf6.get(index);
+    const labels = endpoint.labels.flatMap(([key, value]) => [sections.string(key), sections.string(value)]);
+    const [labelsAt] = sections.intList(labels);
+    sections.record(layout.SECTION_ENDPOINTS, [
+      sections.string(endpoint.key),
+      endpoint.kind === 'wep' ? layout.KIND_WEP : layout.KIND_HEP,
+      sections.string(endpoint.namespace),
+      sections.string(endpoint.name),
+      nodes.get(endpoint.node) ?? layout.NONE,
+      sections.string(endpoint.serviceAccount),
+      sections.string(endpoint.uid),
+      labelsAt,
+      endpoint.labels.length,
+      ...sections.prefixList(endpoint.addresses),
+      sections.string(endpoint.interfaceName),
+      endpoint.group,
+      sections.string(endpoint.origin.file),
+      endpoint.origin.line,
+      slots4 === undefined || slots6 === undefined ? layout.NONE : sections.ints([...slots4, ...slots6]),
+      ...sections.prefixList(endpoint.allowedSources),
+    ]);
+  });
+}

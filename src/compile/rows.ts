@@ -1,0 +1,153 @@
+/**
+ * The bit rows of a chain: chains.ts says what they mean, tables/layout.ts where they lie.
+ *
+ * For addresses most steps ask for one set and most classes are in few sets, so rows start from one template (the
+ * steps that any address passes) and only classes that a step names get a row of their own. For ports the key space is cut at
+ * every boundary of every step; between two cuts the same steps match:
+ *
+ *   step 0: tcp 80-90     step 1: tcp 85     step 2: any
+ *   from key   0     80     85      86     91
+ *   row        {2}   {0,2}  {0,1,2} {0,2}  {2}
+ */
+
+import type { Step } from './chains.ts';
+import type { AddressTest } from './fields.ts';
+import { isAllKeys, type KeySet } from './keys.ts';
+
+/** Rows of `words` int32 each, one after the other, and which row each class has. */
+export interface AddressRows {
+  readonly rows: readonly Int32Array[];
+  /** Peer class -> row number; `undefined` = all classes have row 0. */
+  readonly rowOf: Int32Array | undefined;
+}
+
+export interface KeyRows {
+  /** Ascending, the first 0. */
+  readonly starts: readonly number[];
+  readonly rows: readonly Int32Array[];
+}
+
+/**
+ * Rows of one side's addresses.
+ *
+ * @param classesOf  predicate -> its classes, ascending
+ */
+export function addressRows(
+  steps: readonly Step[],
+  side: 'src' | 'dst',
+  classCount: number,
+  classesOf: readonly (readonly number[])[],
+): AddressRows {
+  const words = rowWords(steps.length);
+  const template = new Int32Array(words);
+  const own = new Map<number, Int32Array>();
+  const named = steps.map((step) => namedClasses(step.term[side], classesOf));
+  for (const classes of named) for (const peerClass of classes) if (!own.has(peerClass)) own.set(peerClass, template);
+  for (const peerClass of own.keys()) own.set(peerClass, new Int32Array(words));
+  steps.forEach((step, index) => {
+    const test = step.term[side];
+    if (test.allOf.length === 0) setBit(template, index);
+    if (test.allOf.length === 0 && test.noneOf.length === 0) {
+      for (const row of own.values()) setBit(row, index);
+    } else if (test.allOf.length === 0) {
+      const excluded = new Set(test.noneOf.flatMap((predicate) => classesOf[predicate]!));
+      for (const [peerClass, row] of own) if (!excluded.has(peerClass)) setBit(row, index);
+    } else {
+      for (const peerClass of named[index]!) setBit(own.get(peerClass)!, index);
+    }
+  });
+  return numberRows(template, own, classCount);
+}
+
+/** Rows of the destination keys, or of the source keys. */
+export function keyRows(steps: readonly Step[], field: 'keys' | 'sourceKeys'): KeyRows {
+  const words = rowWords(steps.length);
+  const boundaries = new Set<number>([0]);
+  for (const step of steps) {
+    const set = step.term[field];
+    if (isAllKeys(set)) continue;
+    for (let i = 0; i < set.length; i += 2) boundaries.add(set[i]!).add(set[i + 1]! + 1);
+  }
+  const starts = [...boundaries].sort((a, b) => a - b);
+  const rows = starts.map(() => new Int32Array(words));
+  steps.forEach((step, index) => {
+    markIntervals(step.term[field], starts, rows, index);
+  });
+  return mergeEqual(starts, rows);
+}
+
+export function rowWords(stepCount: number): number {
+  return (stepCount + 31) >>> 5;
+}
+
+/** The classes that pass a test with a positive part, or that a purely negative one names. */
+function namedClasses(test: AddressTest, classesOf: readonly (readonly number[])[]): readonly number[] {
+  if (test.allOf.length === 0) return test.noneOf.flatMap((predicate) => classesOf[predicate]!);
+  let classes = classesOf[test.allOf[0]!]!;
+  for (const predicate of test.allOf.slice(1)) {
+    const other = new Set(classesOf[predicate]!);
+    classes = classes.filter((peerClass) => other.has(peerClass));
+  }
+  for (const predicate of test.noneOf) {
+    const other = new Set(classesOf[predicate]!);
+    classes = classes.filter((peerClass) => !other.has(peerClass));
+  }
+  return classes;
+}
+
+function setBit(row: Int32Array, bit: number): void {
+  row[bit >>> 5]! |= 1 << (bit & 31);
+}
+
+/** Row 0 is the template; equal rows are one. */
+function numberRows(template: Int32Array, own: ReadonlyMap<number, Int32Array>, classCount: number): AddressRows {
+  const rows = [template];
+  const numbers = new Map([[template.join(','), 0]]);
+  const rowOf = new Int32Array(classCount);
+  let isUniform = true;
+  for (const peerClass of [...own.keys()].sort((a, b) => a - b)) {
+    const row = own.get(peerClass)!;
+    const key = row.join(',');
+    let number = numbers.get(key);
+    if (number === undefined) {
+      number = rows.length;
+      rows.push(row);
+      numbers.set(key, number);
+    }
+    rowOf[peerClass] = number;
+    if (number !== 0) isUniform = false;
+  }
+  return { rows, rowOf: isUniform ? undefined : rowOf };
+}
+
+function markIntervals(set: KeySet, starts: readonly number[], rows: readonly Int32Array[], bit: number): void {
+  for (let i = 0; i < set.length; i += 2) {
+    const high = set[i + 1]!;
+    for (let at = firstAtLeast(starts, set[i]!); at < starts.length && starts[at]! <= high; at++)
+      setBit(rows[at]!, bit);
+  }
+}
+
+function firstAtLeast(sorted: readonly number[], value: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (sorted[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function mergeEqual(starts: readonly number[], rows: readonly Int32Array[]): KeyRows {
+  const outStarts: number[] = [];
+  const outRows: Int32Array[] = [];
+  starts.forEach((start, i) => {
+    const row = rows[i]!;
+    const last = outRows.at(-1);
+    if (last?.every((word, w) => word === row[w])) return;
+    outStarts.push(start);
+    outRows.push(row);
+  });
+  return { starts: outStarts, rows: outRows };
+}

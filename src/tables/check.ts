@@ -1,0 +1,401 @@
+/** The one check of a buffer: every index, list, row and function lies where the packet path will look for it. */
+import { InvariantError } from '../base/assert.ts';
+import * as layout from './layout.ts';
+import type { Tables } from './tables.ts';
+
+export function check(condition: boolean, problem: string): asserts condition {
+  if (!condition) throw new InvariantError(`tables: ${problem}`);
+}
+
+/** Throws an `InvariantError` at the first record that points outside. */
+export function checkRecords(tables: Tables): void {
+  checkStrings(tables);
+  checkReferences(tables);
+  checkSteps(tables);
+  checkChains(tables);
+  checkPolicyClasses(tables);
+  checkFunctions(tables);
+  checkAddressClasses(tables, layout.SECTION_CLASSES_4);
+  checkAddressClasses(tables, layout.SECTION_CLASSES_6);
+  checkTrie(tables);
+  checkIpv6(tables);
+  checkOwners(tables);
+}
+
+type Visit = (at: (word: number) => number, index: number) => void;
+
+function eachRecord(tables: Tables, section: number, visit: Visit): void {
+  const start = tables.starts[section]!;
+  const size = layout.RECORD_WORDS[section]!;
+  for (let index = 0; index < tables.counts[section]!; index++) {
+    visit((word) => tables.words[start + index * size + word]!, index);
+  }
+}
+
+function checkStrings(tables: Tables): void {
+  const limit = tables.counts[layout.SECTION_STRING_BYTES]! * 4;
+  eachRecord(tables, layout.SECTION_STRINGS, (at, index) => {
+    const offset = at(layout.STRING_OFFSET_BYTES);
+    const length = at(layout.STRING_LENGTH_BYTES);
+    check(offset >= 0 && length >= 0 && offset + length <= limit, `string ${index} lies outside the text`);
+  });
+}
+
+/** How a word of a record is used: an index into a section (NONE allowed or not), or start and count of a list. */
+type Use = readonly [word: number, target: number, form: 'index' | 'optional' | 'list' | 'pairs'];
+
+const S = layout;
+const USES: readonly (readonly [section: number, uses: readonly Use[]])[] = [
+  [S.SECTION_TIERS, [[S.TIER_NAME, S.SECTION_STRINGS, 'index']]],
+  [
+    S.SECTION_POLICIES,
+    [
+      [S.POLICY_ID, S.SECTION_STRINGS, 'index'],
+      [S.POLICY_NAMESPACE, S.SECTION_STRINGS, 'index'],
+      [S.POLICY_NAME, S.SECTION_STRINGS, 'index'],
+      [S.POLICY_TIER, S.SECTION_TIERS, 'index'],
+      [S.POLICY_INGRESS, S.SECTION_RULES, 'list'],
+      [S.POLICY_EGRESS, S.SECTION_RULES, 'list'],
+      [S.POLICY_SELECTOR, S.SECTION_STRINGS, 'index'],
+      [S.POLICY_FILE, S.SECTION_STRINGS, 'index'],
+    ],
+  ],
+  [
+    S.SECTION_PROFILES,
+    [
+      [S.PROFILE_NAME, S.SECTION_STRINGS, 'index'],
+      [S.PROFILE_INGRESS, S.SECTION_RULES, 'list'],
+      [S.PROFILE_EGRESS, S.SECTION_RULES, 'list'],
+      [S.PROFILE_FILE, S.SECTION_STRINGS, 'index'],
+    ],
+  ],
+  [
+    S.SECTION_RULES,
+    [
+      [S.RULE_SOURCE, S.SECTION_SIDES, 'index'],
+      [S.RULE_DESTINATION, S.SECTION_SIDES, 'index'],
+      [S.RULE_FILE, S.SECTION_STRINGS, 'index'],
+    ],
+  ],
+  [
+    S.SECTION_SIDES,
+    [
+      [S.SIDE_NETS, S.SECTION_PREFIXES, 'list'],
+      [S.SIDE_NOT_NETS, S.SECTION_PREFIXES, 'list'],
+      [S.SIDE_IP_SETS, S.SECTION_INTS, 'list'],
+      [S.SIDE_NOT_IP_SETS, S.SECTION_INTS, 'list'],
+      [S.SIDE_PORTS, S.SECTION_INTS, 'pairs'],
+      [S.SIDE_NAMED_PORTS, S.SECTION_INTS, 'list'],
+      [S.SIDE_NOT_PORTS, S.SECTION_INTS, 'pairs'],
+      [S.SIDE_NOT_NAMED_PORTS, S.SECTION_INTS, 'list'],
+      [S.SIDE_SERVICE_PORTS, S.SECTION_IP_SETS, 'optional'],
+    ],
+  ],
+  [
+    S.SECTION_IP_SETS,
+    [
+      [S.IP_SET_ID, S.SECTION_STRINGS, 'index'],
+      [S.IP_SET_TEXT, S.SECTION_STRINGS, 'index'],
+      [S.IP_SET_MEMBERS, S.SECTION_MEMBERS, 'list'],
+    ],
+  ],
+  [
+    S.SECTION_GROUPS,
+    [
+      [S.GROUP_PROFILES, S.SECTION_INTS, 'list'],
+      [S.GROUP_TIERS, S.SECTION_INTS, 'index'],
+      [S.GROUP_FORWARD_TIERS, S.SECTION_INTS, 'index'],
+      [S.GROUP_PRE_DNAT_TIERS, S.SECTION_INTS, 'index'],
+      [S.GROUP_UNTRACKED_TIERS, S.SECTION_INTS, 'index'],
+      [S.GROUP_NETWORK_SETS, S.SECTION_NETWORK_SETS, 'list'],
+    ],
+  ],
+  [
+    S.SECTION_ENDPOINTS,
+    [
+      [S.ENDPOINT_KEY, S.SECTION_STRINGS, 'index'],
+      [S.ENDPOINT_NAMESPACE, S.SECTION_STRINGS, 'index'],
+      [S.ENDPOINT_NAME, S.SECTION_STRINGS, 'index'],
+      [S.ENDPOINT_NODE, S.SECTION_NODES, 'optional'],
+      [S.ENDPOINT_SERVICE_ACCOUNT, S.SECTION_STRINGS, 'index'],
+      [S.ENDPOINT_UID, S.SECTION_STRINGS, 'index'],
+      [S.ENDPOINT_LABELS, S.SECTION_INTS, 'pairs'],
+      [S.ENDPOINT_ADDRESSES, S.SECTION_PREFIXES, 'list'],
+      [S.ENDPOINT_INTERFACE, S.SECTION_STRINGS, 'index'],
+      [S.ENDPOINT_GROUP, S.SECTION_GROUPS, 'index'],
+      [S.ENDPOINT_FILE, S.SECTION_STRINGS, 'index'],
+      [S.ENDPOINT_ALLOWED_SOURCES, S.SECTION_PREFIXES, 'list'],
+    ],
+  ],
+  [
+    S.SECTION_NODES,
+    [
+      [S.NODE_NAME, S.SECTION_STRINGS, 'index'],
+      [S.NODE_UPLINK, S.SECTION_ENDPOINTS, 'optional'],
+      [S.NODE_WILDCARD, S.SECTION_ENDPOINTS, 'optional'],
+      [S.NODE_ADDRESSES, S.SECTION_PREFIXES, 'list'],
+      [S.NODE_POD_CIDRS, S.SECTION_PREFIXES, 'list'],
+    ],
+  ],
+  [
+    S.SECTION_SERVICES,
+    [
+      [S.SERVICE_KEY, S.SECTION_STRINGS, 'index'],
+      [S.SERVICE_ADDRESS, S.SECTION_PREFIXES, 'index'],
+      [S.SERVICE_BACKENDS, S.SECTION_INTS, 'pairs'],
+    ],
+  ],
+  [S.SECTION_LOOP_PREFIXES, [[0, S.SECTION_PREFIXES, 'index']]],
+  [
+    S.SECTION_NETWORK_SETS,
+    [
+      [S.NETWORK_SET_NAME, S.SECTION_STRINGS, 'index'],
+      [S.NETWORK_SET_PREFIXES, S.SECTION_PREFIXES, 'list'],
+    ],
+  ],
+];
+
+function checkReferences(tables: Tables): void {
+  for (const [section, uses] of USES) {
+    eachRecord(tables, section, (at, index) => {
+      for (const [word, target, form] of uses) {
+        const limit = tables.counts[target]!;
+        const value = at(word);
+        const count = form === 'list' ? at(word + 1) : form === 'pairs' ? 2 * at(word + 1) : 1;
+        const isNone = form === 'optional' && value === layout.NONE;
+        const isInside = value >= 0 && count >= 0 && value + count <= limit;
+        check(
+          isNone || isInside,
+          `word ${word} of record ${index} in section ${section} points outside section ${target}`,
+        );
+      }
+    });
+  }
+}
+
+function checkSteps(tables: Tables): void {
+  check(tables.counts[layout.SECTION_STEPS]! > 0, 'there is no step 0');
+  eachRecord(tables, layout.SECTION_STEPS, (at, index) => {
+    const action = at(layout.STEP_ACTION);
+    check(action >= layout.STEP_ALLOW && action <= layout.STEP_NONE, `step ${index} has an unknown action`);
+    check(inside(at(layout.STEP_RULE), tables.counts[layout.SECTION_RULES]!), `step ${index} names no rule`);
+    check(inside(at(layout.STEP_TIER), tables.counts[layout.SECTION_TIERS]!), `step ${index} names no tier`);
+    check(
+      at(layout.STEP_TRACE_NAME) >= 0 && at(layout.STEP_TRACE_NAME) < tables.counts[layout.SECTION_STRINGS]!,
+      `step ${index} names no text`,
+    );
+    check(
+      list(at(layout.STEP_SELECTED_BY), at(layout.STEP_SELECTED_BY + 1), tables.ints.length),
+      `step ${index} lists outside`,
+    );
+  });
+}
+
+function checkChains(tables: Tables): void {
+  const { bits, ints, classMaps, steps } = tables;
+  eachRecord(tables, layout.SECTION_CHAINS, (at, index) => {
+    const words = at(layout.CHAIN_ROW_WORDS);
+    const stepCount = at(layout.CHAIN_STEP_COUNT);
+    const classCount = peerClassLimit(tables, at(layout.CHAIN_VERSION));
+    const rows = (word: number, count: number): boolean => list(at(word), count * words, bits.length);
+    check(at(layout.CHAIN_VERSION) === 4 || at(layout.CHAIN_VERSION) === 6, `chain ${index} has no IP version`);
+    check(stepCount > 0 && words === (stepCount + 31) >>> 5, `chain ${index} has rows of the wrong length`);
+    check(
+      list(at(layout.CHAIN_FIRST_STEP), stepCount, steps.length / layout.RECORD_WORDS[layout.SECTION_STEPS]!),
+      `chain ${index} has steps outside`,
+    );
+    for (const [map, rowsWord] of [
+      [layout.CHAIN_SRC_MAP, layout.CHAIN_SRC_ROWS],
+      [layout.CHAIN_DST_MAP, layout.CHAIN_DST_ROWS],
+    ] as const) {
+      const rowCount = at(rowsWord + 1);
+      check(rows(rowsWord, rowCount) && list(at(map), classCount, classMaps.length), `chain ${index} has rows outside`);
+      for (let i = 0; i < classCount; i++) {
+        check(
+          classMaps[at(map) + i]! >= 0 && classMaps[at(map) + i]! < rowCount,
+          `chain ${index} maps a class to no row`,
+        );
+      }
+    }
+    const keyCount = at(layout.CHAIN_KEYS + 1);
+    check(
+      keyCount > 0 && list(at(layout.CHAIN_KEYS), keyCount, ints.length) && rows(layout.CHAIN_KEY_ROWS, keyCount),
+      `chain ${index} has key rows outside`,
+    );
+    check(ascendingFromZero(ints, at(layout.CHAIN_KEYS), keyCount), `chain ${index} has keys out of order`);
+    const source = at(layout.CHAIN_SOURCE_KEYS);
+    if (source !== layout.NONE) {
+      const count = ints[source] ?? -1;
+      check(count > 0 && list(source, count + 2, ints.length), `chain ${index} has source keys outside`);
+      check(list(ints[source + count + 1]!, count * words, bits.length), `chain ${index} has source rows outside`);
+      check(ascendingFromZero(ints, source + 1, count), `chain ${index} has source keys out of order`);
+    }
+    for (let step = 0; step < stepCount; step++) {
+      const record = (at(layout.CHAIN_FIRST_STEP) + step) * layout.RECORD_WORDS[layout.SECTION_STEPS]!;
+      if (steps[record + layout.STEP_ACTION] !== layout.STEP_PASS) continue;
+      const jump = steps[record + layout.STEP_JUMP]!;
+      check(jump > step && jump < stepCount, `step ${step} of chain ${index} passes to no later step`);
+    }
+  });
+}
+
+function checkPolicyClasses(tables: Tables): void {
+  const chainSize = layout.RECORD_WORDS[layout.SECTION_CHAINS]!;
+  check(tables.counts[layout.SECTION_POLICY_CLASSES]! > 0, 'there is no policy class 0');
+  eachRecord(tables, layout.SECTION_POLICY_CLASSES, (at, index) => {
+    const chain = at(layout.POLICY_CLASS_CHAIN);
+    const columns = at(layout.POLICY_CLASS_COLUMNS);
+    const map = at(layout.POLICY_CLASS_MAP);
+    check(inside(chain, tables.counts[layout.SECTION_CHAINS]!), `policy class ${index} names no chain`);
+    check(
+      list(at(layout.POLICY_CLASS_REFS), columns, tables.functionRefs.length),
+      `policy class ${index} has functions outside`,
+    );
+    const version = chain === layout.NONE ? 0 : tables.chains[chain * chainSize + layout.CHAIN_VERSION]!;
+    const classCount = peerClassLimit(tables, version);
+    check(list(map, classCount, tables.classMaps.length), `policy class ${index} has its map outside`);
+    for (let i = 0; i < classCount; i++) {
+      const column = tables.classMaps[map + i]!;
+      check(column >= 0 && column < columns, `policy class ${index} maps a class to no column`);
+    }
+  });
+}
+
+function checkFunctions(tables: Tables): void {
+  const { functionRefs, functions } = tables;
+  for (let i = 0; i < functionRefs.length; i++) {
+    const ref = functionRefs[i]!;
+    if (ref === layout.NONE) continue;
+    const offset = ref >>> 5;
+    const size = 1 << (ref & 31);
+    check((ref & 31) <= 20 && list(offset, 2 * size, functions.length), `function ${i} lies outside`);
+    check(functions[offset] === 0, `function ${i} does not start at key 0`);
+    for (let k = 0; k < size; k++) {
+      const value = functions[offset + size + k]!;
+      const step = value >> layout.VALUE_STEP_SHIFT;
+      check(value >= 0 && step < tables.counts[layout.SECTION_STEPS]!, `function ${i} names no step`);
+      check(k === 0 || functions[offset + k]! >= functions[offset + k - 1]!, `function ${i} has keys out of order`);
+    }
+  }
+}
+
+function checkAddressClasses(tables: Tables, section: number): void {
+  const limit = tables.counts[layout.SECTION_POLICY_CLASSES]!;
+  const version = section === layout.SECTION_CLASSES_4 ? 4 : 6;
+  check(tables.counts[section]! > 0, `section ${section} is empty`);
+  eachRecord(tables, section, (at, index) => {
+    check(
+      at(layout.CLASS_PEER) >= 0 && at(layout.CLASS_PEER) < peerClassLimit(tables, version),
+      `class ${index} has no peer class`,
+    );
+    for (const word of [
+      layout.CLASS_EGRESS,
+      layout.CLASS_INGRESS,
+      layout.CLASS_PENDING_EGRESS,
+      layout.CLASS_PENDING_INGRESS,
+    ]) {
+      check(at(word) >= 0 && at(word) < limit, `class ${index} names no policy class`);
+    }
+  });
+}
+
+function checkTrie(tables: Tables): void {
+  const { trie4 } = tables;
+  const classes = tables.counts[layout.SECTION_CLASSES_4]!;
+  check(trie4.length >= 65536 && trie4.length % 256 === 0, 'the IPv4 trie has no root');
+  for (let i = 0; i < trie4.length; i++) {
+    const entry = trie4[i]!;
+    const isNode = entry < 0 && ~entry >= 65536 && ~entry % 256 === 0 && ~entry < trie4.length;
+    // A node is always made after the entry that names it, so chains of nodes end.
+    check((entry >= 0 && entry < classes) || (isNode && ~entry > i), `entry ${i} of the IPv4 trie leads nowhere`);
+  }
+}
+
+function checkIpv6(tables: Tables): void {
+  const slots = tables.counts[layout.SECTION_EXACT_6]!;
+  const classes = tables.counts[layout.SECTION_CLASSES_6]!;
+  check(isPowerOfTwo(slots), 'the IPv6 hash has not a power of two slots');
+  let used = 0;
+  eachRecord(tables, layout.SECTION_EXACT_6, (at, index) => {
+    check(at(4) >= 0 && at(4) <= classes, `slot ${index} of the IPv6 hash names no class`);
+    if (at(4) !== 0) used++;
+  });
+  check(used < slots, 'the IPv6 hash is full');
+  check(tables.counts[layout.SECTION_RANGES_6]! > 0, 'the IPv6 ranges are empty');
+  eachRecord(tables, layout.SECTION_RANGES_6, (at, index) => {
+    check(at(4) >= 0 && at(4) < classes, `range ${index} of IPv6 names no class`);
+    check(
+      index > 0 || (at(0) === 0 && at(1) === 0 && at(2) === 0 && at(3) === 0),
+      'the IPv6 ranges do not start at ::',
+    );
+  });
+}
+
+function checkOwners(tables: Tables): void {
+  const slots = tables.counts[layout.SECTION_OWNERS]!;
+  const chainSlots = 2 * layout.CHAIN_SLOT_COUNT;
+  check(isPowerOfTwo(slots), 'the owner hash has not a power of two slots');
+  let used = 0;
+  eachRecord(tables, layout.SECTION_OWNERS, (at, index) => {
+    if (at(layout.OWNER_VERSION) === 0) return;
+    used++;
+    const offset = at(layout.OWNER_LIST);
+    const count = tables.ints[offset] ?? -1;
+    check(count >= 0 && list(offset, count + 2, tables.ints.length), `owner ${index} has its list outside`);
+    for (let i = 1; i <= count; i++) {
+      const endpoint = tables.ints[offset + i]!;
+      check(endpoint >= 0 && endpoint < tables.counts[layout.SECTION_ENDPOINTS]!, `owner ${index} names no endpoint`);
+    }
+    check(
+      inside(tables.ints[offset + count + 1]!, tables.counts[layout.SECTION_NODES]!),
+      `owner ${index} names no node`,
+    );
+  });
+  check(used < slots, 'the owner hash is full');
+  eachRecord(tables, layout.SECTION_ENDPOINTS, (at, index) => {
+    const offset = at(layout.ENDPOINT_CHAINS);
+    if (offset === layout.NONE) return;
+    check(list(offset, chainSlots, tables.ints.length), `endpoint ${index} has its chains outside`);
+    for (let i = 0; i < chainSlots; i++) {
+      check(
+        inside(tables.ints[offset + i]!, tables.counts[layout.SECTION_CHAINS]!),
+        `endpoint ${index} names no chain`,
+      );
+    }
+  });
+}
+
+/** Number of peer classes of a version: as many as its address classes use. 0 = of either. */
+function peerClassLimit(tables: Tables, version: number): number {
+  const of = (words: Int32Array): number => {
+    let limit = 1;
+    for (let i = 0; i < words.length; i += layout.RECORD_WORDS[layout.SECTION_CLASSES_4]!) {
+      limit = Math.max(limit, words[i + layout.CLASS_PEER]! + 1);
+    }
+    return limit;
+  };
+  const memo = limits.get(tables) ?? { four: of(tables.classes4), six: of(tables.classes6) };
+  limits.set(tables, memo);
+  if (version === 4) return memo.four;
+  return version === 6 ? memo.six : Math.max(memo.four, memo.six);
+}
+
+const limits = new WeakMap<Tables, { four: number; six: number }>();
+
+function inside(value: number, limit: number): boolean {
+  return value >= layout.NONE && value < limit;
+}
+
+function list(start: number, count: number, limit: number): boolean {
+  return start >= 0 && count >= 0 && start + count <= limit;
+}
+
+function ascendingFromZero(ints: Int32Array, start: number, count: number): boolean {
+  if (ints[start] !== 0) return false;
+  for (let i = 1; i < count; i++) if (ints[start + i]! <= ints[start + i - 1]!) return false;
+  return true;
+}
+
+function isPowerOfTwo(value: number): boolean {
+  return value > 0 && (value & (value - 1)) === 0;
+}

@@ -1,0 +1,392 @@
+/**
+ * The binary contract between `compile` (writes), `match` (reads), `render` and `tables/dump` (print).
+ *
+ * One SharedArrayBuffer of int32 words, written once and never again after publication:
+ *
+ *   word  0   MAGIC
+ *         1   LAYOUT_VERSION
+ *         2   length of the whole buffer in words
+ *         3   checksum of every word after the header (FNV-1a over words)
+ *         4   index of the node whose endpoints alone are local (`--node`), or NONE
+ *         5.. directory: for each section its first word and its number of records
+ *
+ * Sections are arrays of fixed-size records. A record's position is its index for the life of a generation, so a rule
+ * index is a stable name in logs, counters and golden files. Text is an index into the string table. Lists are a start and a count
+ * in the pool of ints (or prefixes). Nothing points outside its section: `openTables` checks that once.
+ *
+ * How a check of one packet runs over them (match/chain.ts):
+ *
+ *   address ──TRIE/EXACT/RANGES──► address class ──► peer class, policy class of egress and ingress, flags
+ *   policy class + peer class of the other end ──CLASS_MAPS, FUNCTION_REFS──► port function
+ *   port function + key of protocol and port ──search──► step: what decided, allow or deny
+ *
+ * and, where a rule looks at source ports or nothing was folded, over the bit rows of the chain:
+ *
+ *   first step set in  srcRow[class of src] & dstRow[class of dst] & keyRow[key] & sourceKeyRow[source key]
+ */
+
+/** `mrgy` */
+export const MAGIC = 0x6d726779;
+export const LAYOUT_VERSION = 1;
+export const NONE = -1;
+
+export const HEADER_LENGTH = 2;
+export const HEADER_CHECKSUM = 3;
+export const HEADER_LOCAL_NODE = 4;
+export const HEADER_DIRECTORY = 5;
+
+/* ---- sections, in the order they lie in the buffer ---- */
+export const SECTION_STRINGS = 0;
+export const SECTION_STRING_BYTES = 1;
+export const SECTION_INTS = 2;
+export const SECTION_PREFIXES = 3;
+export const SECTION_TIERS = 4;
+export const SECTION_POLICIES = 5;
+export const SECTION_PROFILES = 6;
+export const SECTION_RULES = 7;
+export const SECTION_SIDES = 8;
+export const SECTION_IP_SETS = 9;
+export const SECTION_MEMBERS = 10;
+export const SECTION_GROUPS = 11;
+export const SECTION_ENDPOINTS = 12;
+export const SECTION_NODES = 13;
+export const SECTION_SERVICES = 14;
+export const SECTION_LOOP_PREFIXES = 15;
+export const SECTION_OWNERS = 16;
+export const SECTION_CHAINS = 17;
+export const SECTION_STEPS = 18;
+export const SECTION_BITS = 19;
+export const SECTION_CLASS_MAPS = 20;
+export const SECTION_POLICY_CLASSES = 21;
+export const SECTION_FUNCTION_REFS = 22;
+export const SECTION_FUNCTIONS = 23;
+export const SECTION_CLASSES_4 = 24;
+export const SECTION_CLASSES_6 = 25;
+export const SECTION_TRIE_4 = 26;
+export const SECTION_EXACT_6 = 27;
+export const SECTION_RANGES_6 = 28;
+export const SECTION_NETWORK_SETS = 29;
+export const SECTION_COUNT = 30;
+
+export const HEADER_WORDS = HEADER_DIRECTORY + 2 * SECTION_COUNT;
+
+/** Words a record, by section. */
+export const RECORD_WORDS: readonly number[] = [
+  2, 1, 1, 5, 5, 17, 7, 16, 18, 5, 6, 9, 18, 20, 5, 1, 6, 17, 10, 1, 1, 5, 1, 1, 8, 8, 1, 5, 5, 3,
+];
+
+/* ---- SECTION_STRINGS: UTF-8 text; string 0 is '' ---- */
+export const STRING_OFFSET_BYTES = 0;
+export const STRING_LENGTH_BYTES = 1;
+
+/* ---- SECTION_PREFIXES ---- */
+/** `version << 8 | length` */
+export const PREFIX_FORM = 0;
+export const PREFIX_WORDS = 1;
+
+/* ---- SECTION_TIERS, in evaluation order ---- */
+export const TIER_NAME = 0;
+/** ACTION_DENY or ACTION_PASS */
+export const TIER_DEFAULT_ACTION = 1;
+export const TIER_EXISTS = 2;
+/** float64, low word first; Infinity = no object describes the tier */
+export const TIER_ORDER = 3;
+
+/* ---- SECTION_POLICIES, in evaluation order (by tier) ---- */
+export const POLICY_ID = 0;
+export const POLICY_NAMESPACE = 1;
+export const POLICY_NAME = 2;
+export const POLICY_TIER = 3;
+export const POLICY_FLAGS = 4;
+/** float64, low word first; Infinity = not given */
+export const POLICY_ORDER = 5;
+/** ingress: first rule and count; egress: the same */
+export const POLICY_INGRESS = 7;
+export const POLICY_EGRESS = 9;
+export const POLICY_SELECTOR = 11;
+export const POLICY_FILE = 12;
+export const POLICY_LINE = 13;
+
+export const POLICY_IS_STAGED = 1;
+export const POLICY_HAS_INGRESS = 2;
+export const POLICY_HAS_EGRESS = 4;
+export const POLICY_DO_NOT_TRACK = 8;
+export const POLICY_PRE_DNAT = 16;
+export const POLICY_APPLY_ON_FORWARD = 32;
+
+/* ---- SECTION_PROFILES ---- */
+export const PROFILE_NAME = 0;
+export const PROFILE_INGRESS = 1;
+export const PROFILE_EGRESS = 3;
+export const PROFILE_FILE = 5;
+export const PROFILE_LINE = 6;
+
+/* ---- SECTION_RULES: by policy, ingress then egress, then by profile ---- */
+/** ACTION_* or RULE_LOG */
+export const RULE_ACTION = 0;
+/** 0 = both */
+export const RULE_IP_VERSION = 1;
+/** IP protocol number or NONE */
+export const RULE_PROTOCOL = 2;
+export const RULE_NOT_PROTOCOL = 3;
+export const RULE_ICMP_TYPE = 4;
+export const RULE_ICMP_CODE = 5;
+export const RULE_NOT_ICMP_TYPE = 6;
+export const RULE_NOT_ICMP_CODE = 7;
+/** index in SECTION_SIDES */
+export const RULE_SOURCE = 8;
+export const RULE_DESTINATION = 9;
+/** policy index, or `~profile` */
+export const RULE_OWNER = 10;
+export const RULE_DIRECTION = 11;
+/** position in its policy and direction: the rule index of traces */
+export const RULE_INDEX = 12;
+export const RULE_FILE = 13;
+export const RULE_LINE = 14;
+
+export const RULE_LOG = 3;
+
+/* ---- SECTION_SIDES: start and count of each list ---- */
+/** prefixes */
+export const SIDE_NETS = 0;
+export const SIDE_NOT_NETS = 2;
+/** ints: IP-set indexes */
+export const SIDE_IP_SETS = 4;
+export const SIDE_NOT_IP_SETS = 6;
+/** ints: low, high of each range; the count is of ranges */
+export const SIDE_PORTS = 8;
+export const SIDE_NAMED_PORTS = 10;
+export const SIDE_NOT_PORTS = 12;
+export const SIDE_NOT_NAMED_PORTS = 14;
+/** IP-set index or NONE */
+export const SIDE_SERVICE_PORTS = 16;
+
+/* ---- SECTION_IP_SETS, sorted by ID ---- */
+export const IP_SET_ID = 0;
+/** IP_SET_NET or IP_SET_IP_PORT */
+export const IP_SET_TYPE = 1;
+export const IP_SET_TEXT = 2;
+export const IP_SET_MEMBERS = 3;
+
+export const IP_SET_NET = 0;
+export const IP_SET_IP_PORT = 1;
+
+/* ---- SECTION_MEMBERS: a prefix, and for IP_SET_IP_PORT `protocol << 16 | port`; sorted as numbers ---- */
+export const MEMBER_PREFIX = 0;
+export const MEMBER_PORT = 5;
+
+/* ---- SECTION_GROUPS: endpoints with the same labels, profiles and named ports ---- */
+export const GROUP_KIND = 0;
+/** ints: strings */
+export const GROUP_PROFILES = 1;
+/** ints: word offset of a policy list `count (tier, n, ingress…, n, egress…)…` */
+export const GROUP_TIERS = 3;
+export const GROUP_FORWARD_TIERS = 4;
+export const GROUP_PRE_DNAT_TIERS = 5;
+export const GROUP_UNTRACKED_TIERS = 6;
+/** network sets: start and count in SECTION_NETWORK_SETS */
+export const GROUP_NETWORK_SETS = 7;
+
+export const KIND_WEP = 0;
+export const KIND_HEP = 1;
+export const KIND_NETWORK_SET = 2;
+
+/* ---- SECTION_ENDPOINTS, sorted by key ---- */
+export const ENDPOINT_KEY = 0;
+export const ENDPOINT_KIND = 1;
+export const ENDPOINT_NAMESPACE = 2;
+export const ENDPOINT_NAME = 3;
+export const ENDPOINT_NODE = 4;
+export const ENDPOINT_SERVICE_ACCOUNT = 5;
+export const ENDPOINT_UID = 6;
+/** ints: key and value strings, in turn; the count is of pairs */
+export const ENDPOINT_LABELS = 7;
+/** prefixes */
+export const ENDPOINT_ADDRESSES = 9;
+export const ENDPOINT_INTERFACE = 11;
+export const ENDPOINT_GROUP = 12;
+export const ENDPOINT_FILE = 13;
+export const ENDPOINT_LINE = 14;
+/** ints: word offset of the endpoint's chains, CHAIN_SLOT_COUNT policy classes by version, or NONE (not local) */
+export const ENDPOINT_CHAINS = 15;
+/** prefixes: further sources that a pod may use */
+export const ENDPOINT_ALLOWED_SOURCES = 16;
+
+/* Slots of ENDPOINT_CHAINS: chain indexes, first for IPv4 then for IPv6; NONE = no such check. */
+export const SLOT_EGRESS = 0;
+export const SLOT_INGRESS = 1;
+export const SLOT_PENDING_EGRESS = 2;
+export const SLOT_PENDING_INGRESS = 3;
+export const SLOT_FORWARD_EGRESS = 4;
+export const SLOT_FORWARD_INGRESS = 5;
+export const SLOT_PRE_DNAT = 6;
+export const SLOT_UNTRACKED_EGRESS = 7;
+export const SLOT_UNTRACKED_INGRESS = 8;
+export const SLOT_PENDING_FORWARD_EGRESS = 9;
+export const SLOT_PENDING_FORWARD_INGRESS = 10;
+export const SLOT_PENDING_PRE_DNAT = 11;
+export const SLOT_PENDING_UNTRACKED_EGRESS = 12;
+export const SLOT_PENDING_UNTRACKED_INGRESS = 13;
+export const CHAIN_SLOT_COUNT = 14;
+
+/* ---- SECTION_NODES, sorted by name ---- */
+export const NODE_NAME = 0;
+export const NODE_UPLINK = 1;
+export const NODE_UPLINK_EXPLICIT = 2;
+export const NODE_WILDCARD = 3;
+/** prefixes */
+export const NODE_ADDRESSES = 4;
+export const NODE_POD_CIDRS = 6;
+export const NODE_TO_HOST_ACTION = 8;
+export const NODE_FLAGS = 9;
+export const NODE_VXLAN_PORT = 10;
+
+/** NODE_TO_HOST_ACTION: ACTION_ALLOW (accept and return) or ACTION_DENY (drop) */
+export const NODE_ALLOW_VXLAN = 1;
+export const NODE_ALLOW_IPIP = 2;
+export const NODE_NO_INVALID_CHECK = 4;
+export const NODE_IPV6 = 8;
+export const NODE_LOOP_PREVENTION = 16;
+
+/* ---- SECTION_SERVICES: one record an (address, protocol, port) of a cluster service ---- */
+export const SERVICE_KEY = 0;
+/** prefix index of the address */
+export const SERVICE_ADDRESS = 1;
+/** `protocol << 16 | port` */
+export const SERVICE_PORT = 2;
+/** ints: prefix index and port of each backend, in turn; the count is of backends */
+export const SERVICE_BACKENDS = 3;
+
+/* ---- SECTION_LOOP_PREFIXES: prefix indexes ---- */
+
+/* ---- SECTION_OWNERS: open-addressing hash of exact addresses, a power of two slots ---- */
+/** 0 = empty, 4 or 6 */
+export const OWNER_VERSION = 0;
+export const OWNER_WORDS = 1;
+/** ints: word offset of `endpointCount endpoints… node-or-NONE` */
+export const OWNER_LIST = 5;
+
+/* ---- SECTION_CHAINS: the steps of one check, as bit rows ---- */
+export const CHAIN_VERSION = 0;
+export const CHAIN_DIRECTION = 1;
+export const CHAIN_FIRST_STEP = 2;
+export const CHAIN_STEP_COUNT = 3;
+export const CHAIN_ROW_WORDS = 4;
+/** word offset in SECTION_CLASS_MAPS: peer class -> row number */
+export const CHAIN_SRC_MAP = 5;
+export const CHAIN_DST_MAP = 6;
+/** word offset of the first row in SECTION_BITS, and number of rows */
+export const CHAIN_SRC_ROWS = 7;
+export const CHAIN_DST_ROWS = 9;
+/** ints: sorted start keys of the intervals (their rows follow each other from the row offset) */
+export const CHAIN_KEYS = 11;
+export const CHAIN_KEY_ROWS = 13;
+/** ints: word offset of `count, start keys…, first row word` for source keys, or NONE if no rule looks at source ports */
+export const CHAIN_SOURCE_KEYS = 14;
+/** 1 = the check was given by Calico but has no steps of its own kind (kept for records) */
+export const CHAIN_KIND = 15;
+
+/* ---- SECTION_STEPS ---- */
+/** STEP_ALLOW, STEP_DENY, STEP_PASS or STEP_NONE (the chain ends without a verdict) */
+export const STEP_ACTION = 0;
+export const STEP_REASON = 1;
+/** rule index or NONE */
+export const STEP_RULE = 2;
+/** tier index; NONE = profiles or before any tier */
+export const STEP_TIER = 3;
+/** policy index, `~profile` for a profile that exists, or NONE */
+export const STEP_POLICY = 4;
+/** the rule index of traces (-1 = end of tier) */
+export const STEP_TRACE_INDEX = 5;
+/** STEP_PASS: the step (within the chain) where evaluation goes on */
+export const STEP_JUMP = 6;
+/** string: the name part of the trace entry (`np:app/web`, `pro:kns.app`); 0 = no entry */
+export const STEP_TRACE_NAME = 7;
+/** ints: policies of the tier that selected the endpoint; end of tier only */
+export const STEP_SELECTED_BY = 8;
+
+export const STEP_ALLOW = 0;
+export const STEP_DENY = 1;
+export const STEP_PASS = 2;
+export const STEP_NONE = 3;
+
+/* ---- SECTION_POLICY_CLASSES: a chain together with the local end's row; class 0 = no check ---- */
+export const POLICY_CLASS_CHAIN = 0;
+/** row number of the local end */
+export const POLICY_CLASS_LOCAL_ROW = 1;
+/** word offset in SECTION_CLASS_MAPS: peer class of the other end -> column */
+export const POLICY_CLASS_MAP = 2;
+/** word offset in SECTION_FUNCTION_REFS of column 0 */
+export const POLICY_CLASS_REFS = 3;
+export const POLICY_CLASS_COLUMNS = 4;
+
+/* ---- SECTION_FUNCTION_REFS: `word offset in SECTION_FUNCTIONS << 5 | log2 of its size`, or NONE = use the rows ---- */
+
+/*
+ * ---- SECTION_FUNCTIONS: port functions ----
+ * 2^k start keys, ascending, the first 0, unused ones KEY_UNUSED; then 2^k values `step << 2 | STEP_*`.
+ */
+export const KEY_UNUSED = 0x7fffffff;
+export const VALUE_STEP_SHIFT = 2;
+
+/* ---- SECTION_CLASSES_4, _6: address classes ---- */
+export const CLASS_PEER = 0;
+export const CLASS_EGRESS = 1;
+export const CLASS_INGRESS = 2;
+export const CLASS_FLAGS = 3;
+export const CLASS_PENDING_EGRESS = 4;
+export const CLASS_PENDING_INGRESS = 5;
+
+/** Needs the full path of match/path.ts: host addresses, host endpoints, shared addresses, service addresses. */
+export const CLASS_NEEDS_PATH = 1;
+/** The address of a pod that is local. */
+export const CLASS_IS_LOCAL = 2;
+/** Inside a CIDR of the service loop block. */
+export const CLASS_IS_LOOP = 4;
+/** Inside a node's podCIDRs. */
+export const CLASS_IN_POD_CIDR = 8;
+
+/*
+ * ---- SECTION_TRIE_4: 16-8-8 trie of IPv4 addresses ----
+ * 65 536 root entries, then nodes of 256. An entry >= 0 is an address class, < 0 is `~word offset` of a node.
+ */
+export const TRIE_ROOT_BITS = 16;
+
+/* ---- SECTION_EXACT_6: open-addressing hash of full-length IPv6 prefixes: 4 address words, class + 1 (0 = empty) ---- */
+/* ---- SECTION_RANGES_6: what is not exact: sorted start addresses (4 words) and their class, covering the whole space ---- */
+
+/* ---- SECTION_NETWORK_SETS: name (`ns:NS/NAME`, `gns:NAME`), prefixes start and count ---- */
+export const NETWORK_SET_NAME = 0;
+export const NETWORK_SET_PREFIXES = 1;
+
+/*
+ * Keys: protocol and port (or ICMP type and code) in one number, `slot << 16 | value`.
+ *
+ *   slot 0 TCP, 1 UDP, 2 SCTP: the destination port (source keys: the source port)
+ *   slot 3 ICMP on IPv4, ICMPv6 on IPv6: type << 8 | code (source keys: 0)
+ *   slot 4 everything else: the IP protocol number (source keys: 0)
+ */
+export const SLOT_BITS = 16;
+export const KEY_SLOT_TCP = 0;
+export const KEY_SLOT_UDP = 1;
+export const KEY_SLOT_SCTP = 2;
+export const KEY_SLOT_ICMP = 3;
+export const KEY_SLOT_OTHER = 4;
+export const KEY_LIMIT = 5 << SLOT_BITS;
+
+/** The key slot of an IP protocol number on `version`. */
+export function keySlot(protocol: number, version: number): number {
+  if (protocol === 6) return KEY_SLOT_TCP;
+  if (protocol === 17) return KEY_SLOT_UDP;
+  if (protocol === 132) return KEY_SLOT_SCTP;
+  if (protocol === (version === 4 ? 1 : 58)) return KEY_SLOT_ICMP;
+  return KEY_SLOT_OTHER;
+}
+
+/** Hash of an address for SECTION_OWNERS and SECTION_EXACT_6: uint32, good in its low bits. */
+export function addressHash(w0: number, w1: number, w2: number, w3: number): number {
+  let h = Math.imul(w0, 0x9e3779b1) ^ Math.imul(w1, 0x85ebca77) ^ Math.imul(w2, 0xc2b2ae3d) ^ Math.imul(w3, 0x27d4eb2f);
+  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
+  h = Math.imul(h ^ (h >>> 12), 0x297a2d39);
+  return (h ^ (h >>> 15)) >>> 0;
+}
