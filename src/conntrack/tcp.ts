@@ -390,10 +390,9 @@ function judgeReset(
     if (lastKind === KIND_ACK && lastDirection === direction && seq === words[base + LAST_END]) return RESET_IN_WINDOW;
     return RESET_KEEPS_STATE;
   }
-  const answersSyn = (status & STATUS_SEEN_REPLY) !== 0 && lastKind === KIND_SYN;
+  const answersSyn = (status & STATUS_SEEN_REPLY) !== 0 && lastKind === KIND_SYN && lastDirection !== direction;
   const answersAck = (status & STATUS_ASSURED) === 0 && lastKind === KIND_ACK;
-  const isAnswer = lastDirection !== direction && (answersSyn || answersAck);
-  if (isAnswer && records[at + PACKET_TCP_ACK] === words[base + LAST_END]) return RESET_TAKEN;
+  if ((answersSyn || answersAck) && records[at + PACKET_TCP_ACK] === words[base + LAST_END]) return RESET_TAKEN;
   if (
     state === TCP_STATE_SYN_SENT &&
     lastKind === KIND_ACK &&

@@ -143,10 +143,12 @@ export function trackPacket(
   } else if (protocol === 132) {
     if (!sctpPacket(ct, base, direction, false, records, at, view, timeMs)) return CT_INVALID;
   } else {
-    const isAnswered = state === CT_ESTABLISHED;
+    // GRE is a stream only from the packet after the first answer on, in the kernel too.
+    const isAnswered = protocol === 47 ? (status & STATUS_SEEN_REPLY) !== 0 : state === CT_ESTABLISHED;
     ct.times[(base >> 1) + ENTRY_EXPIRES] = timeMs + timeoutOf(protocol, isAnswered);
-    if (isAnswered && (protocol === 17 || protocol === 136 || protocol === 47))
-      words[base + ENTRY_STATUS]! |= STATUS_ASSURED;
+    if (isAnswered && (protocol === 17 || protocol === 136 || protocol === 47)) {
+      words[base + ENTRY_STATUS] = status | STATUS_ASSURED;
+    }
   }
   if (direction === DIRECTION_REPLY) words[base + ENTRY_STATUS]! |= STATUS_SEEN_REPLY;
   last[LAST_ENTRY] = entry;

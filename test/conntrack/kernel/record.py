@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Records what the Linux kernel's connection tracking says of random packet sequences.
 
-Run as root: python3 test/conntrack/kernel/record.py SEED SEQUENCES > test/conntrack/kernel/NAME.txt
-Needs ip and nft. Makes two network namespaces of its own and deletes them afterwards.
+Run as root: python3 test/conntrack/kernel/record.py SEED SEQUENCES | gzip -9n > test/conntrack/kernel/NAME.txt.gz
+Needs ip, nft and conntrack. Makes two network namespaces of its own and deletes them afterwards.
 
 A router namespace forwards between two interfaces and writes the state of every packet (new 1, established 2, related 3,
 invalid 4, untracked 5) into its DSCP field; packets sent with time-to-live 33 are dropped after they were tracked and
 before they are confirmed. This process sends the packets by raw socket and reads the states from what comes out. Each
 sequence uses an address pair of its own. Sequences take milliseconds, so no time-out expires in them.
 
-Output: a comment, then one line a packet: sequence number, state (`-` if dropped), packet in hex from the IP header on.
+Output: a comment, then one line a packet: sequence number, state (`-` if dropped), packet in hex from the IP header on;
+and behind the packets of a sequence one line an entry that it left: sequence number, `=`, protocol number, seconds left,
+state (`-` if the protocol has none), flags.
 """
 import os
 import platform
@@ -48,7 +50,7 @@ table inet t {
 
 
 def run(*command, text=None):
-    subprocess.run(command, check=True, input=text, text=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, input=text, text=True, stdout=subprocess.DEVNULL, stderr=None if text else subprocess.DEVNULL)
 
 
 def set_up(driver, router):
@@ -355,6 +357,20 @@ def collect(socks, states, wanted):
                     states[first & 0xfffff] = first >> 22 & 63
 
 
+def entries(router):
+    """What the sequence left in the router's table, which is emptied."""
+    found = []
+    for family in ('ipv4', 'ipv6'):
+        command = ('nsenter', f'--net=/run/netns/{router}', 'conntrack', '-L', '-f', family, '-o', 'extended')
+        for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
+            words = line.split()
+            state = '-' if '=' in words[5] or words[5].startswith('[') else words[5]
+            flags = ''.join(word for word in words if word in ('[ASSURED]', '[UNREPLIED]')) or '-'
+            found.append(f'{words[3]} {words[4]} {state} {flags}')
+    run('nsenter', f'--net=/run/netns/{router}', 'conntrack', '-F')
+    return sorted(found)
+
+
 def main():
     seed, count = int(sys.argv[1]), int(sys.argv[2])
     os.sched_setaffinity(0, {0})
@@ -386,6 +402,7 @@ def main():
                 state = STATES.get(states.get(index + 1, 0), '?')
                 missing += state == '?' and not dropped
                 lines.append(f'{number} {"-" if dropped else state} {data.hex()}')
+            lines.extend(f'{number} = {entry}' for entry in entries(router))
         print(f'# seed {seed}, {count} sequences, kernel {platform.release()}, {missing} without an answer')
         print('\n'.join(lines))
     finally:
