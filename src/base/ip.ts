@@ -28,18 +28,26 @@ export function parseAddress(text: string): IpAddress | undefined {
   return { version: 6, words };
 }
 
-/** `ADDRESS/LENGTH` with host bits cleared, or `undefined`. A bare address is refused: see `parsePrefixOrAddress`. */
+/**
+ * `ADDRESS/LENGTH` with host bits cleared, or `undefined`. A bare address is refused: see `parsePrefixOrAddress`.
+ *
+ * As Go's `net.ParseCIDR`, the length may have leading zeros (`10.0.0.0/08`), and an IPv4-mapped prefix of 96 bits or
+ * more is IPv4: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+ */
 export function parsePrefix(text: string): IpPrefix | undefined {
   const slash = text.indexOf('/');
   if (slash < 0) return undefined;
-  const address = parseAddress(text.slice(0, slash));
+  const addressText = text.slice(0, slash);
+  const address = parseAddress(addressText);
   const lengthText = text.slice(slash + 1);
-  if (address === undefined || !/^(0|[1-9][0-9]{0,2})$/.test(lengthText)) return undefined;
-  // Go refuses an IPv4-mapped address with a prefix length; so do we.
-  if (address.version === 4 && text.includes(':')) return undefined;
+  if (address === undefined || !/^[0-9]+$/.test(lengthText)) return undefined;
+  const isMapped = address.version === 4 && addressText.includes(':');
   const length = Number(lengthText);
-  if (length > (address.version === 4 ? 32 : 128)) return undefined;
-  return { version: address.version, words: maskWords(address, length), length };
+  if (length > (address.version === 4 && !isMapped ? 32 : 128)) return undefined;
+  if (!isMapped) return { version: address.version, words: maskWords(address, length), length };
+  if (length >= 96) return { version: 4, words: maskWords(address, length - 96), length: length - 96 };
+  const words = [0, 0, 0xffff, address.words[0]] as const;
+  return { version: 6, words: maskWords({ version: 6, words }, length), length };
 }
 
 /** A prefix, or a bare address as a prefix of full length. */

@@ -8,6 +8,10 @@ import type { Schema } from './schemas/build.ts';
 import * as calicoSchemas from './schemas/calico.ts';
 import { CLUSTER_NETWORK_POLICY } from './schemas/cluster-network-policy.ts';
 import * as schemas from './schemas/kubernetes.ts';
+import * as checkCalico from './validate-calico.ts';
+import { checkClusterPolicy } from './validate-cluster-policy.ts';
+import * as checkCore from './validate-core.ts';
+import { checkKubernetesPolicy, checkStagedKubernetesPolicy } from './validate-kubernetes.ts';
 
 /** How one kind is loaded. `value` has passed `schema` whenever `check` and `convert` see it. */
 export interface KindLoader {
@@ -26,7 +30,7 @@ interface KindParts<Raw> {
   readonly isNamespaced: boolean;
   readonly schema: Schema;
   readonly dropsNulls?: boolean;
-  readonly check?: (value: Raw, context: ObjectContext) => void;
+  readonly check: (value: Raw, context: ObjectContext) => void;
   readonly convert: (value: Raw, context: ObjectContext) => Resource | undefined;
 }
 
@@ -37,22 +41,48 @@ function loader<Raw>(parts: KindParts<Raw>): KindLoader {
     isNamespaced: parts.isNamespaced,
     schema: parts.schema,
     dropsNulls: parts.dropsNulls ?? true,
-    check: (value, context) => parts.check?.(value as Raw, context),
+    check: (value, context) => parts.check(value as Raw, context),
     convert: (value, context) => parts.convert(value as Raw, context),
   };
 }
 
 const CORE: readonly KindLoader[] = [
-  loader({ kind: 'Pod', isNamespaced: true, schema: schemas.POD, dropsNulls: false, convert: core.convertPod }),
-  loader({ kind: 'Namespace', isNamespaced: false, schema: schemas.NAMESPACE, convert: core.convertNamespace }),
+  loader({
+    kind: 'Pod',
+    isNamespaced: true,
+    schema: schemas.POD,
+    dropsNulls: false,
+    check: checkCore.checkPod,
+    convert: core.convertPod,
+  }),
+  loader({
+    kind: 'Namespace',
+    isNamespaced: false,
+    schema: schemas.NAMESPACE,
+    check: checkCore.checkNamespace,
+    convert: core.convertNamespace,
+  }),
   loader({
     kind: 'ServiceAccount',
     isNamespaced: true,
     schema: schemas.SERVICE_ACCOUNT,
+    check: checkCore.checkNamespaced,
     convert: core.convertServiceAccount,
   }),
-  loader({ kind: 'Node', isNamespaced: false, schema: schemas.NODE, convert: core.convertNode }),
-  loader({ kind: 'Service', isNamespaced: true, schema: schemas.SERVICE, convert: core.convertService }),
+  loader({
+    kind: 'Node',
+    isNamespaced: false,
+    schema: schemas.NODE,
+    check: checkCore.checkNode,
+    convert: core.convertNode,
+  }),
+  loader({
+    kind: 'Service',
+    isNamespaced: true,
+    schema: schemas.SERVICE,
+    check: checkCore.checkNamespaced,
+    convert: core.convertService,
+  }),
 ];
 
 const DISCOVERY: readonly KindLoader[] = [
@@ -60,6 +90,7 @@ const DISCOVERY: readonly KindLoader[] = [
     kind: 'EndpointSlice',
     isNamespaced: true,
     schema: schemas.ENDPOINT_SLICE,
+    check: checkCore.checkEndpointSlice,
     convert: core.convertEndpointSlice,
   }),
 ];
@@ -69,6 +100,7 @@ const NETWORKING: readonly KindLoader[] = [
     kind: 'NetworkPolicy',
     isNamespaced: true,
     schema: schemas.NETWORK_POLICY,
+    check: checkKubernetesPolicy,
     convert: kubernetes.convertKubernetesPolicy,
   }),
 ];
@@ -78,6 +110,7 @@ const CLUSTER_POLICY: readonly KindLoader[] = [
     kind: 'ClusterNetworkPolicy',
     isNamespaced: false,
     schema: CLUSTER_NETWORK_POLICY,
+    check: checkClusterPolicy,
     convert: kubernetes.convertClusterPolicy,
   }),
 ];
@@ -87,62 +120,84 @@ const CALICO: readonly KindLoader[] = [
     kind: 'NetworkPolicy',
     isNamespaced: true,
     schema: calicoSchemas.NETWORK_POLICY,
+    check: checkCalico.checkNetworkPolicy,
     convert: calico.convertNetworkPolicy,
   }),
   loader({
     kind: 'GlobalNetworkPolicy',
     isNamespaced: false,
     schema: calicoSchemas.GLOBAL_NETWORK_POLICY,
+    check: checkCalico.checkGlobalNetworkPolicy,
     convert: calico.convertGlobalNetworkPolicy,
   }),
   loader({
     kind: 'StagedNetworkPolicy',
     isNamespaced: true,
     schema: calicoSchemas.STAGED_NETWORK_POLICY,
+    check: checkCalico.checkNetworkPolicy,
     convert: calico.convertNetworkPolicy,
   }),
   loader({
     kind: 'StagedGlobalNetworkPolicy',
     isNamespaced: false,
     schema: calicoSchemas.STAGED_GLOBAL_NETWORK_POLICY,
+    check: checkCalico.checkGlobalNetworkPolicy,
     convert: calico.convertGlobalNetworkPolicy,
   }),
   loader({
     kind: 'StagedKubernetesNetworkPolicy',
     isNamespaced: true,
     schema: calicoSchemas.STAGED_KUBERNETES_NETWORK_POLICY,
+    check: checkStagedKubernetesPolicy,
     convert: kubernetes.convertKubernetesPolicy,
   }),
-  loader({ kind: 'Tier', isNamespaced: false, schema: calicoSchemas.TIER, convert: calico.convertTier }),
+  loader({
+    kind: 'Tier',
+    isNamespaced: false,
+    schema: calicoSchemas.TIER,
+    check: checkCalico.checkTier,
+    convert: calico.convertTier,
+  }),
   loader({
     kind: 'NetworkSet',
     isNamespaced: true,
     schema: calicoSchemas.NETWORK_SET,
+    check: checkCalico.checkNetworkSet,
     convert: calico.convertNetworkSet,
   }),
   loader({
     kind: 'GlobalNetworkSet',
     isNamespaced: false,
     schema: calicoSchemas.NETWORK_SET,
+    check: checkCalico.checkNetworkSet,
     convert: calico.convertNetworkSet,
   }),
   loader({
     kind: 'HostEndpoint',
     isNamespaced: false,
     schema: calicoSchemas.HOST_ENDPOINT,
+    check: checkCalico.checkHostEndpoint,
     convert: calico.convertHostEndpoint,
   }),
-  loader({ kind: 'Profile', isNamespaced: false, schema: calicoSchemas.PROFILE, convert: calico.convertProfile }),
+  loader({
+    kind: 'Profile',
+    isNamespaced: false,
+    schema: calicoSchemas.PROFILE,
+    check: checkCalico.checkProfile,
+    convert: calico.convertProfile,
+  }),
   loader({
     kind: 'FelixConfiguration',
     isNamespaced: false,
     schema: calicoSchemas.FELIX_CONFIGURATION,
+    check: checkCalico.checkFelixConfiguration,
     convert: calico.convertFelixConfiguration,
   }),
   loader({
     kind: 'BGPConfiguration',
     isNamespaced: false,
     schema: calicoSchemas.BGP_CONFIGURATION,
+    check: checkCalico.checkBGPConfiguration,
     convert: calico.convertBGPConfiguration,
   }),
 ];

@@ -65,7 +65,7 @@ const POLICY_FIELDS = {
   order: real(),
   selector: SELECTOR,
   serviceAccountSelector: SELECTOR,
-  types: list(word('Ingress', 'Egress'), { minItems: 1, maxItems: 2 }),
+  types: list(word('Ingress', 'Egress'), { maxItems: 2 }),
   ingress: RULES,
   egress: RULES,
   performanceHints: list(word('AssumeNeededOnEveryNode')),
@@ -92,7 +92,7 @@ export const STAGED_NETWORK_POLICY = withSpec({ ...POLICY_FIELDS, stagedAction: 
 export const STAGED_GLOBAL_NETWORK_POLICY = withSpec({ ...GLOBAL_FIELDS, stagedAction: STAGED_ACTION });
 export const STAGED_KUBERNETES_NETWORK_POLICY = withSpec({
   ...NETWORK_POLICY_SPEC_FIELDS,
-  policyTypes: list(text(), { minItems: 1, maxItems: 2 }),
+  policyTypes: list(text(), { maxItems: 2 }),
   stagedAction: STAGED_ACTION,
 });
 
