@@ -16,7 +16,7 @@ import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_UD
 import type { Reference, ReferenceVerdict } from './evaluate.ts';
 import { type Address, type Packet, protocolHasPorts } from './packet.ts';
 import type { ConnectionState, Connections } from './path.ts';
-import { advanceTcp, openTcp, TCP_TIMEOUTS, type TcpConnection, type TcpSegment } from './tcp.ts';
+import { advanceTcp, openTcp, type TcpConnection, type TcpSegment, tcpTimeoutSeconds } from './tcp.ts';
 
 /** Addresses, protocol and what stands for ports: of a packet, or of one that an ICMP error quotes. */
 export interface TrackerTuple {
@@ -135,19 +135,15 @@ class NodeTable {
     const entry = this.find(tuple.key, packet.timeMs);
     if (entry === undefined) return this.open(tuple, packet);
     const direction = entry.keys[0] === tuple.key ? 0 : 1;
-    if (entry.tcp !== undefined) {
-      const outcome = advanceTcp(entry.tcp, direction, segmentOf(packet));
-      if (outcome === 'invalid') return { state: 'invalid' };
-      if (outcome === 'reopen') {
-        this.forget(entry);
-        return this.open(tuple, packet);
-      }
-      if (direction === 1) entry.isAnswered = true;
-      if (outcome === 'ok') refresh(entry, packet.timeMs);
-    } else {
-      if (direction === 1) entry.isAnswered = true;
-      refresh(entry, packet.timeMs);
+    const outcome = entry.tcp === undefined ? 'ok' : advanceTcp(entry.tcp, direction, segmentOf(packet));
+    if (outcome === 'invalid') return { state: 'invalid' };
+    if (outcome === 'reopen') {
+      this.forget(entry);
+      return this.open(tuple, packet);
     }
+    if (direction === 1) entry.isAnswered = true;
+    if (outcome === 'closed') this.forget(entry);
+    if (outcome === 'ok') refresh(entry, packet.timeMs);
     return { state: entry.isAnswered ? 'established' : 'new' };
   }
 
@@ -194,7 +190,7 @@ function refresh(entry: Entry, timeMs: number): void {
 }
 
 function timeoutSeconds({ protocol, tcp, isAnswered }: Entry): number {
-  if (tcp !== undefined) return TCP_TIMEOUTS[tcp.state];
+  if (tcp !== undefined) return tcpTimeoutSeconds(tcp);
   if (protocol === PROTOCOL_UDP || protocol === PROTOCOL_UDPLITE) return isAnswered ? 120 : 30;
   return protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6 ? 30 : 600;
 }

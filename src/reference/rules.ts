@@ -7,8 +7,8 @@
 import { type IpPrefix, parsePrefixOrAddress } from '../base/ip.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
 import type { EntityRule, IcmpMatch, Port, Protocol, Rule } from '../model/rule.ts';
-import type { AddressSet, IpSets, PortSet } from './ip-sets.ts';
-import { type Address, isInAny, type Packet, protocolNumber } from './packet.ts';
+import { AddressSet, type IpSets, type PortSet } from './ip-sets.ts';
+import { type Address, type Packet, protocolNumber } from './packet.ts';
 import { entityText, trySelector } from './selector-text.ts';
 
 export interface ReferenceRule {
@@ -29,7 +29,7 @@ function ruleMatcher(rule: Rule, namespace: string, sets: IpSets): (packet: Pack
   const destination = prepareSide(rule.destination, 'destination', protocol, namespace, sets);
   return (packet) => {
     if (ipVersion !== undefined && ipVersion !== packet.version) return false;
-    if (!netsHaveVersion(source, packet.version) || !netsHaveVersion(destination, packet.version)) return false;
+    if (!source.versions.includes(packet.version) || !destination.versions.includes(packet.version)) return false;
     if (protocol !== undefined && protocol !== packet.protocol) return false;
     if (notProtocol !== undefined && notProtocol === packet.protocol) return false;
     if (!sideMatches(source, packet.src, packet.protocol, packet.srcPort)) return false;
@@ -49,8 +49,10 @@ function versionOf(rule: Rule): 4 | 6 | undefined {
 
 /** One side of a rule, prepared. */
 interface Side {
-  readonly nets: readonly IpPrefix[];
-  readonly notNets: readonly IpPrefix[];
+  /** Versions for which the rule exists (semantics 3.6). */
+  readonly versions: readonly (4 | 6)[];
+  readonly nets: AddressSet | undefined;
+  readonly notNets: AddressSet | undefined;
   readonly members: AddressSet | undefined;
   readonly nonMembers: AddressSet | undefined;
   readonly serviceAddresses: AddressSet | undefined;
@@ -71,9 +73,12 @@ function prepareSide(
   const { positive, negative } = entityText(entity, namespace);
   const { services } = entity;
   const testPort = (port: Port): PortTest => portTest(port, positive, protocol, sets);
+  const nets = entity.nets.flatMap((text) => parsePrefixOrAddress(text) ?? []);
+  const notNets = entity.notNets.flatMap((text) => parsePrefixOrAddress(text) ?? []);
   return {
-    nets: entity.nets.flatMap((text) => parsePrefixOrAddress(text) ?? []),
-    notNets: entity.notNets.flatMap((text) => parsePrefixOrAddress(text) ?? []),
+    versions: ([4, 6] as const).filter((version) => netsHaveVersion(nets, notNets, version)),
+    nets: nets.length === 0 ? undefined : new AddressSet([], nets),
+    notNets: notNets.length === 0 ? undefined : new AddressSet([], notNets),
     members: positive === '' ? undefined : sets.ofSelector(positive),
     nonMembers: negative === '' ? undefined : sets.ofSelector(negative),
     serviceAddresses: services !== undefined && side === 'source' ? sets.ofServiceAddresses(services) : undefined,
@@ -93,16 +98,16 @@ function portTest(port: Port, positive: string, protocol: number | undefined, se
 }
 
 /** Semantics 3.6: a list that names no network of this version, or excludes all of it, removes the rule. */
-function netsHaveVersion(side: Side, version: 4 | 6): boolean {
-  for (const list of [side.nets, side.notNets]) {
+function netsHaveVersion(nets: readonly IpPrefix[], notNets: readonly IpPrefix[], version: 4 | 6): boolean {
+  for (const list of [nets, notNets]) {
     if (list.length > 0 && !list.some((prefix) => prefix.version === version)) return false;
   }
-  return !side.notNets.some((prefix) => prefix.version === version && prefix.length === 0);
+  return !notNets.some((prefix) => prefix.version === version && prefix.length === 0);
 }
 
 function sideMatches(side: Side, address: Address, protocol: number, port: number): boolean {
-  if (side.nets.length > 0 && !isInAny(side.nets, address)) return false;
-  if (isInAny(side.notNets, address)) return false;
+  if (side.nets !== undefined && !side.nets.has(address)) return false;
+  if (side.notNets?.has(address)) return false;
   if (side.members !== undefined && !side.members.has(address)) return false;
   if (side.nonMembers?.has(address)) return false;
   if (side.serviceAddresses !== undefined && !side.serviceAddresses.has(address)) return false;

@@ -25,8 +25,19 @@ export const SERVICE_ACCOUNT_LABEL = 'projectcalico.org/serviceaccount';
 export const NAMESPACE_PREFIX = 'pcns.';
 export const SERVICE_ACCOUNT_PREFIX = 'pcsa.';
 
-/** The selector, or `undefined` where `text` is none. */
+/** The selector, or `undefined` where `text` is none. Remembered, since the same few texts come again and again. */
 export function trySelector(text: string): Selector | undefined {
+  if (parsed.has(text)) return parsed.get(text);
+  if (parsed.size >= PARSED_COUNT_MAX) parsed.clear();
+  const selector = parseOrUndefined(text);
+  parsed.set(text, selector);
+  return selector;
+}
+
+const PARSED_COUNT_MAX = 10_000;
+const parsed = new Map<string, Selector | undefined>();
+
+function parseOrUndefined(text: string): Selector | undefined {
   try {
     return parseSelector(text);
   } catch (error) {

@@ -190,18 +190,21 @@ export const ORDER_ROWS: readonly RowCase[] = [
       allow(flow(DB, OUTSIDE), { egress: [`0${PROFILE}`] }),
     ),
   ),
-  order(
-    81,
-    'KNP peer {} takes the pods of its namespace',
-    [
-      knp('k', { ingress: [{ from: [{}] }] }),
-      pod('app/a', { ip: '10.0.1.1', node: 'n2' }),
-      pod('dev/a', { ip: '10.0.1.2', node: 'n2' }),
-    ],
-    allow(flow('10.0.1.1', DB), { ingress: ['0|default|knp:app/k|allow|0'] }),
-    deny(flow('10.0.1.2', DB), { ingress: ['0|default|knp:app/k|deny|-1'] }),
-    inDenied('0|default|knp:app/k|deny|-1'),
-  ),
+  {
+    ...order(
+      81,
+      'KNP peer {} takes the pods of its namespace',
+      [
+        knp('k', { ingress: [{ from: [{}] }] }),
+        pod('app/a', { ip: '10.0.1.1', node: 'n2' }),
+        pod('dev/a', { ip: '10.0.1.2', node: 'n2' }),
+      ],
+      allow(flow('10.0.1.1', DB), { ingress: ['0|default|knp:app/k|allow|0'] }),
+      deny(flow('10.0.1.2', DB), { ingress: ['0|default|knp:app/k|deny|-1'] }),
+      inDenied('0|default|knp:app/k|deny|-1'),
+    ),
+    permissive: true,
+  },
   order(
     82,
     'KNP namespaceSelector {} takes pods, no NetworkSets',

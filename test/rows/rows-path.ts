@@ -260,7 +260,7 @@ export const PATH_ROWS: readonly RowCase[] = [
       ...WORLD,
       explicitHost({}),
       felixConfiguration({
-        failsafeInboundHostPorts: [{ protocol: 'tcp', port: 2222, net: '203.0.113.0/24' }],
+        failsafeInboundHostPorts: [{ protocol: 'TCP', port: 2222, net: '203.0.113.0/24' }],
         failsafeOutboundHostPorts: [],
       }),
     ),
