@@ -103,7 +103,7 @@ function formatObject(subject: Subject): string {
 }
 
 /** Shows control characters, line separators, bidirectional overrides and lone surrogates as `\n`, `\t`, `\r` or `\u{…}`. */
-function escapeControls(text: string): string {
+export function escapeControls(text: string): string {
   return text.replace(/[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (character) => {
     if (character === '\n') return '\\n';
     if (character === '\r') return '\\r';

@@ -85,7 +85,7 @@ function record<T>(entries: readonly (readonly [string, T])[]): Record<string, T
   return Object.fromEntries(entries);
 }
 
-function endpointJson(plan: Plan, node: string, group: PlanGroup): EndpointJson {
+export function endpointJson(plan: Plan, node: string, group: PlanGroup): EndpointJson {
   const ids = (indexes: readonly number[]): string[] => indexes.map((index) => plan.policies[index]!.id);
   const tiers = group.tiers.map(({ tier, ingress, egress }) => {
     const { name, defaultAction } = plan.tiers[tier]!;
@@ -94,7 +94,7 @@ function endpointJson(plan: Plan, node: string, group: PlanGroup): EndpointJson 
   return { node, profiles: group.profiles, tiers };
 }
 
-function policyJson(plan: Plan, policy: PlanPolicy): PolicyJson {
+export function policyJson(plan: Plan, policy: PlanPolicy): PolicyJson {
   return {
     tier: plan.tiers[policy.tier]!.name,
     order: Number.isFinite(policy.order) ? policy.order : null,

@@ -1,0 +1,101 @@
+/** Options that several verbs share, with one name and one meaning each. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+
+/** Where objects come from, and how they are taken. */
+export interface InputOptions {
+  readonly filename?: readonly string[];
+  readonly recursive?: boolean;
+  readonly strict?: boolean;
+  readonly permissive?: boolean;
+  readonly asIs?: boolean;
+}
+
+export interface CommonOptions {
+  readonly verbose?: boolean;
+  readonly quiet?: boolean;
+  readonly exitZero?: boolean;
+}
+
+export function addInputOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('-f, --filename <file>', 'file or directory of manifests, or - for standard input (repeatable)')
+        .argParser(collect)
+        .helpGroup('Objects:'),
+    )
+    .addOption(new Option('-R, --recursive', 'read directories with all that is below them').helpGroup('Objects:'))
+    .addOption(new Option('--strict', 'unknown fields are errors, not warnings').helpGroup('Objects:'))
+    .addOption(
+      new Option('--permissive', 'take objects that the API would refuse, as plain CRD writes would').helpGroup(
+        'Objects:',
+      ),
+    )
+    .addOption(
+      new Option('--as-is', 'invent no Namespace and no ServiceAccount that the input lacks').helpGroup('Objects:'),
+    );
+}
+
+export function addCommonOptions(command: Command): Command {
+  return command
+    .option('-v, --verbose', 'say more on standard error')
+    .option('-q, --quiet', 'say nothing on standard error but errors')
+    .option('--exit-zero', 'exit 0 where a finding would give 1');
+}
+
+/** The `-o` of a verb; the first format is the default. */
+export function outputOption(formats: readonly [string, ...string[]]): Option {
+  return new Option('-o, --output <format>', 'form of the answer').choices(formats).default(formats[0]);
+}
+
+/** For a repeatable option: each value after the ones before. */
+export function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
+  return [...(previous ?? []), value];
+}
+
+/** A parser of whole numbers between two bounds, both included. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max)) {
+      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+    }
+    return value;
+  };
+}
+
+/** A percentage, fractions allowed. */
+export function percentage(text: string): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value <= 100)) throw new InvalidArgumentError('It must be a number from 0 to 100.');
+  return value;
+}
+
+/** How much missing evidence is too much: exit code 3. */
+export interface EvidenceOptions {
+  readonly maxUncertain: number;
+  readonly minCoverage: number;
+}
+
+export function addEvidenceOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--max-uncertain <percent>', 'exit 3 if more than this share is uncertain')
+        .argParser(percentage)
+        .default(100),
+    )
+    .addOption(
+      new Option('--min-coverage <percent>', 'exit 3 if less than this share is policed')
+        .argParser(percentage)
+        .default(0),
+    );
+}
+
+/** `policed` = allowed or denied. Nothing judged is nothing missing. */
+export function isEvidenceThin(
+  counts: { readonly total: number; readonly uncertain: number; readonly policed: number },
+  options: EvidenceOptions,
+): boolean {
+  const { total, uncertain, policed } = counts;
+  if (total === 0) return false;
+  return uncertain * 100 > options.maxUncertain * total || policed * 100 < options.minCoverage * total;
+}
