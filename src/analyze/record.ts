@@ -70,6 +70,8 @@ export interface FlowRecord {
   untracked?: CheckRecord;
   prednat?: CheckRecord;
   pending?: PendingRecord;
+  /** What a tunnel packet carries, judged by itself. */
+  inner?: FlowRecord;
 }
 
 type CheckName = 'egress' | 'ingress' | 'forward' | 'untracked' | 'prednat';

@@ -363,10 +363,15 @@ function allowed(judge: Judge, isPoliced: boolean): number {
 }
 
 function uncertain(judge: Judge, reason: number): number {
+  markUncertain(judge, reason);
+  return VERDICT_UNCERTAIN;
+}
+
+/** Takes back the verdict of the last packet: evidence is missing, for REASON_*. */
+export function markUncertain(judge: Judge, reason: number): void {
   judge.verdict = VERDICT_UNCERTAIN;
   judge.reason = reason;
   judge.deciding = layout.NONE;
-  return VERDICT_UNCERTAIN;
 }
 
 function lastStep(judge: Judge): number {

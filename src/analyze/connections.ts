@@ -1,0 +1,359 @@
+/**
+ * Connections of a replay: packets of one five-tuple, both directions, gathered into one record each.
+ *
+ * A connection is opened by its first packet, whose verdict is the connection's; every later packet adds to its counts.
+ * ICMP questions and answers share the message's identifier; an ICMP error counts for the connection that it quotes. A record
+ * closes when its five-tuple starts anew (a SYN after both sides had finished or one had reset), when it was idle for longer than
+ * Linux would remember it, when the table is full (the longest idle of a few goes, and is counted), or at the end.
+ *
+ * Keys and counts lie in typed arrays under an open hash; the only thing made a connection is its record.
+ */
+import {
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_SCTP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  PROTOCOL_UDPLITE,
+  VERDICT_NAMES,
+} from '../model/flow.ts';
+import {
+  FLAG_IPV6,
+  FLAG_L4_PORTS,
+  PACKET_DST,
+  PACKET_DST_PORT,
+  PACKET_FLAGS,
+  PACKET_ICMP_ID,
+  PACKET_PROTOCOL,
+  PACKET_SRC,
+  PACKET_SRC_PORT,
+  PACKET_TCP_FLAGS,
+  TCP_ACK,
+  TCP_FIN,
+  TCP_RST,
+  TCP_SYN,
+} from '../wire/record.ts';
+import { communityId } from './community-id.ts';
+import type { FlowRecord } from './record.ts';
+
+/** Connections open at one time. A record is about a kilobyte, so this keeps a replay under its memory bound. */
+export const CONNECTIONS_MAX = 65_536;
+
+/** What the capture shows of the other side. */
+export type Observed = 'established' | 'answered' | 'refused' | 'no-answer' | 'midstream';
+
+/** A flow record with what its packets add. */
+export interface ConnectionRecord extends FlowRecord {
+  start_time: string;
+  end_time: string;
+  /** Number of its first packet, from 1, over all captures in the order given. */
+  first_packet: number;
+  packets: number;
+  bytes: number;
+  /** Packets by verdict, where they differ from the first one's. */
+  packets_by_action?: Record<string, number>;
+  observed: Observed;
+  community_id: string;
+}
+
+/* Words of a connection's key: protocol and version, lower end, higher end, ports; and of its state. */
+const KEY_WORDS = 12;
+const SEEN_REPLY = 1;
+const SEEN_SYN_ACK = 2;
+const SEEN_REFUSAL = 4;
+const SEEN_FIN_ORIGINATOR = 8;
+const SEEN_FIN_RESPONDER = 16;
+const SEEN_RESET = 32;
+const OPENED_MIDSTREAM = 64;
+const ACKNOWLEDGED = 128;
+const FROM_LOWER = 256;
+
+/** Idle seconds after which Linux has forgotten a connection for certain (semantics 6.7). */
+const IDLE_TCP_SECONDS = 432_000;
+const IDLE_SECONDS = 600;
+
+export type CloseConnection = (record: ConnectionRecord) => void;
+
+export class ConnectionTable {
+  /** Connections opened so far, and those closed early because the table was full. */
+  opened = 0;
+  evicted = 0;
+  readonly #capacity: number;
+  readonly #close: CloseConnection;
+  readonly #buckets: Int32Array;
+  readonly #next: Int32Array;
+  readonly #keys: Int32Array;
+  readonly #flags: Int32Array;
+  readonly #verdicts: Float64Array;
+  readonly #bytes: Float64Array;
+  readonly #endSeconds: Float64Array;
+  readonly #endNanos: Int32Array;
+  readonly #records: (FlowRecord | undefined)[];
+  readonly #starts: { seconds: number; nanos: number; packet: number; community: string }[] = [];
+  readonly #key = new Int32Array(KEY_WORDS);
+  #free: number[] = [];
+  #used = 0;
+  #sweep = 0;
+  #fromLower = false;
+
+  constructor(close: CloseConnection, capacity: number = CONNECTIONS_MAX) {
+    this.#capacity = capacity;
+    this.#close = close;
+    let buckets = 2;
+    while (buckets < capacity * 2) buckets *= 2;
+    this.#buckets = new Int32Array(buckets).fill(-1);
+    this.#next = new Int32Array(capacity);
+    this.#keys = new Int32Array(capacity * KEY_WORDS);
+    this.#flags = new Int32Array(capacity);
+    this.#verdicts = new Float64Array(capacity * VERDICT_NAMES.length);
+    this.#bytes = new Float64Array(capacity);
+    this.#endSeconds = new Float64Array(capacity);
+    this.#endNanos = new Int32Array(capacity);
+    this.#records = new Array(capacity);
+  }
+
+  /**
+   * Adds one packet and returns true, or returns false if it belongs to no open connection: `open` it then.
+   *
+   * @param errorOf  for an ICMP error: the record of the quoted packet in `records`, whose connection it counts for; else -1
+   */
+  add(
+    records: Int32Array,
+    at: number,
+    errorOf: number,
+    verdict: number,
+    bytes: number,
+    seconds: number,
+    nanos: number,
+  ): boolean {
+    this.#setKey(records, errorOf >= 0 ? errorOf : at);
+    const slot = this.#find();
+    if (slot < 0) return false;
+    if (errorOf < 0 && this.#startsAnew(slot, records, at, seconds)) {
+      this.#closeSlot(slot);
+      return false;
+    }
+    this.#count(slot, verdict, bytes, seconds, nanos);
+    if (errorOf >= 0) this.#flags[slot]! |= SEEN_REFUSAL;
+    else this.#observe(slot, records, at);
+    return true;
+  }
+
+  /** Opens a connection with its first packet and the record of its verdict. */
+  open(
+    record: FlowRecord,
+    records: Int32Array,
+    at: number,
+    packet: number,
+    verdict: number,
+    bytes: number,
+    seconds: number,
+    nanos: number,
+  ): void {
+    this.#setKey(records, at);
+    if (this.#used >= this.#capacity) this.#evict();
+    const slot = this.#free.pop() ?? this.#used;
+    this.#used++;
+    this.opened++;
+    this.#keys.set(this.#key, slot * KEY_WORDS);
+    const bucket = this.#bucket();
+    this.#next[slot] = this.#buckets[bucket]!;
+    this.#buckets[bucket] = slot;
+    this.#records[slot] = record;
+    this.#starts[slot] = { seconds, nanos, packet, community: communityId(records, at) };
+    this.#flags[slot] = this.#fromLower ? FROM_LOWER : 0;
+    this.#bytes[slot] = 0;
+    this.#verdicts.fill(0, slot * VERDICT_NAMES.length, (slot + 1) * VERDICT_NAMES.length);
+    this.#count(slot, verdict, bytes, seconds, nanos);
+    const tcpFlags = records[at + PACKET_TCP_FLAGS]!;
+    if (records[at + PACKET_PROTOCOL] === PROTOCOL_TCP) {
+      if ((tcpFlags & (TCP_SYN | TCP_ACK)) !== TCP_SYN) this.#flags[slot]! |= OPENED_MIDSTREAM;
+      this.#observe(slot, records, at);
+    }
+  }
+
+  /** Closes what is open, in the order of first packets. */
+  closeAll(): void {
+    const open: number[] = [];
+    this.#records.forEach((record, slot) => {
+      if (record !== undefined) open.push(slot);
+    });
+    open.sort((a, b) => this.#starts[a]!.packet - this.#starts[b]!.packet);
+    for (const slot of open) this.#closeSlot(slot);
+  }
+
+  #count(slot: number, verdict: number, bytes: number, seconds: number, nanos: number): void {
+    this.#verdicts[slot * VERDICT_NAMES.length + verdict]! += 1;
+    this.#bytes[slot]! += bytes;
+    this.#endSeconds[slot] = seconds;
+    this.#endNanos[slot] = nanos;
+  }
+
+  #startsAnew(slot: number, records: Int32Array, at: number, seconds: number): boolean {
+    const idle = seconds - this.#endSeconds[slot]!;
+    if (records[at + PACKET_PROTOCOL] !== PROTOCOL_TCP) return idle > IDLE_SECONDS;
+    if (idle > IDLE_TCP_SECONDS) return true;
+    const flags = this.#flags[slot]!;
+    const bothFinished = (flags & SEEN_FIN_ORIGINATOR) !== 0 && (flags & SEEN_FIN_RESPONDER) !== 0;
+    const isSyn = (records[at + PACKET_TCP_FLAGS]! & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
+    return isSyn && (bothFinished || (flags & SEEN_RESET) !== 0);
+  }
+
+  #observe(slot: number, records: Int32Array, at: number): void {
+    const isReply = this.#fromLower !== ((this.#flags[slot]! & FROM_LOWER) !== 0);
+    let seen = isReply ? SEEN_REPLY : 0;
+    if (records[at + PACKET_PROTOCOL] === PROTOCOL_TCP) {
+      const tcpFlags = records[at + PACKET_TCP_FLAGS]!;
+      if (isReply && (tcpFlags & (TCP_SYN | TCP_ACK)) === (TCP_SYN | TCP_ACK)) seen |= SEEN_SYN_ACK;
+      if (!isReply && (tcpFlags & TCP_ACK) !== 0 && (this.#flags[slot]! & SEEN_SYN_ACK) !== 0) seen |= ACKNOWLEDGED;
+      if ((tcpFlags & TCP_FIN) !== 0) seen |= isReply ? SEEN_FIN_RESPONDER : SEEN_FIN_ORIGINATOR;
+      if ((tcpFlags & TCP_RST) !== 0) seen |= isReply ? SEEN_RESET | SEEN_REFUSAL : SEEN_RESET;
+    }
+    this.#flags[slot]! |= seen;
+  }
+
+  #observed(slot: number): Observed {
+    const flags = this.#flags[slot]!;
+    const isTcp = this.#keys[slot * KEY_WORDS]! >>> 8 === PROTOCOL_TCP;
+    if ((flags & ACKNOWLEDGED) !== 0) return 'established';
+    if ((flags & OPENED_MIDSTREAM) !== 0) return 'midstream';
+    if ((flags & SEEN_REFUSAL) !== 0) return 'refused';
+    if ((flags & SEEN_REPLY) !== 0) return isTcp && (flags & SEEN_SYN_ACK) === 0 ? 'midstream' : 'answered';
+    return 'no-answer';
+  }
+
+  #closeSlot(slot: number): void {
+    const record = this.#records[slot]!;
+    const start = this.#starts[slot]!;
+    this.#unlink(slot);
+    this.#records[slot] = undefined;
+    this.#free.push(slot);
+    this.#used--;
+    const counts = VERDICT_NAMES.map((name, i): [string, number] => [
+      name,
+      this.#verdicts[slot * VERDICT_NAMES.length + i]!,
+    ]).filter(([, count]) => count > 0);
+    const { proto, ...rest } = record;
+    this.#close({
+      start_time: formatTime(start.seconds, start.nanos),
+      end_time: formatTime(this.#endSeconds[slot]!, this.#endNanos[slot]!),
+      proto,
+      ...rest,
+      first_packet: start.packet,
+      packets: counts.reduce((sum, [, count]) => sum + count, 0),
+      bytes: this.#bytes[slot]!,
+      ...(counts.length > 1 ? { packets_by_action: Object.fromEntries(counts) } : {}),
+      observed: this.#observed(slot),
+      community_id: start.community,
+    });
+  }
+
+  /** Closes the longest idle of the next 16 slots, round the table. */
+  #evict(): void {
+    let oldest = -1;
+    for (let i = 0; i < 16; i++) {
+      const slot = (this.#sweep + i) % this.#capacity;
+      if (this.#records[slot] === undefined) continue;
+      if (oldest < 0 || this.#endSeconds[slot]! < this.#endSeconds[oldest]!) oldest = slot;
+    }
+    this.#sweep = (this.#sweep + 16) % this.#capacity;
+    this.evicted++;
+    this.#closeSlot(oldest < 0 ? this.#sweep : oldest);
+  }
+
+  /** Puts the packet's key, the same for both directions, into `#key`. */
+  #setKey(records: Int32Array, at: number): void {
+    const key = this.#key;
+    const protocol = records[at + PACKET_PROTOCOL]!;
+    const flags = records[at + PACKET_FLAGS]!;
+    let first = 0;
+    let second = 0;
+    if ((flags & FLAG_L4_PORTS) !== 0) {
+      if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) {
+        first = records[at + PACKET_ICMP_ID]!;
+        second = first;
+        key[11] = messagePair(protocol, records[at + PACKET_SRC_PORT]!);
+      } else if (hasPorts(protocol)) {
+        first = records[at + PACKET_SRC_PORT]!;
+        second = records[at + PACKET_DST_PORT]!;
+      }
+    }
+    if (protocol !== PROTOCOL_ICMP && protocol !== PROTOCOL_ICMPV6) key[11] = 0;
+    this.#fromLower = isLowerEnd(records, at, first, second);
+    const low = at + (this.#fromLower ? PACKET_SRC : PACKET_DST);
+    const high = at + (this.#fromLower ? PACKET_DST : PACKET_SRC);
+    key[0] = (protocol << 8) | ((flags & FLAG_IPV6) !== 0 ? 6 : 4);
+    for (let w = 0; w < 4; w++) {
+      key[1 + w] = records[low + w]!;
+      key[5 + w] = records[high + w]!;
+    }
+    key[9] = this.#fromLower ? first : second;
+    key[10] = this.#fromLower ? second : first;
+  }
+
+  #bucket(): number {
+    let hash = 0;
+    for (let w = 0; w < KEY_WORDS; w++) hash = Math.imul(hash ^ this.#key[w]!, 0x9e3779b1) ^ (hash >>> 15);
+    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+    return (hash ^ (hash >>> 13)) & (this.#buckets.length - 1);
+  }
+
+  #find(): number {
+    for (let slot = this.#buckets[this.#bucket()]!; slot >= 0; slot = this.#next[slot]!) {
+      let isSame = true;
+      for (let w = 0; w < KEY_WORDS; w++) if (this.#keys[slot * KEY_WORDS + w] !== this.#key[w]) isSame = false;
+      if (isSame) return slot;
+    }
+    return -1;
+  }
+
+  #unlink(slot: number): void {
+    const saved = this.#key.slice();
+    this.#key.set(this.#keys.subarray(slot * KEY_WORDS, (slot + 1) * KEY_WORDS));
+    const bucket = this.#bucket();
+    this.#key.set(saved);
+    if (this.#buckets[bucket] === slot) {
+      this.#buckets[bucket] = this.#next[slot]!;
+      return;
+    }
+    let before = this.#buckets[bucket]!;
+    while (this.#next[before] !== slot) before = this.#next[before]!;
+    this.#next[before] = this.#next[slot]!;
+  }
+}
+
+/** `2026-01-01T00:00:00.000001Z`: microseconds, later digits cut. */
+export function formatTime(seconds: number, nanos: number): string {
+  const date = new Date(seconds * 1000);
+  if (Number.isNaN(date.getTime())) return `${seconds}.${String(nanos).padStart(9, '0')}`;
+  const micros = String(Math.floor(nanos / 1000)).padStart(6, '0');
+  return `${date.toISOString().slice(0, -5)}.${micros}Z`;
+}
+
+function hasPorts(protocol: number): boolean {
+  return (
+    protocol === PROTOCOL_TCP ||
+    protocol === PROTOCOL_UDP ||
+    protocol === PROTOCOL_SCTP ||
+    protocol === PROTOCOL_UDPLITE
+  );
+}
+
+/** One number for a question and its answer; the type itself for other messages. */
+function messagePair(protocol: number, type: number): number {
+  if (protocol === PROTOCOL_ICMP) {
+    if (type === 0) return 8;
+    return type === 14 || type === 16 || type === 18 ? type - 1 : type;
+  }
+  return type === 129 ? 128 : type === 140 ? 139 : type;
+}
+
+/** Whether the source is the lower of both ends (address, then port), so that both directions have one key. */
+function isLowerEnd(records: Int32Array, at: number, srcPort: number, dstPort: number): boolean {
+  for (let w = 0; w < 4; w++) {
+    const src = records[at + PACKET_SRC + w]! >>> 0;
+    const dst = records[at + PACKET_DST + w]! >>> 0;
+    if (src !== dst) return src < dst;
+  }
+  return srcPort <= dstPort;
+}

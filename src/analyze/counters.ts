@@ -1,0 +1,112 @@
+/** Counters as text: the totals of a replay, and what each rule decided. The numbers are counted in match/counters.ts. */
+import { type Counters, REASON_COUNT } from '../match/counters.ts';
+import { REASON_NAMES, VERDICT_NAMES } from '../model/flow.ts';
+import * as layout from '../tables/layout.ts';
+import { field, type Tables, textField } from '../tables/tables.ts';
+import { DECODE_STATUS_NAMES } from '../wire/record.ts';
+import { stepOrigin } from './record.ts';
+
+/** The `totals` of `replay -o json`. */
+export interface Totals {
+  packets: number;
+  allow: number;
+  deny: number;
+  unpoliced: number;
+  uncertain: number;
+  undecoded: number;
+  undecoded_by_reason: Record<string, number>;
+  bytes: number;
+  connections: number;
+}
+
+export function totalsOf(counters: Counters, connections: number): Totals {
+  const [allow, deny, unpoliced, uncertain, undecoded] = counters.packets;
+  return {
+    packets: counters.packets.reduce((sum, count) => sum + count, 0),
+    allow: allow!,
+    deny: deny!,
+    unpoliced: unpoliced!,
+    uncertain: uncertain!,
+    undecoded: undecoded!,
+    undecoded_by_reason: Object.fromEntries(
+      DECODE_STATUS_NAMES.map((name, status): [string, number] => [name, counters.undecoded[status]!]).filter(
+        ([, count]) => count > 0,
+      ),
+    ),
+    bytes: counters.bytes.reduce((sum, count) => sum + count, 0),
+    connections,
+  };
+}
+
+/** What one rule, end of tier, profile or reason decided. */
+export interface RuleCount {
+  action: string;
+  /** `np:app/web`, `pro:kns.app`; absent where no policy decided. */
+  policy?: string;
+  tier?: string;
+  direction?: string;
+  /** Index in the policy and direction; -1 = end of tier. */
+  index?: number;
+  /** `file:line` of the rule. */
+  rule?: string;
+  /** `rule`, `end-of-tier`, …, `established`. */
+  reason: string;
+  packets: number;
+  bytes: number;
+}
+
+/** All counts above zero, most packets first, ties by where they stand in the tables. Equal rules of several chains are added up. */
+export function ruleCounts(tables: Tables, counters: Counters): RuleCount[] {
+  const merged = new Map<string, RuleCount>();
+  const add = (key: string, make: () => RuleCount, packets: number, bytes: number): void => {
+    let entry = merged.get(key);
+    if (entry === undefined) {
+      entry = make();
+      merged.set(key, entry);
+    }
+    entry.packets += packets;
+    entry.bytes += bytes;
+  };
+  counters.stepPackets.forEach((packets, step) => {
+    if (packets === 0) return;
+    const entry = stepCount(tables, step);
+    const key = [entry.action, entry.policy, entry.direction, entry.index, entry.reason].join('|');
+    add(key, () => entry, packets, counters.stepBytes[step]!);
+  });
+  counters.otherPackets.forEach((packets, index) => {
+    if (packets === 0) return;
+    const action = VERDICT_NAMES[Math.floor(index / REASON_COUNT)]!;
+    const reason = REASON_NAMES[index % REASON_COUNT]! || (action === 'allow' ? 'established' : 'not-policed');
+    add(`${action}|${reason}`, () => ({ action, reason, packets: 0, bytes: 0 }), packets, counters.otherBytes[index]!);
+  });
+  return [...merged.values()].sort((a, b) => b.packets - a.packets);
+}
+
+function stepCount(tables: Tables, step: number): RuleCount {
+  const at = (word: number): number => field(tables, layout.SECTION_STEPS, step, word);
+  const name = textField(tables, layout.SECTION_STEPS, step, layout.STEP_TRACE_NAME);
+  const tier = at(layout.STEP_TIER);
+  const origin = stepOrigin(tables, step);
+  return {
+    action: at(layout.STEP_ACTION) === layout.STEP_DENY ? 'deny' : 'allow',
+    ...(name === '' ? {} : { policy: name, index: at(layout.STEP_TRACE_INDEX) }),
+    ...(tier === layout.NONE ? {} : { tier: textField(tables, layout.SECTION_TIERS, tier, layout.TIER_NAME) }),
+    ...(name === '' ? {} : { direction: chainDirection(tables, step) }),
+    ...(origin === undefined ? {} : { rule: origin }),
+    reason: REASON_NAMES[at(layout.STEP_REASON)]!,
+    packets: 0,
+    bytes: 0,
+  };
+}
+
+/** Direction of the chain that `step` belongs to: chains lie in the order of their steps. */
+function chainDirection(tables: Tables, step: number): string {
+  let low = 0;
+  let high = tables.counts[layout.SECTION_CHAINS]! - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1;
+    if (field(tables, layout.SECTION_CHAINS, middle, layout.CHAIN_FIRST_STEP) <= step) low = middle;
+    else high = middle - 1;
+  }
+  return field(tables, layout.SECTION_CHAINS, low, layout.CHAIN_DIRECTION) === 0 ? 'ingress' : 'egress';
+}

@@ -1,0 +1,406 @@
+/**
+ * Replay: captures in, verdicts out.
+ *
+ * `Replayer` takes one packet at a time through the same stations: decode, put fragments together, judge (with
+ * connection tracking of each node, or each packet by itself), count, and gather into connections. Packets whose verdict
+ * must wait (fragments of a datagram that is not whole yet) hold their line back, so that `--packets` prints in the order of the file.
+ *
+ * Big captures with `--summary --stateless` need none of the bookkeeping and go through match/batch.ts instead.
+ */
+import {
+  addFragment,
+  createReassembler,
+  expireFragments,
+  type Reassembler,
+  type ReassemblyEvents,
+} from '../conntrack/reassembly.ts';
+import { CONNTRACK_ENTRIES_DEFAULT, type Conntrack, createConntrack } from '../conntrack/table.ts';
+import { CT_NEW, CT_UNTRACKED } from '../conntrack/track.ts';
+import { type BatchJudge, createBatchJudge, decidingStep, judgeBatch } from '../match/batch.ts';
+import { type Counters, countPacket, countUndecoded, createCounters } from '../match/counters.ts';
+import { createJudge, type Judge, judgeNewPacket, judgeTrackedPacket, markUncertain } from '../match/judge.ts';
+import { REASON_FRAGMENT, VERDICT_UNPOLICED } from '../model/flow.ts';
+import { openCapture } from '../packets/pcap-file.ts';
+import { BATCH_RECORDS, type CaptureReader, createRecordBatch, type RecordBatch } from '../packets/source.ts';
+import type { Tables } from '../tables/tables.ts';
+import { decodeBatch, decodePacket } from '../wire/decode.ts';
+import { LINKTYPE_IPV4, LINKTYPE_IPV6 } from '../wire/link.ts';
+import { decodeQuoted, isIcmpError } from '../wire/quoted.ts';
+import {
+  DECODE_OK,
+  DECODE_STATUS_NAMES,
+  FLAG_FRAGMENT,
+  FLAG_L4_PORTS,
+  PACKET_FLAGS,
+  PACKET_WORDS,
+} from '../wire/record.ts';
+import { decodeInner, TUNNEL_DEPTH_MAX, TUNNEL_NONE, tunnelKind } from '../wire/tunnel.ts';
+import { type ConnectionRecord, ConnectionTable, formatTime } from './connections.ts';
+import { type Totals, totalsOf } from './counters.ts';
+import { addPending, type FlowRecord, flowRecord } from './record.ts';
+
+export interface ReplayOptions {
+  /** Judge each packet by itself, as the first of a new connection. */
+  readonly stateless?: boolean;
+  /** Judge what tunnels carry instead of the tunnel packets. */
+  readonly decapsulate?: boolean;
+  /** Called with each connection as it closes; without it no connections are gathered. */
+  readonly onConnection?: (record: ConnectionRecord) => void;
+  /** Called with each packet, in the order of the captures. */
+  readonly onPacket?: (line: PacketRecord) => void;
+  /** Called now and then with what has been read. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Aborting ends the replay after the batch in hand; what was read is counted. */
+  readonly signal?: AbortSignal;
+  readonly conntrackEntries?: number;
+}
+
+export interface Progress {
+  readonly file: string;
+  readonly bytesRead: number;
+  readonly sizeBytes: number | undefined;
+  readonly packets: number;
+}
+
+/** One line of `--packets`: what one packet has of a record. */
+export interface PacketRecord extends Partial<FlowRecord> {
+  /** From 1, over all captures in the order given. */
+  packet: number;
+  time: string;
+  action: string;
+  bytes: number;
+}
+
+export interface SourceResult {
+  file: string;
+  packets: number;
+  link_type: number | undefined;
+  lost: number;
+  /** Why reading ended early, or `null`. */
+  error: string | null;
+}
+
+export interface ReplayResult {
+  totals: Totals;
+  counters: Counters;
+  sources: SourceResult[];
+  /** True if the signal ended it. */
+  interrupted: boolean;
+  /** Connections whose record closed early because too many were open. */
+  evictedConnections: number;
+}
+
+const QUOTED = PACKET_WORDS;
+const INNER = 2 * PACKET_WORDS;
+const WHOLE = 3 * PACKET_WORDS;
+
+/** Replays `files` in order, as one stream of packets: connections go on from one capture to the next. */
+export async function replayCaptures(
+  tables: Tables,
+  files: readonly string[],
+  options: ReplayOptions = {},
+): Promise<ReplayResult> {
+  const replayer = new Replayer(tables, options);
+  const sources: SourceResult[] = [];
+  for (const file of files) {
+    if (options.signal?.aborted === true) break;
+    sources.push(await replayFile(replayer, file, options));
+  }
+  replayer.finish();
+  return {
+    totals: totalsOf(replayer.counters, replayer.connectionCount),
+    counters: replayer.counters,
+    sources,
+    interrupted: options.signal?.aborted === true,
+    evictedConnections: replayer.evictedConnections,
+  };
+}
+
+async function replayFile(replayer: Replayer, file: string, options: ReplayOptions): Promise<SourceResult> {
+  const reader = await openCapture(file);
+  const batch = createRecordBatch();
+  try {
+    while (options.signal?.aborted !== true) {
+      while (reader.next(batch) > 0) replayer.batch(batch);
+      options.onProgress?.(progressOf(reader));
+      const more = reader.fill();
+      if (!(typeof more === 'boolean' ? more : await more)) break;
+      // Lets Ctrl-C in: reading a plain file never yields by itself.
+      if (typeof more === 'boolean') await new Promise((resolve) => setImmediate(resolve));
+    }
+    return {
+      file,
+      packets: reader.packetsRead,
+      link_type: reader.linkType,
+      lost: reader.lostPackets,
+      error: reader.error?.message ?? null,
+    };
+  } finally {
+    reader.close();
+  }
+}
+
+function progressOf(reader: CaptureReader): Progress {
+  return {
+    file: reader.name,
+    bytesRead: reader.bytesRead,
+    sizeBytes: reader.sizeBytes,
+    packets: reader.packetsRead,
+  };
+}
+
+/** A packet that was read: what its line and its counts need once the verdict is there. */
+interface Arrival {
+  readonly packet: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  readonly nanos: number;
+}
+
+/** The stations of one packet after the other; memory is made once, but for one record a connection and one line a packet if asked. */
+export class Replayer {
+  readonly counters: Counters;
+  readonly #judge: Judge;
+  readonly #conntrack: Conntrack | undefined;
+  readonly #connections: ConnectionTable | undefined;
+  readonly #options: ReplayOptions;
+  readonly #records = new Int32Array(4 * PACKET_WORDS);
+  readonly #reassembler: Reassembler;
+  readonly #fragmentEvents: ReassemblyEvents;
+  /** The fast path, where nothing but counts is asked for. */
+  readonly #fast: BatchJudge | undefined;
+  readonly #batchRecords = new Int32Array(BATCH_RECORDS * PACKET_WORDS);
+  readonly #waiting = new Map<number, Arrival & { readonly record: Int32Array }>();
+  readonly #lines: LineQueue | undefined;
+  #packets = 0;
+
+  constructor(tables: Tables, options: ReplayOptions) {
+    this.#options = options;
+    this.#judge = createJudge(tables);
+    this.counters = createCounters(tables);
+    this.#conntrack =
+      options.stateless === true
+        ? undefined
+        : createConntrack({ capacityEntries: options.conntrackEntries ?? CONNTRACK_ENTRIES_DEFAULT });
+    this.#connections = options.onConnection === undefined ? undefined : new ConnectionTable(options.onConnection);
+    this.#lines = options.onPacket === undefined ? undefined : new LineQueue(options.onPacket);
+    this.#reassembler = createReassembler();
+    this.#fragmentEvents = {
+      complete: (view, captured, wire, tickets) => this.#whole(view, captured, wire, tickets),
+      incomplete: (tickets) => this.#incomplete(tickets),
+    };
+    const isPlain = options.decapsulate !== true && this.#connections === undefined && this.#lines === undefined;
+    this.#fast =
+      this.#conntrack === undefined && isPlain ? createBatchJudge(tables, this.#judge, this.counters) : undefined;
+  }
+
+  get connectionCount(): number {
+    return this.#connections?.opened ?? 0;
+  }
+
+  get evictedConnections(): number {
+    return this.#connections?.evicted ?? 0;
+  }
+
+  batch(batch: RecordBatch): void {
+    if (this.#fast !== undefined) return this.#fastBatch(this.#fast, batch);
+    for (let i = 0; i < batch.count; i++) {
+      this.#packets++;
+      const arrival = {
+        packet: this.#packets,
+        bytes: batch.wireBytes[i]!,
+        seconds: batch.seconds[i]!,
+        nanos: batch.nanos[i]!,
+      };
+      const status = decodePacket(
+        batch.view,
+        batch.offsets[i]!,
+        batch.capturedBytes[i]!,
+        batch.wireBytes[i]!,
+        batch.linkTypes[i]!,
+        this.#records,
+        0,
+      );
+      this.#packet(arrival, status, batch.view);
+    }
+  }
+
+  /** Judges what still waits and closes the connections. Call once, after the last batch. */
+  finish(): void {
+    expireFragments(this.#reassembler, Number.POSITIVE_INFINITY, this.#fragmentEvents);
+    this.#connections?.closeAll();
+  }
+
+  #fastBatch(fast: BatchJudge, batch: RecordBatch): void {
+    const records = this.#batchRecords;
+    const { view, offsets, capturedBytes, wireBytes, linkTypes, count } = batch;
+    decodeBatch(view, offsets, capturedBytes, wireBytes, linkTypes, count, records);
+    this.#packets += judgeBatch(fast, records, count, wireBytes);
+    for (let i = 0; i < fast.fragmentCount; i++) {
+      const packet = fast.fragments[i]!;
+      this.#records.set(records.subarray(packet * PACKET_WORDS, (packet + 1) * PACKET_WORDS));
+      this.#packets++;
+      const arrival = {
+        packet: this.#packets,
+        bytes: wireBytes[packet]!,
+        seconds: batch.seconds[packet]!,
+        nanos: batch.nanos[packet]!,
+      };
+      this.#packet(arrival, DECODE_OK, view);
+    }
+  }
+
+  #packet(arrival: Arrival, status: number, view: DataView): void {
+    const records = this.#records;
+    if (status !== DECODE_OK) return this.#undecoded(arrival, status);
+    if (this.#options.decapsulate === true) {
+      const inner = this.#unwrap(view);
+      if (inner !== DECODE_OK) return this.#undecoded(arrival, inner);
+    }
+    if ((records[PACKET_FLAGS]! & FLAG_FRAGMENT) === 0) return this.#judgeWhole(arrival, 0, view);
+    this.#waiting.set(arrival.packet, { ...arrival, record: records.slice(0, PACKET_WORDS) });
+    const timeMs = arrival.seconds * 1000 + arrival.nanos / 1e6;
+    addFragment(this.#reassembler, records, 0, view, timeMs, arrival.packet, this.#fragmentEvents);
+  }
+
+  /** Judges a whole packet or datagram, counts it, and gives it to its connection and its line. */
+  #judgeWhole(arrival: Arrival, at: number, view: DataView): void {
+    const verdict = this.#judgeAt(at, view, arrival);
+    this.#settle(arrival, at, view, verdict);
+  }
+
+  #judgeAt(at: number, view: DataView, arrival: Arrival): number {
+    const records = this.#records;
+    if (this.#conntrack === undefined) return judgeNewPacket(this.#judge, records, at);
+    const quotedAt = isIcmpError(records, at) ? QUOTED : -1;
+    if (quotedAt >= 0) decodeQuoted(view, records, at, records, quotedAt);
+    const timeMs = arrival.seconds * 1000 + arrival.nanos / 1e6;
+    return judgeTrackedPacket(this.#judge, this.#conntrack, records, at, view, timeMs, records, quotedAt);
+  }
+
+  /** Counts a packet by the judge's answer. */
+  #settle(arrival: Arrival, at: number, view: DataView, verdict: number): void {
+    countPacket(this.counters, verdict, this.#judge.reason, decidingStep(this.#judge), arrival.bytes);
+    if (this.#connections !== undefined) this.#gather(this.#connections, arrival, at, view, verdict);
+    this.#lines?.put(arrival.packet, () => this.#line(arrival, at, view));
+  }
+
+  #gather(connections: ConnectionTable, arrival: Arrival, at: number, view: DataView, verdict: number): void {
+    const records = this.#records;
+    const { bytes, seconds, nanos } = arrival;
+    if (isIcmpError(records, at) && decodeQuoted(view, records, at, records, QUOTED) === DECODE_OK) {
+      if (connections.add(records, at, QUOTED, verdict, bytes, seconds, nanos)) return;
+    }
+    if (connections.add(records, at, -1, verdict, bytes, seconds, nanos)) return;
+    const record = this.#fullRecord(at, view);
+    connections.open(record, records, at, arrival.packet, verdict, bytes, seconds, nanos);
+  }
+
+  /** The record of the judge's answer, with `pending` and the inner flow of a tunnel. */
+  #fullRecord(at: number, view: DataView): FlowRecord {
+    const records = this.#records;
+    const judge = this.#judge;
+    const { verdict, reason, state, deciding } = judge;
+    const record = flowRecord(judge, records, at);
+    if (judge.state === CT_NEW || judge.state === CT_UNTRACKED) addPending(record, judge, records, at);
+    const kind = tunnelKind(records, at);
+    if (kind !== TUNNEL_NONE && decodeInner(kind, view, records, at, records, INNER) === DECODE_OK) {
+      judgeNewPacket(judge, records, INNER);
+      record.inner = flowRecord(judge, records, INNER);
+    }
+    Object.assign(judge, { verdict, reason, state, deciding });
+    return record;
+  }
+
+  #line(arrival: Arrival, at: number, view: DataView): PacketRecord {
+    return {
+      packet: arrival.packet,
+      time: formatTime(arrival.seconds, arrival.nanos),
+      bytes: arrival.bytes,
+      ...this.#fullRecord(at, view),
+    };
+  }
+
+  #undecoded(arrival: Arrival, status: number): void {
+    countUndecoded(this.counters, status, arrival.bytes);
+    this.#lines?.put(arrival.packet, () => ({
+      packet: arrival.packet,
+      time: formatTime(arrival.seconds, arrival.nanos),
+      bytes: arrival.bytes,
+      action: 'undecoded',
+      reason: DECODE_STATUS_NAMES[status]!,
+    }));
+  }
+
+  /** Replaces the record by that of the packet inside all tunnels; the status of the innermost one. */
+  #unwrap(view: DataView): number {
+    const records = this.#records;
+    for (let depth = 0; depth < TUNNEL_DEPTH_MAX; depth++) {
+      const kind = tunnelKind(records, 0);
+      if (kind === TUNNEL_NONE) break;
+      const status = decodeInner(kind, view, records, 0, records, INNER);
+      if (status !== DECODE_OK) return status;
+      records.copyWithin(0, INNER, INNER + PACKET_WORDS);
+    }
+    return DECODE_OK;
+  }
+
+  /** All fragments of a datagram are there: one verdict for all of them. */
+  #whole(view: DataView, capturedBytes: number, wireBytes: number, tickets: readonly number[]): void {
+    const records = this.#records;
+    const linkType = view.getUint8(0) >> 4 === 6 ? LINKTYPE_IPV6 : LINKTYPE_IPV4;
+    const status = decodePacket(view, 0, capturedBytes, wireBytes, linkType, records, WHOLE);
+    const parts = tickets.map((ticket) => this.#take(ticket));
+    if (status !== DECODE_OK) {
+      for (const part of parts) this.#undecoded(part, status);
+      return;
+    }
+    const verdict = this.#judgeAt(WHOLE, view, parts.at(-1)!);
+    for (const part of parts) this.#settle(part, WHOLE, view, verdict);
+  }
+
+  /** Fragments whose datagram stayed incomplete: uncertain, unless nothing polices their addresses. */
+  #incomplete(tickets: readonly number[]): void {
+    for (const ticket of tickets) {
+      const part = this.#take(ticket);
+      this.#records.set(part.record, 0);
+      this.#records[PACKET_FLAGS]! &= ~FLAG_L4_PORTS;
+      const verdict = judgeNewPacket(this.#judge, this.#records, 0);
+      if (verdict !== VERDICT_UNPOLICED) markUncertain(this.#judge, REASON_FRAGMENT);
+      this.#settle(part, 0, EMPTY_VIEW, this.#judge.verdict);
+    }
+  }
+
+  #take(ticket: number): Arrival & { readonly record: Int32Array } {
+    const part = this.#waiting.get(ticket)!;
+    this.#waiting.delete(ticket);
+    return part;
+  }
+}
+
+const EMPTY_VIEW = new DataView(new ArrayBuffer(0));
+
+/** Lines in the order of packets: one that must wait holds back those behind it. */
+class LineQueue {
+  readonly #print: (line: PacketRecord) => void;
+  readonly #ready = new Map<number, PacketRecord>();
+  #next = 1;
+
+  constructor(print: (line: PacketRecord) => void) {
+    this.#print = print;
+  }
+
+  put(packet: number, make: () => PacketRecord): void {
+    if (packet === this.#next) {
+      this.#print(make());
+      this.#next++;
+    } else {
+      this.#ready.set(packet, make());
+    }
+    for (let line = this.#ready.get(this.#next); line !== undefined; line = this.#ready.get(this.#next)) {
+      this.#ready.delete(this.#next);
+      this.#next++;
+      this.#print(line);
+    }
+  }
+}
