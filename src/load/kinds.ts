@@ -8,10 +8,12 @@ import type { Schema } from './schemas/build.ts';
 import * as calicoSchemas from './schemas/calico.ts';
 import { CLUSTER_NETWORK_POLICY } from './schemas/cluster-network-policy.ts';
 import * as schemas from './schemas/kubernetes.ts';
+import { nearestWord } from './suggest.ts';
 import * as checkCalico from './validate-calico.ts';
 import { checkClusterPolicy } from './validate-cluster-policy.ts';
 import * as checkCore from './validate-core.ts';
 import { checkKubernetesPolicy, checkStagedKubernetesPolicy } from './validate-kubernetes.ts';
+import { convertWorkload, type Workload } from './workloads.ts';
 
 /** How one kind is loaded. `value` has passed `schema` whenever `check` and `convert` see it. */
 export interface KindLoader {
@@ -22,7 +24,7 @@ export interface KindLoader {
   /** Takes `null` fields out before anything else looks; not for kinds that come by the hundred thousand. */
   readonly dropsNulls: boolean;
   check(value: unknown, context: ObjectContext): void;
-  convert(value: unknown, context: ObjectContext): Resource | undefined;
+  convert(value: unknown, context: ObjectContext): Resource | Workload;
 }
 
 interface KindParts<Raw> {
@@ -31,7 +33,7 @@ interface KindParts<Raw> {
   readonly schema: Schema;
   readonly dropsNulls?: boolean;
   readonly check: (value: Raw, context: ObjectContext) => void;
-  readonly convert: (value: Raw, context: ObjectContext) => Resource | undefined;
+  readonly convert: (value: Raw, context: ObjectContext) => Resource | Workload;
 }
 
 /** The one place where a document becomes a typed value: its schema has passed. */
@@ -202,20 +204,78 @@ const CALICO: readonly KindLoader[] = [
   }),
 ];
 
+function workload(kind: string, schema: Schema): KindLoader {
+  return loader({ kind, isNamespaced: true, schema, check: checkCore.checkNamespaced, convert: convertWorkload });
+}
+
+const APPS: readonly KindLoader[] = [
+  workload('Deployment', schemas.DEPLOYMENT),
+  workload('StatefulSet', schemas.STATEFUL_SET),
+  workload('DaemonSet', schemas.DAEMON_SET),
+  workload('ReplicaSet', schemas.REPLICA_SET),
+];
+
+const BATCH: readonly KindLoader[] = [workload('Job', schemas.JOB), workload('CronJob', schemas.CRON_JOB)];
+
+/** Objects as Calico stores them, with metadata of its own inside (see `stored-metadata.ts`). */
+export const STORED_VERSION = 'crd.projectcalico.org/v1';
+
 /** Loaders by API version. */
 const VERSIONS: ReadonlyMap<string, ReadonlyMap<string, KindLoader>> = new Map(
   (
     [
       ['v1', CORE],
+      ['apps/v1', APPS],
+      ['batch/v1', BATCH],
       ['discovery.k8s.io/v1', DISCOVERY],
       ['networking.k8s.io/v1', NETWORKING],
       ['policy.networking.k8s.io/v1alpha2', CLUSTER_POLICY],
       ['projectcalico.org/v3', CALICO],
-      ['crd.projectcalico.org/v1', CALICO],
+      [STORED_VERSION, CALICO],
     ] as const
   ).map(([version, kinds]) => [version, new Map(kinds.map((kind) => [kind.kind, kind]))]),
 );
 
-export function findLoader(apiVersion: string, kind: string): KindLoader | undefined {
-  return VERSIONS.get(apiVersion)?.get(kind);
+/** Policies of APIs that no loaded Calico reads: leaving them out in silence would change what is meant. */
+const UNREAD_POLICIES: ReadonlySet<string> = new Set([
+  'policy.networking.k8s.io AdminNetworkPolicy',
+  'policy.networking.k8s.io BaselineAdminNetworkPolicy',
+]);
+
+/** What to do with a document: load it, leave it out in silence or with a word, or refuse it. */
+export type Classification =
+  | { readonly type: 'load'; readonly loader: KindLoader }
+  | { readonly type: 'ignore' }
+  | { readonly type: 'unread'; readonly message: string; readonly fix: string }
+  | { readonly type: 'refuse'; readonly message: string; readonly fix: string };
+
+/**
+ * A kind that is not loaded is left out, but where it is likely meant to be one that is: another version of a loaded
+ * kind, or its name with a slip.
+ */
+export function classify(apiVersion: string, kind: string): Classification {
+  const loader = VERSIONS.get(apiVersion)?.get(kind);
+  if (loader !== undefined) return { type: 'load', loader };
+  const group = groupOf(apiVersion);
+  if (UNREAD_POLICIES.has(`${group} ${kind}`)) {
+    const message = 'Calico does not read this kind, so the policy has no effect';
+    return { type: 'unread', message, fix: 'use ClusterNetworkPolicy of policy.networking.k8s.io/v1alpha2' };
+  }
+  for (const [version, kinds] of VERSIONS) {
+    if (groupOf(version) !== group && !(group === 'extensions' && kind === 'NetworkPolicy')) continue;
+    if (kinds.has(kind)) {
+      const known = group === 'extensions' ? 'networking.k8s.io/v1' : version;
+      return { type: 'refuse', message: `${kind} of ${apiVersion} is not served`, fix: `use apiVersion: ${known}` };
+    }
+    const nearest = nearestWord(kind, [...kinds.keys()]);
+    if (version === apiVersion && nearest !== undefined) {
+      return { type: 'refuse', message: `unknown kind of ${apiVersion}`, fix: `did you mean '${nearest}'?` };
+    }
+  }
+  return { type: 'ignore' };
+}
+
+function groupOf(apiVersion: string): string {
+  const slash = apiVersion.indexOf('/');
+  return slash < 0 ? '' : apiVersion.slice(0, slash);
 }

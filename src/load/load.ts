@@ -6,16 +6,19 @@
  * Nothing is thrown for bad input: every error and warning of the load is in the result, each with its file and line.
  * An object with an error is left out of the model, so a result with errors must not be judged by.
  */
-import type { Resource, Resources } from '../model/resources.ts';
-import { addMissing } from './defaults.ts';
+import type { Origin, Resource, Resources } from '../model/resources.ts';
+import { warnOfContradictions } from './consistency.ts';
+import { addMissing, type MutableResources } from './defaults.ts';
 import type { DocumentSink, RawDocument, TextProblem } from './document.ts';
 import { readDocuments } from './documents.ts';
 import type { FileSource } from './files.ts';
-import { findLoader, type KindLoader } from './kinds.ts';
-import { type LoadMode, ObjectContext } from './object.ts';
+import { type Classification, classify, type KindLoader, STORED_VERSION } from './kinds.ts';
+import { type LoadMode, ObjectContext, type ObjectName } from './object.ts';
 import { type LoadProblem, ProblemList } from './problem.ts';
 import { readFileDocuments } from './read-file.ts';
 import { checkSchema } from './schema-check.ts';
+import { unfoldMetadata } from './stored-metadata.ts';
+import { synthesisePods, type Workload } from './workloads.ts';
 
 export { formatProblem, type LoadProblem } from './problem.ts';
 
@@ -59,13 +62,12 @@ export function loadResources(
   return loader.finish();
 }
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer E)[] ? E[] : never };
-
 class Loader implements DocumentSink {
   private readonly mode: LoadMode;
   private readonly problems = new ProblemList();
   private readonly all: Resource[] = [];
-  private readonly seen = new Map<string, Resource>();
+  private readonly workloads: Workload[] = [];
+  private readonly seen = new Map<string, Origin>();
   private readonly ignored = new Map<string, { apiVersion: string; kind: string; count: number }>();
 
   constructor(options: LoadOptions) {
@@ -111,9 +113,25 @@ class Loader implements DocumentSink {
       this.reject(document, `the object has no ${missing}`, `add ${missing}`);
       return;
     }
-    const loader = findLoader(apiVersion, kind);
-    if (loader === undefined) this.ignore(apiVersion, kind);
-    else this.load(loader, document, value);
+    const classification = classify(apiVersion, kind);
+    if (classification.type === 'load') this.load(classification.loader, document, value);
+    else if (classification.type === 'ignore') this.ignore(apiVersion, kind);
+    else this.leaveOut(classification, kind, document, value);
+  }
+
+  /** A kind that is not loaded, and about which the user must know. */
+  private leaveOut(
+    { type, message, fix }: Classification & { readonly message: string; readonly fix: string },
+    kind: string,
+    document: RawDocument,
+    value: Record<string, unknown>,
+  ): void {
+    const context = new ObjectContext(nameOf(kind, false, value), document, this.problems, this.mode);
+    if (type === 'refuse') context.error(['kind'], message, fix);
+    else {
+      context.warn(['kind'], message, fix);
+      this.ignore(String(value.apiVersion), kind);
+    }
   }
 
   private ignore(apiVersion: string, kind: string): void {
@@ -124,25 +142,27 @@ class Loader implements DocumentSink {
   }
 
   private load(loader: KindLoader, document: RawDocument, value: Record<string, unknown>): void {
-    const content = loader.dropsNulls ? withoutNulls(value) : value;
-    const context = new ObjectContext(nameOf(loader, content), document, this.problems, this.mode);
+    let content: Readonly<Record<string, unknown>> = loader.dropsNulls ? withoutNulls(value) : value;
+    const name = nameOf(loader.kind, loader.isNamespaced, content);
+    const context = new ObjectContext(name, document, this.problems, this.mode);
+    if (value.apiVersion === STORED_VERSION) content = unfoldMetadata(content, context);
     if (!checkSchema(loader.schema, content, context)) return;
     loader.check(content, context);
     if (context.hasErrors) return;
-    const resource = loader.convert(content, context);
-    if (resource !== undefined) this.add(resource, context);
+    this.add(loader.convert(content, context), context);
   }
 
-  private add(resource: Resource, context: ObjectContext): void {
-    const key = `${resource.kind}/${resource.meta.namespace}/${resource.meta.name}`;
+  private add(object: Resource | Workload, context: ObjectContext): void {
+    const kind = object.kind === 'Workload' ? object.workloadKind : object.kind;
+    const key = `${kind}/${object.meta.namespace}/${object.meta.name}`;
     const first = this.seen.get(key);
     if (first !== undefined) {
-      const { file, line } = first.meta.origin;
-      context.error([], `the same object is already at ${file}:${line}`, 'keep one of the two');
+      context.error([], `the same object is already at ${first.file}:${first.line}`, 'keep one of the two');
       return;
     }
-    this.seen.set(key, resource);
-    this.all.push(resource);
+    this.seen.set(key, object.meta.origin);
+    if (object.kind === 'Workload') this.workloads.push(object);
+    else this.all.push(object);
   }
 
   private reject(document: RawDocument, message: string, fix: string): void {
@@ -151,7 +171,7 @@ class Loader implements DocumentSink {
   }
 
   finish(): LoadResult {
-    const resources: Mutable<Resources> = {
+    const resources: MutableResources = {
       namespaces: [],
       serviceAccounts: [],
       nodes: [],
@@ -167,12 +187,14 @@ class Loader implements DocumentSink {
       bgpConfigurations: [],
     };
     for (const resource of this.all) sort(resource, resources);
-    addMissing(resources, this.all, this.problems, this.mode);
+    if (resources.pods.length === 0) resources.pods = synthesisePods(this.workloads, resources.nodes, this.problems);
+    addMissing(resources, this.problems, this.mode);
+    warnOfContradictions(resources, this.problems);
     return { resources, ...this.problems, ignored: [...this.ignored.values()] };
   }
 }
 
-function sort(resource: Resource, into: Mutable<Resources>): void {
+function sort(resource: Resource, into: MutableResources): void {
   switch (resource.kind) {
     case 'Namespace':
       into.namespaces.push(resource);
@@ -238,11 +260,10 @@ function itemDocument(document: RawDocument, index: number, value: unknown): Raw
 }
 
 /** The object's name and namespace for messages, whatever they are; `default` where a namespace is missing. */
-function nameOf(loader: KindLoader, value: Record<string, unknown>): { kind: string; namespace: string; name: string } {
+function nameOf(kind: string, isNamespaced: boolean, value: Readonly<Record<string, unknown>>): ObjectName {
   const meta = isRecord(value.metadata) ? value.metadata : {};
   const text = (part: unknown): string => (typeof part === 'string' ? part : '');
-  const namespace = loader.isNamespaced ? text(meta.namespace) || 'default' : '';
-  return { kind: loader.kind, namespace, name: text(meta.name) };
+  return { kind, namespace: isNamespaced ? text(meta.namespace) || 'default' : '', name: text(meta.name) };
 }
 
 /** The value without fields that are `null`, which the API server takes as absent. Entries of lists stay. */

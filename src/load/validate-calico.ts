@@ -20,6 +20,7 @@ import {
   SOURCE_SPOOFING,
 } from './convert-calico.ts';
 import { convertProtocol, type RawRule } from './convert-rule.ts';
+import { BUILT_IN_TIERS } from './defaults.ts';
 import { labelValueProblem, portNameProblem, subdomainProblem } from './names.ts';
 import type { ObjectContext } from './object.ts';
 import type { FieldPath } from './problem.ts';
@@ -74,6 +75,7 @@ function checkPolicySpec(spec: RawPolicySpec, context: ObjectContext): void {
     checkNoGlobal(spec[field], ['spec', field], context);
   }
   checkTypes(spec, context);
+  checkHints(spec, context);
   checkRules(spec.ingress, 'ingress', context);
   checkRules(spec.egress, 'egress', context);
 }
@@ -89,6 +91,7 @@ function checkTierName(tier: string, context: ObjectContext): void {
 export function checkDelete(spec: object, allowed: ReadonlySet<string>, context: ObjectContext): void {
   for (const [field, value] of Object.entries(spec) as [string, unknown][]) {
     if (allowed.has(field) || value === '' || value === false || (field === 'types' && Array.isArray(value))) continue;
+    if (field === 'podSelector' && typeof value === 'object' && Object.keys(value as object).length === 0) continue;
     const message = `${field} in a policy with stagedAction Delete`;
     context.refuse(['spec', field], message, 'remove it', 'Calico ignores policies with stagedAction Delete');
   }
@@ -105,6 +108,12 @@ function checkTypes(spec: RawPolicySpec, context: ObjectContext): void {
       'types are not given and egress is an empty list: calicoctl then takes the policy as Ingress alone, which is followed here, while the admission policy of plain CRDs takes it as Ingress and Egress';
     context.warn(['spec', 'egress'], message, 'give the types');
   }
+}
+
+function checkHints(spec: RawPolicySpec, context: ObjectContext): void {
+  const hints = listOf(spec.performanceHints);
+  if (hints.length === new Set(hints).size) return;
+  context.refuse(['spec', 'performanceHints'], 'a hint twice', 'remove one', 'hints change no verdict');
 }
 
 function checkRules(rules: Opt<readonly RawRule[]>, direction: Direction, context: ObjectContext): void {
@@ -166,15 +175,9 @@ function checkSpecialPolicy(spec: RawPolicySpec, context: ObjectContext): void {
   }
 }
 
-const BUILT_IN_TIERS: ReadonlyMap<string, { readonly order: number; readonly defaultAction: string }> = new Map([
-  ['kube-admin', { order: 1000, defaultAction: 'Pass' }],
-  ['default', { order: 1_000_000, defaultAction: 'Deny' }],
-  ['kube-baseline', { order: 10_000_000, defaultAction: 'Pass' }],
-]);
-
 export function checkTier(raw: RawTier, context: ObjectContext): void {
   checkMeta(raw, false, labelName, context);
-  const builtIn = BUILT_IN_TIERS.get(context.id.name);
+  const builtIn = BUILT_IN_TIERS.find((tier) => tier.name === context.id.name);
   if (builtIn === undefined) return;
   const { order, defaultAction } = raw.spec ?? {};
   if (order !== builtIn.order) {

@@ -59,15 +59,10 @@ function checkSpec(raw: RawKubernetesPolicy, context: ObjectContext): void {
 
 function checkRules(rules: Opt<readonly RawKubernetesRule[]>, direction: Direction, context: ObjectContext): void {
   const side = direction === 'ingress' ? 'from' : 'to';
-  const other = direction === 'ingress' ? 'to' : 'from';
   for (const [index, rule] of listOf(rules).entries()) {
     const path = ['spec', direction, index];
     for (const [at, peer] of listOf(rule[side]).entries()) checkPeer(peer, [...path, side, at], context);
     for (const [at, port] of listOf(rule.ports).entries()) checkPort(port, [...path, 'ports', at], context);
-    if (rule[other]) {
-      const message = `unknown field '${other}' in an ${direction} rule`;
-      context.unknownField([...path, other], message, `did you mean '${side}'?`);
-    }
   }
 }
 

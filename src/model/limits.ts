@@ -17,3 +17,6 @@ export const YAML_NODES_MAX = 5_000_000;
 
 /** Aliases in one YAML document. */
 export const YAML_ALIASES_MAX = 10_000;
+
+/** Pods made for workloads of an input without pods; their addresses come from 198.18.0.0/15. */
+export const SYNTHETIC_PODS_MAX = 100_000;

@@ -123,10 +123,10 @@ export const STATEFUL_SET = workload(
    persistentVolumeClaimRetentionPolicy ordinals`,
 );
 
-const JOB_FIELDS = `parallelism completions activeDeadlineSeconds podFailurePolicy successPolicy backoffLimit
+const JOB_FIELDS = `completions activeDeadlineSeconds podFailurePolicy successPolicy backoffLimit
   backoffLimitPerIndex maxFailedIndexes selector manualSelector ttlSecondsAfterFinished completionMode suspend
   podReplacementPolicy managedBy`;
-const JOB_SPEC = partly({ template: POD_TEMPLATE }, JOB_FIELDS);
+const JOB_SPEC = partly({ template: POD_TEMPLATE, parallelism: whole({ minimum: 0 }) }, JOB_FIELDS);
 
 export const JOB = object({ spec: JOB_SPEC, status: anything });
 export const CRON_JOB = object({
