@@ -117,7 +117,7 @@ export class PcapReader extends BufferedReader {
       wireBytes[count] = view.getUint32(position + 12, true);
       seconds[count] = view.getUint32(position, true);
       nanos[count] = Math.imul(ticks, nanosPerTick);
-      if (ticks < 0 || ticks >= ticksPerSecond) carryTicks(batch, count, ticks >>> 0, nanosPerTick);
+      if (ticks < 0 || ticks >= ticksPerSecond) mendFraction(batch, count, ticks >>> 0, nanosPerTick);
       position = following;
       count++;
     }
@@ -145,7 +145,7 @@ export class PcapReader extends BufferedReader {
       batch.wireBytes[count] = captured === first ? second : first;
       batch.seconds[count] = view.getUint32(position, isLittleEndian);
       batch.nanos[count] = ticks * nanosPerTick;
-      if (ticks >= ticksPerSecond) carryTicks(batch, count, ticks, nanosPerTick);
+      if (ticks >= ticksPerSecond) mendFraction(batch, count, ticks, nanosPerTick);
       position = following;
       count++;
     }
@@ -196,10 +196,10 @@ function capturedLength(view: DataView, position: number, form: PcapForm): numbe
   return form.lengthsMaybeSwapped ? Math.min(first, view.getUint32(position + 12, form.isLittleEndian)) : first;
 }
 
-/** A fraction of a second or more: damaged, or written by a sloppy tool. The instant meant is kept. */
-function carryTicks(batch: RecordBatch, row: number, ticks: number, nanosPerTick: number): void {
+/** A fraction of one second or more: rounding made it (a carry mends it), or it is damage and counts as 0. */
+function mendFraction(batch: RecordBatch, row: number, ticks: number, nanosPerTick: number): void {
   const ticksPerSecond = NANOS_PER_SECOND / nanosPerTick;
-  const carried = Math.floor(ticks / ticksPerSecond);
-  batch.seconds[row] = batch.seconds[row]! + carried;
-  batch.nanos[row] = (ticks - carried * ticksPerSecond) * nanosPerTick;
+  const isCarry = ticks < 2 * ticksPerSecond;
+  if (isCarry) batch.seconds[row]!++;
+  batch.nanos[row] = isCarry ? (ticks - ticksPerSecond) * nanosPerTick : 0;
 }

@@ -149,13 +149,32 @@ describe('what is wrong in a pcap file', () => {
     expect(reader.error).toBeUndefined();
   });
 
-  test('fractions of a second or more are carried', async () => {
-    for (const isNanos of [false, true]) {
-      const file = writePcap([{ bytes: new Uint8Array(4), seconds: 10 }], { isNanos });
-      new DataView(file.buffer).setUint32(28, 3_000_000_007, true);
-      const [record] = await readAll(await openBytes(file));
-      const expected = isNanos ? [13, 7] : [3010, 7000];
-      expect([record!.seconds, record!.nanos]).toEqual(expected);
+  test('fractions of a second or more: a carry, or damage that counts as none', async () => {
+    const micros = [
+      [999_999, 10, 999_999_000],
+      [1_000_000, 11, 0],
+      [1_999_999, 11, 999_999_000],
+      [2_000_000, 10, 0],
+      [0xffffffff, 10, 0],
+    ] as const;
+    const nanos = [
+      [999_999_999, 10, 999_999_999],
+      [1_000_000_001, 11, 1],
+      [3_000_000_007, 10, 0],
+    ] as const;
+    const forms: [PcapOptions, readonly (readonly [number, number, number])[]][] = [
+      [{}, micros],
+      [{ isBigEndian: true }, micros],
+      [{ isNanos: true }, nanos],
+      [{ isNanos: true, isBigEndian: true }, nanos],
+    ];
+    for (const [options, rows] of forms) {
+      for (const [ticks, seconds, fraction] of rows) {
+        const file = writePcap([{ bytes: new Uint8Array(4), seconds: 10 }], options);
+        new DataView(file.buffer).setUint32(28, ticks, options.isBigEndian !== true);
+        const [record] = await readAll(await openBytes(file));
+        expect([record!.seconds, record!.nanos]).toEqual([seconds, fraction]);
+      }
     }
   });
 

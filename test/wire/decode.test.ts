@@ -78,8 +78,8 @@ function expectFields(spec: FrameSpec & { payload: Uint8Array }, frame: Uint8Arr
     protocol: spec.protocol,
     srcPort: first,
     dstPort: second,
-    src: isIpv6 ? [...(spec.src as number[])] : [spec.src],
-    dst: isIpv6 ? [...(spec.dst as number[])] : [spec.dst],
+    src: wordsOf(spec.src),
+    dst: wordsOf(spec.dst),
   });
   expect(flags).toBe(
     (hasPorts ? record.FLAG_L4_PORTS : 0) |
@@ -267,7 +267,7 @@ describe('every header cut at every length', () => {
   ] as const)('%s', (_name, spec) => {
     const frame = buildFrame(spec);
     const whole = decodeFrame(frame);
-    const headerBytes = { 6: 20, 17: 8, 1: 8, 58: 8, 132: 12, 99: 0 }[spec.protocol];
+    const headerBytes = { 6: 20, 17: 8, 1: 8, 58: 8, 132: 12, 99: 0 }[spec.protocol] ?? 0;
     const transportAt = whole.words[record.PACKET_TRANSPORT_OFFSET]! - 3;
     for (let captured = 0; captured <= frame.length; captured++) {
       const cut = decodeFrame(frame, 1, captured);
@@ -443,6 +443,10 @@ describe('fragments', () => {
     expect(words[record.PACKET_DST_PORT]).toBe(53);
   });
 });
+
+function wordsOf(address: SyntheticAddress): number[] {
+  return typeof address === 'number' ? [address] : [...address];
+}
 
 /** Where the fixed IP header of a frame ends. */
 function ipHeaderEnd(spec: FrameSpec): number {
