@@ -4,18 +4,12 @@
  * Endpoints are sorted by key, and groups numbered as they first appear in that order, network-set groups after them by
  * the name of their first set: numbers depend on content alone.
  */
-import { compareBytewise } from '../base/bytewise.ts';
 import type { GroupIdentity } from './groups.ts';
 import type { NetworkSetDraft } from './hosts.ts';
 import { sortedPrefixes } from './ip-sets.ts';
 import type { PlanEndpoint, Prefix } from './plan.ts';
 import type { EndpointDraft } from './pods.ts';
-
-/** An endpoint with what its node's settings allow it. */
-export interface SettledEndpoint {
-  readonly draft: EndpointDraft;
-  readonly allowedSources: readonly Prefix[];
-}
+import { sortByKey } from './sort-by-key.ts';
 
 /** A group of the plan, but for its policies. */
 export interface AssembledGroup {
@@ -30,9 +24,14 @@ export interface Assembly {
   readonly groups: readonly AssembledGroup[];
 }
 
-export function assemble(settled: readonly SettledEndpoint[], sets: readonly NetworkSetDraft[]): Assembly {
-  const sortedEndpoints = [...settled].sort((a, b) => compareBytewise(a.draft.key, b.draft.key));
-  const sortedSets = [...sets].sort((a, b) => compareBytewise(a.key, b.key));
+/** `allowedSources` has the endpoints that may send from other addresses than their own. */
+export function assemble(
+  drafts: readonly EndpointDraft[],
+  allowedSources: ReadonlyMap<EndpointDraft, readonly Prefix[]>,
+  sets: readonly NetworkSetDraft[],
+): Assembly {
+  const sortedEndpoints = sortByKey(drafts, ({ key }) => key);
+  const sortedSets = sortByKey(sets, ({ key }) => key);
   const numbers = new Map<GroupIdentity, number>();
   const members: { endpoints: number[]; prefixes: Prefix[]; networkSets: string[] }[] = [];
   const numberOf = (identity: GroupIdentity): number => {
@@ -41,11 +40,11 @@ export function assemble(settled: readonly SettledEndpoint[], sets: readonly Net
     numbers.set(identity, members.length);
     return members.push({ endpoints: [], prefixes: [], networkSets: [] }) - 1;
   };
-  const endpoints = sortedEndpoints.map(({ draft, allowedSources }, index) => {
+  const endpoints = sortedEndpoints.map((draft, index) => {
     const group = numberOf(draft.identity);
     members[group]!.endpoints.push(index);
-    members[group]!.prefixes.push(...draft.addresses);
-    return planEndpoint(draft, allowedSources, group);
+    for (const address of draft.addresses) members[group]!.prefixes.push(address);
+    return planEndpoint(draft, allowedSources.get(draft) ?? NONE, group);
   });
   for (const { key, prefixes, identity } of sortedSets) {
     const group = members[numberOf(identity)]!;
@@ -58,6 +57,8 @@ export function assemble(settled: readonly SettledEndpoint[], sets: readonly Net
   });
   return { endpoints, groups };
 }
+
+const NONE: readonly never[] = [];
 
 function planEndpoint(draft: EndpointDraft, allowedSources: readonly Prefix[], group: number): PlanEndpoint {
   return {

@@ -59,6 +59,8 @@ export function hostEndpointDraft(
     labels: labelSets.of(labels).pairs,
     addresses,
     interfaceName: host.interfaceName,
+    allowedSourcePrefixes: [],
+    floatingAddresses: [],
     identity: identities.of('hep', labels, host.profiles, ports),
     origin,
   };

@@ -11,7 +11,7 @@
  */
 import { compareBytewise } from '../base/bytewise.ts';
 import type { Pod, Policy, Resources } from '../model/resources.ts';
-import { type AssembledGroup, assemble, type SettledEndpoint } from './assemble.ts';
+import { type AssembledGroup, assemble } from './assemble.ts';
 import { convertPolicy } from './convert-calico.ts';
 import type { Converted, IpSetSpec, PolicyDraft, RuleDraft, SideDraft } from './draft.ts';
 import { GroupIndex } from './group-index.ts';
@@ -19,15 +19,28 @@ import { GroupIdentities } from './groups.ts';
 import { hostEndpointDraft, networkSetDraft } from './hosts.ts';
 import { distinctIpSets, planIpSet, SliceIndex, sortedPrefixes } from './ip-sets.ts';
 import { LabelSets } from './labels.ts';
+import { Memo } from './memo.ts';
 import { type NodeSettings, nodeSettings, planNodes } from './nodes.ts';
 import { orderPolicies, orderTiers } from './order.ts';
-import type { Plan, PlanGroup, PlanPolicy, PlanProfile, PlanRule, PlanSide, PlanTier, PlanWarning } from './plan.ts';
-import { type PodDraft, podDraft } from './pods.ts';
-import { collectProfiles, type ProfileCache, type ProfileDraft } from './profiles.ts';
+import type {
+  Plan,
+  PlanGroup,
+  PlanPolicy,
+  PlanProfile,
+  PlanRejectedPod,
+  PlanRule,
+  PlanSide,
+  PlanTier,
+  PlanWarning,
+  Prefix,
+} from './plan.ts';
+import { type EndpointDraft, type NoEndpoint, podDraft } from './pods.ts';
+import { collectProfiles, type ProfileDraft, type ProfileMemo } from './profiles.ts';
 import { selectPolicies } from './select-policies.ts';
 import { SelectorCache } from './selectors.ts';
 import { planServices, serviceLoopPrefixes } from './services.ts';
 import { sharedAddresses } from './shared-addresses.ts';
+import { sortByKey } from './sort-by-key.ts';
 import { sortWarnings, warning } from './warnings.ts';
 
 /** What one object alone decides, by the object; valid as long as objects are never changed in place. */
@@ -35,9 +48,9 @@ export interface PlanCaches {
   readonly selectors: SelectorCache;
   readonly labelSets: LabelSets;
   readonly identities: GroupIdentities;
-  readonly pods: WeakMap<Pod, PodDraft>;
-  readonly policies: WeakMap<Policy, Converted<PolicyDraft>>;
-  readonly profiles: ProfileCache;
+  readonly pods: Memo<Pod, EndpointDraft | NoEndpoint>;
+  readonly policies: Memo<Policy, Converted<PolicyDraft>>;
+  readonly profiles: ProfileMemo;
 }
 
 export function newPlanCaches(): PlanCaches {
@@ -45,9 +58,9 @@ export function newPlanCaches(): PlanCaches {
     selectors: new SelectorCache(),
     labelSets: new LabelSets(),
     identities: new GroupIdentities(),
-    pods: new WeakMap(),
-    policies: new WeakMap(),
-    profiles: new WeakMap(),
+    pods: new Memo(),
+    policies: new Memo(),
+    profiles: new Memo(),
   };
 }
 
@@ -60,14 +73,14 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
     resources.networkSets.map((set) => networkSetDraft(set, caches.identities)),
     warnings,
   );
-  const { endpoints, groups } = assemble(settled.endpoints, sets);
+  const { endpoints, groups } = assemble(settled.endpoints, settled.allowedSources, sets);
 
   const profiles = collectProfiles(resources, caches.selectors, caches.profiles, warnings);
   const usedProfiles = profilesInUse(groups, profiles);
   warnings.push(...missingProfiles(resources, profiles));
 
   const drafts = unwrap(
-    resources.policies.map((policy) => convertCached(policy, caches)),
+    resources.policies.map((policy) => caches.policies.get(policy, () => convertPolicy(policy, caches.selectors))),
     warnings,
   );
   const tiers = orderTiers(resources.tiers, drafts);
@@ -81,6 +94,8 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
   const slices = new SliceIndex(resources.endpointSlices);
   const members = groups.map(({ identity, prefixes }) => ({ prefixes, namedPorts: identity.namedPorts }));
   const ipSets = specs.map((spec) => planIpSet(spec, members, index, slices));
+
+  for (const memo of [caches.pods, caches.policies, caches.profiles]) memo.turn();
 
   const numbers: Numbers = {
     setOf: new Map(specs.map((spec, i) => [spec.id, i])),
@@ -102,7 +117,7 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
     services: planServices(resources.services, slices),
     serviceLoopPrefixes: serviceLoopPrefixes(resources.bgpConfigurations),
     sharedAddresses: sharedAddresses(endpoints, warnings),
-    rejectedPods: settled.rejected.sort((a, b) => compareBytewise(a.key, b.key)),
+    rejectedPods: settled.rejected,
     warnings: sortWarnings(warnings),
   };
 }
@@ -115,53 +130,51 @@ function unwrap<T>(converted: readonly Converted<T>[], warnings: PlanWarning[]):
   });
 }
 
-/** Endpoints of pods and hosts under their nodes' settings, and pods that Felix rejects because of them. */
+/** Endpoints, and what the settings of their nodes make of them. */
+interface SettledEndpoints {
+  readonly endpoints: readonly EndpointDraft[];
+  readonly allowedSources: ReadonlyMap<EndpointDraft, readonly Prefix[]>;
+  /** Sorted by key. */
+  readonly rejected: readonly PlanRejectedPod[];
+}
+
 function settleEndpoints(
   resources: Resources,
   settingsOf: (node: string) => NodeSettings,
   caches: PlanCaches,
   warnings: PlanWarning[],
-): { endpoints: SettledEndpoint[]; rejected: Plan['rejectedPods'][number][] } {
+): SettledEndpoints {
   const { labelSets, identities } = caches;
-  const rejected: Plan['rejectedPods'][number][] = [];
-  const hosts = unwrap(
-    resources.hostEndpoints.map((host) => hostEndpointDraft(host, labelSets, identities)),
-    warnings,
-  );
-  const endpoints: SettledEndpoint[] = hosts.map((draft) => ({ draft, allowedSources: NO_PREFIXES }));
+  const hosts = resources.hostEndpoints.map((host) => hostEndpointDraft(host, labelSets, identities));
+  const endpoints = unwrap(hosts, warnings);
+  const allowedSources = new Map<EndpointDraft, readonly Prefix[]>();
+  const rejected: PlanRejectedPod[] = [];
+  const makeDraft = (pod: Pod): EndpointDraft | NoEndpoint => podDraft(pod, labelSets, identities);
   for (const pod of resources.pods) {
-    const draft = caches.pods.get(pod) ?? podDraft(pod, labelSets, identities);
-    caches.pods.set(pod, draft);
-    if (draft.warnings.length > 0) warnings.push(...draft.warnings);
-    const { endpoint, allowedSourcePrefixes, floatingAddresses } = draft;
-    if (endpoint === undefined) continue;
-    if (allowedSourcePrefixes.length === 0 && floatingAddresses.length === 0) {
-      endpoints.push({ draft: endpoint, allowedSources: NO_PREFIXES });
+    const draft = caches.pods.get(pod, makeDraft);
+    if (draft.kind === 'none') {
+      for (const item of draft.warnings) warnings.push(item);
       continue;
     }
-    const { isSpoofingAllowed, isFloatingEnabled } = settingsOf(endpoint.node);
-    if (allowedSourcePrefixes.length > 0 && !isSpoofingAllowed) {
-      rejected.push({ key: endpoint.key, node: endpoint.node, addresses: endpoint.addresses, origin: endpoint.origin });
-      warnings.push(
-        warning(pod, 'metadata.annotations', REJECTED_POD, 'set workloadSourceSpoofing: Any or remove the annotation'),
-      );
-      continue;
+    const { key, node, addresses, allowedSourcePrefixes, floatingAddresses, origin } = draft;
+    if (allowedSourcePrefixes.length > 0 || floatingAddresses.length > 0) {
+      const { isSpoofingAllowed, isFloatingEnabled } = settingsOf(node);
+      if (allowedSourcePrefixes.length > 0 && !isSpoofingAllowed) {
+        rejected.push({ key, node, addresses, origin });
+        warnings.push(warning(pod, 'metadata.annotations', REJECTED_POD, REJECTED_POD_FIX));
+        continue;
+      }
+      const sources = isFloatingEnabled ? [...allowedSourcePrefixes, ...floatingAddresses] : allowedSourcePrefixes;
+      allowedSources.set(draft, sortedPrefixes(sources));
     }
-    const sources = isFloatingEnabled ? [...allowedSourcePrefixes, ...floatingAddresses] : allowedSourcePrefixes;
-    endpoints.push({ draft: endpoint, allowedSources: sortedPrefixes(sources) });
+    endpoints.push(draft);
   }
-  return { endpoints, rejected };
+  return { endpoints, allowedSources, rejected: sortByKey(rejected, ({ key }) => key) };
 }
 
-const NO_PREFIXES: readonly never[] = [];
+const REJECTED_POD_FIX = 'set workloadSourceSpoofing: Any or remove the annotation';
 const REJECTED_POD =
   'cni.projectcalico.org/allowedSourcePrefixes while WorkloadSourceSpoofing is Disabled: Felix rejects the endpoint and drops all its traffic';
-
-function convertCached(policy: Policy, caches: PlanCaches): Converted<PolicyDraft> {
-  const converted = caches.policies.get(policy) ?? convertPolicy(policy, caches.selectors);
-  caches.policies.set(policy, converted);
-  return converted;
-}
 
 type Profiles = ReadonlyMap<string, ProfileDraft>;
 
@@ -171,7 +184,10 @@ function labelled(own: AssembledGroup['identity']['own'], names: readonly string
 
 /** Profiles with rules that an endpoint names, by name. Network sets inherit labels only. */
 function profilesInUse(groups: readonly AssembledGroup[], profiles: Profiles): ProfileDraft[] {
-  const names = new Set(groups.flatMap(({ identity }) => (identity.kind === 'ns' ? [] : identity.profiles)));
+  const names = new Set<string>();
+  for (const { identity } of groups) {
+    if (identity.kind !== 'ns') for (const name of identity.profiles) names.add(name);
+  }
   return [...names]
     .sort(compareBytewise)
     .flatMap((name) => profiles.get(name) ?? [])

@@ -17,7 +17,7 @@ import { namespaceProfileName, serviceAccountProfileName } from './profiles.ts';
 import { portProtocolNumber } from './protocols.ts';
 import { warning } from './warnings.ts';
 
-/** An endpoint before grouping: what depends on its own object alone. */
+/** An endpoint before grouping: what depends on its own object alone. What its node's settings decide is left open. */
 export interface EndpointDraft {
   readonly key: string;
   readonly kind: 'wep' | 'hep';
@@ -29,17 +29,17 @@ export interface EndpointDraft {
   readonly labels: LabelPairs;
   readonly addresses: readonly Prefix[];
   readonly interfaceName: string;
-  readonly identity: GroupIdentity;
-  readonly origin: Origin;
-}
-
-/** A pod after conversion; `endpoint` is `undefined` if it is none. What the node's settings decide is left open. */
-export interface PodDraft {
-  readonly endpoint: EndpointDraft | undefined;
   /** Annotation `cni.projectcalico.org/allowedSourcePrefixes`. */
   readonly allowedSourcePrefixes: readonly Prefix[];
   /** Annotation `cni.projectcalico.org/floatingIPs`. */
   readonly floatingAddresses: readonly Prefix[];
+  readonly identity: GroupIdentity;
+  readonly origin: Origin;
+}
+
+/** A pod that is no endpoint, with the reason if it is one that needs saying. */
+export interface NoEndpoint {
+  readonly kind: 'none';
   readonly warnings: readonly PlanWarning[];
 }
 
@@ -50,17 +50,12 @@ const ALLOWED_SOURCE_PREFIXES = 'cni.projectcalico.org/allowedSourcePrefixes';
 const FLOATING_IPS = 'cni.projectcalico.org/floatingIPs';
 
 const NONE: readonly never[] = [];
-const NOT_AN_ENDPOINT: PodDraft = {
-  endpoint: undefined,
-  allowedSourcePrefixes: NONE,
-  floatingAddresses: NONE,
-  warnings: NONE,
-};
+const NO_ENDPOINT: NoEndpoint = { kind: 'none', warnings: NONE };
 
-export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdentities): PodDraft {
-  if (pod.hostNetwork || pod.nodeName === '' || isFinished(pod)) return NOT_AN_ENDPOINT;
+export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdentities): EndpointDraft | NoEndpoint {
+  if (pod.hostNetwork || pod.nodeName === '' || isFinished(pod)) return NO_ENDPOINT;
   const texts = addressTexts(pod);
-  if (texts.length === 0) return NOT_AN_ENDPOINT;
+  if (texts.length === 0) return NO_ENDPOINT;
   const addresses: Prefix[] = [];
   for (const text of texts) {
     const parsed = parseAddress(text) ?? parsePrefix(text);
@@ -73,16 +68,6 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
   if (typeof allowed === 'string') return failed(pod, `metadata.annotations[${ALLOWED_SOURCE_PREFIXES}]`, allowed);
   const floating = parseAnnotation(pod, FLOATING_IPS, parsePrefixOrAddress);
   if (typeof floating === 'string') return failed(pod, `metadata.annotations[${FLOATING_IPS}]`, floating);
-  const endpoint = endpointDraft(pod, addresses, labelSets, identities);
-  return { endpoint, allowedSourcePrefixes: allowed, floatingAddresses: floating, warnings: NONE };
-}
-
-function endpointDraft(
-  pod: Pod,
-  addresses: readonly Prefix[],
-  labelSets: LabelSets,
-  identities: GroupIdentities,
-): EndpointDraft {
   const { namespace, name, uid, labels, origin } = pod.meta;
   const serviceAccount = pod.serviceAccountName;
   const labelSet = labelSets.of(labels);
@@ -103,14 +88,16 @@ function endpointDraft(
     labels: labelSet.pairs,
     addresses,
     interfaceName: '',
+    allowedSourcePrefixes: allowed,
+    floatingAddresses: floating,
     identity,
     origin,
   };
 }
 
-function failed(pod: Pod, field: string, problem: string): PodDraft {
+function failed(pod: Pod, field: string, problem: string): NoEndpoint {
   const message = `${problem}; Calico cannot convert the pod, so it is no endpoint`;
-  return { ...NOT_AN_ENDPOINT, warnings: [warning(pod, field, message, 'correct the value')] };
+  return { kind: 'none', warnings: [warning(pod, field, message, 'correct the value')] };
 }
 
 /** A finished pod gave its addresses back; one that is merely terminating still owns them. */
@@ -165,12 +152,15 @@ function isSamePrefix(a: Prefix, b: Prefix): boolean {
 /** Named ports of containers, then of init containers; a name may stand for several ports. */
 function namedPorts(pod: Pod): readonly NamedPort[] {
   if (pod.containerPorts.length === 0 && pod.initContainerPorts.length === 0) return NONE;
-  return [...pod.containerPorts.flatMap(namedPort), ...pod.initContainerPorts.flatMap(namedPort)];
+  const ports: NamedPort[] = [];
+  for (const port of pod.containerPorts) addNamedPort(port, ports);
+  for (const port of pod.initContainerPorts) addNamedPort(port, ports);
+  return ports;
 }
 
-function namedPort(port: ContainerPort): NamedPort[] {
+function addNamedPort({ name, containerPort, protocol }: ContainerPort, ports: NamedPort[]): void {
+  if (name === '' || containerPort === 0) return;
   // Kubernetes' protocols are upper case; Calico skips anything else.
-  const protocol = port.protocol === port.protocol.toUpperCase() ? portProtocolNumber(port.protocol) : undefined;
-  if (port.name === '' || port.containerPort === 0 || protocol === undefined) return [];
-  return [{ name: port.name, protocol, port: port.containerPort }];
+  const number = protocol === protocol.toUpperCase() ? portProtocolNumber(protocol) : undefined;
+  if (number !== undefined) ports.push({ name, protocol: number, port: containerPort });
 }

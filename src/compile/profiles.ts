@@ -9,10 +9,11 @@
  * denied when it comes to its rules. A Profile object with rules that Felix refuses keeps its labels and loses its rules.
  * Source: Calico libcalico-go/lib/backend/k8s/conversion/conversion.go, lib/resources/static.go; semantics 2.2, 2.3.
  */
-import type { Origin, Profile, Resources, StringMap } from '../model/resources.ts';
+import type { Namespace, Origin, Profile, Resources, ServiceAccount, StringMap } from '../model/resources.ts';
 import type { Rule } from '../model/rule.ts';
 import { convertRules } from './convert-calico.ts';
 import type { Converted, RuleDraft, SideDraft } from './draft.ts';
+import type { Memo } from './memo.ts';
 import type { PlanWarning } from './plan.ts';
 import { LABEL_NAME, NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX, type SelectorCache } from './selectors.ts';
 import { warning } from './warnings.ts';
@@ -42,49 +43,49 @@ export function serviceAccountProfileName(namespace: string, account: string): s
 }
 
 /** Drafts kept from compile to compile, by the object they come from. */
-export type ProfileCache = WeakMap<object, Converted<ProfileDraft>>;
+export type ProfileMemo = Memo<object, Converted<ProfileDraft>>;
 
 /** All profiles by name. Where names clash, a Namespace or ServiceAccount that the user gave wins, then a Profile object. */
 export function collectProfiles(
   resources: Resources,
   selectors: SelectorCache,
-  cache: ProfileCache,
+  memo: ProfileMemo,
   warnings: PlanWarning[],
 ): ReadonlyMap<string, ProfileDraft> {
-  const profiles = new Map<string, ProfileDraft>();
-  const add = (source: object, make: () => Converted<ProfileDraft>): void => {
-    const converted = cache.get(source) ?? make();
-    cache.set(source, converted);
-    warnings.push(...converted.warnings);
-    if (converted.value !== undefined) profiles.set(converted.value.name, converted.value);
+  const { namespaces, serviceAccounts, profiles } = resources;
+  const byName = new Map<string, ProfileDraft>();
+  const add = ({ value, warnings: own }: Converted<ProfileDraft>): void => {
+    for (const item of own) warnings.push(item);
+    if (value !== undefined) byName.set(value.name, value);
   };
-  const addNamespaces = (isSynthesised: boolean): void => {
-    for (const namespace of resources.namespaces) {
-      if (namespace.isSynthesised !== isSynthesised) continue;
-      const { name, labels, origin } = namespace.meta;
-      const inherited = prefixedLabels(labels, NAMESPACE_PREFIX, name);
-      add(namespace, () =>
-        made({ name: namespaceProfileName(name), labels: inherited, rules: allowAll(origin), origin }),
-      );
+  const addDerived = (isSynthesised: boolean): void => {
+    for (const namespace of namespaces) {
+      if (namespace.isSynthesised === isSynthesised) add(memo.get(namespace, () => namespaceProfile(namespace)));
     }
-    for (const account of resources.serviceAccounts) {
-      if (account.isSynthesised !== isSynthesised) continue;
-      const { namespace, name, labels, origin } = account.meta;
-      const inherited = prefixedLabels(labels, SERVICE_ACCOUNT_PREFIX, name);
-      const profileName = serviceAccountProfileName(namespace, name);
-      add(account, () => made({ name: profileName, labels: inherited, rules: { ingress: [], egress: [] }, origin }));
+    for (const account of serviceAccounts) {
+      if (account.isSynthesised === isSynthesised) add(memo.get(account, () => serviceAccountProfile(account)));
     }
   };
-  addNamespaces(true);
-  for (const profile of resources.profiles) add(profile, () => profileDraft(profile, selectors));
-  addNamespaces(false);
-  const builtIn: Origin = { file: '(built in)', line: 0 };
-  const name = DEFAULT_ALLOW_PROFILE;
-  profiles.set(name, { name, labels: new Map(), rules: allowAll(builtIn), origin: builtIn });
-  return profiles;
+  // Later ones win.
+  addDerived(true);
+  for (const profile of profiles) add(memo.get(profile, () => profileDraft(profile, selectors)));
+  addDerived(false);
+  byName.set(DEFAULT_ALLOW_PROFILE, DEFAULT_ALLOW);
+  return byName;
 }
 
-function made(value: ProfileDraft): Converted<ProfileDraft> {
+function namespaceProfile(namespace: Namespace): Converted<ProfileDraft> {
+  const { name, labels, origin } = namespace.meta;
+  const inherited = prefixedLabels(labels, NAMESPACE_PREFIX, name);
+  const value = { name: namespaceProfileName(name), labels: inherited, rules: allowAll(origin), origin };
+  return { value, warnings: [] };
+}
+
+function serviceAccountProfile(account: ServiceAccount): Converted<ProfileDraft> {
+  const { namespace, name, labels, origin } = account.meta;
+  const inherited = prefixedLabels(labels, SERVICE_ACCOUNT_PREFIX, name);
+  const profileName = serviceAccountProfileName(namespace, name);
+  const value = { name: profileName, labels: inherited, rules: { ingress: [], egress: [] }, origin };
   return { value, warnings: [] };
 }
 
@@ -122,6 +123,14 @@ const EMPTY_SIDE: SideDraft = {
   notPorts: [],
   notNamedPorts: [],
   servicePorts: undefined,
+};
+
+const BUILT_IN: Origin = { file: '(built in)', line: 0 };
+const DEFAULT_ALLOW: ProfileDraft = {
+  name: DEFAULT_ALLOW_PROFILE,
+  labels: new Map(),
+  rules: allowAll(BUILT_IN),
+  origin: BUILT_IN,
 };
 
 /** Rules of Profile objects match as those of global policies do. */

@@ -45,19 +45,19 @@ export function selectPolicies(
   selected: readonly (readonly number[])[],
   kinds: readonly ('wep' | 'hep' | 'ns')[],
 ): GroupPolicies[] {
-  const isHost = (group: number): boolean => kinds[group] === 'hep';
-  const isPolicyTarget = (group: number): boolean => kinds[group] !== 'ns';
+  const isHost = kinds.map((kind) => kind === 'hep');
+  const isTarget = kinds.map((kind) => kind !== 'ns');
   const normal = new PolicyChains(policies, kinds.length);
   const forward = new PolicyChains(policies, kinds.length);
   const preDnat = new PolicyChains(policies, kinds.length, 'ingress only');
   const untracked = new PolicyChains(policies, kinds.length);
   for (const [index, policy] of policies.entries()) {
     const groups = selected[index]!;
-    if (policy.doNotTrack) untracked.append(index, groups.filter(isHost));
-    else if (policy.preDnat) preDnat.append(index, groups.filter(isHost));
+    if (policy.doNotTrack) untracked.append(index, groups, isHost);
+    else if (policy.preDnat) preDnat.append(index, groups, isHost);
     else {
-      normal.append(index, groups.filter(isPolicyTarget));
-      if (policy.applyOnForward) forward.append(index, groups.filter(isHost));
+      normal.append(index, groups, isTarget);
+      if (policy.applyOnForward) forward.append(index, groups, isHost);
     }
   }
   return kinds.map((_, group) => ({
@@ -83,19 +83,27 @@ class PolicyChains {
     this.#nodeOfGroup = new Int32Array(groupCount);
   }
 
-  /** Appends a policy to the lists of `groups`; policies come in the order they run. */
-  append(policy: number, groups: readonly number[]): void {
+  /** Appends a policy to the lists of those `groups` that `isTaker` has; policies come in the order they run. */
+  append(policy: number, groups: readonly number[], isTaker: readonly boolean[]): void {
     const childOf = new Map<number, number>();
+    // Most groups in a row are at one node: remember the last step.
+    let lastNode = -1;
+    let lastChild = -1;
     for (const group of groups) {
+      if (!isTaker[group]) continue;
       const node = this.#nodeOfGroup[group]!;
-      let child = childOf.get(node);
-      if (child === undefined) {
-        child = this.#parents.push(node) - 1;
-        this.#policyOfNode.push(policy);
-        childOf.set(node, child);
+      if (node !== lastNode) {
+        lastNode = node;
+        lastChild = childOf.get(node) ?? this.#makeChild(node, policy);
+        childOf.set(node, lastChild);
       }
-      this.#nodeOfGroup[group] = child;
+      this.#nodeOfGroup[group] = lastChild;
     }
+  }
+
+  #makeChild(node: number, policy: number): number {
+    this.#policyOfNode.push(policy);
+    return this.#parents.push(node) - 1;
   }
 
   /** The group's list by tiers; groups with equal lists get the same array. */
