@@ -14,7 +14,8 @@
  * duplicate and changes nothing; any other overlap discards the whole datagram. A run is what arrived in order without a
  * gap, or a single part. Two last parts with different ends, bytes beyond the last part, an empty part, or (IPv6) a part
  * in the middle whose length is no multiple of 8 are damage: IPv4 discards the datagram, and cuts a middle part down to
- * the multiple; IPv6 discards that part alone, or for the odd length the datagram.
+ * the multiple; IPv6 discards that part alone, or for the odd length the datagram. A first part of IPv6 that lacks the
+ * transport header is discarded alone too.
  *
  * Worked example. A UDP datagram of 3 000 bytes, parts P0 [0, 1480), P1 [1480, 2960), P2 [2960, 3000) last, arriving as
  * P2, P0, P1 with tickets 7, 8, 9. P2: end known, 3000, have 40. P0: have 1520. P1: [1480, 2960) overlaps neither, have
@@ -46,7 +47,9 @@ import {
   PACKET_FRAGMENT_PROTOCOL,
   PACKET_IP_ID,
   PACKET_IP_OFFSET,
+  PACKET_PROTOCOL,
   PACKET_SRC,
+  PACKET_TRANSPORT_BYTES,
   PACKET_TRANSPORT_CAPTURED_BYTES,
   PACKET_TRANSPORT_OFFSET,
 } from '../wire/record.ts';
@@ -69,7 +72,8 @@ export const REASSEMBLY_MALFORMED = 3;
 export const REASSEMBLY_REASON_NAMES: readonly string[] = ['timeout', 'overlap', 'overflow', 'malformed'];
 
 const DATAGRAM_BYTES_MAX = 65_535;
-/** What a part costs beside its bytes. */
+/** What a datagram and a part cost beside the bytes. */
+const DATAGRAM_OVERHEAD_BYTES = 512;
 const PART_OVERHEAD_BYTES = 128;
 const IPV6_HEADER_BYTES = 40;
 const FRAGMENT_HEADER_BYTES = 8;
@@ -179,15 +183,15 @@ export function addFragment(
   const datagram = findDatagram(reassembler, records, at) ?? openDatagram(reassembler, records, at, timeMs);
   const outcome = addPart(reassembler, datagram, records, at, view, ticket);
   if (outcome === PART_REFUSED) {
-    if (datagram.tickets.length === 0) close(reassembler, datagram);
     events.incomplete([ticket], REASSEMBLY_MALFORMED);
-    return;
   }
-  if (outcome !== PART_TAKEN) {
+  if (outcome === PART_OVERLAPS || outcome === PART_SPOILS) {
     giveUp(reassembler, datagram, outcome === PART_OVERLAPS ? REASSEMBLY_OVERLAP : REASSEMBLY_MALFORMED, events);
     return;
   }
-  if (datagram.header !== undefined && datagram.hasLast && datagram.sumBytes === datagram.end) {
+  // As in the kernel, a duplicate completes nothing, even if it is the first to say that it is the last.
+  const isWhole = datagram.header !== undefined && datagram.hasLast && datagram.sumBytes === datagram.end;
+  if (isWhole && outcome === PART_TAKEN) {
     finish(reassembler, datagram, timeMs, events);
     return;
   }
@@ -264,6 +268,7 @@ function openDatagram(reassembler: Reassembler, records: Int32Array, at: number,
   else reassembler.newest.newer = datagram;
   reassembler.newest = datagram;
   reassembler.datagramsCount++;
+  hold(reassembler, datagram, DATAGRAM_OVERHEAD_BYTES);
   return datagram;
 }
 
@@ -272,6 +277,8 @@ const PART_TAKEN = 0;
 const PART_REFUSED = 1;
 const PART_OVERLAPS = 2;
 const PART_SPOILS = 3;
+/** Only the ticket was taken. */
+const PART_DUPLICATE = 4;
 
 /** Adds the part and its ticket to the datagram, unless it is refused. */
 function addPart(
@@ -285,38 +292,48 @@ function addPart(
   const start = records[at + PACKET_FRAGMENT_OFFSET_BYTES]!;
   let end = start + records[at + PACKET_FRAGMENT_DATA_BYTES]!;
   const isLast = (records[at + PACKET_FLAGS]! & FLAG_MORE_FRAGMENTS) === 0;
+  const { isIpv6 } = datagram;
   // What damages an IPv4 datagram only costs an IPv6 one the part.
-  const damage = datagram.isIpv6 ? PART_REFUSED : PART_SPOILS;
+  const damage = isIpv6 ? PART_REFUSED : PART_SPOILS;
   let outcome = PART_TAKEN;
-  if (datagram.isIpv6 && end > DATAGRAM_BYTES_MAX) {
-    outcome = PART_REFUSED;
-  } else if (isLast) {
+  if (isIpv6 && (end > DATAGRAM_BYTES_MAX || (start === 0 && lacksTransportHeader(records, at)))) return PART_REFUSED;
+  if (isLast) {
     if (end < datagram.end || (datagram.hasLast && end !== datagram.end)) outcome = damage;
   } else {
-    if ((end & 7) !== 0 && datagram.isIpv6) outcome = PART_SPOILS;
+    if ((end & 7) !== 0 && isIpv6) outcome = PART_SPOILS;
     end &= ~7;
     if (outcome === PART_TAKEN && end > datagram.end && datagram.hasLast) outcome = damage;
   }
-  if (outcome === PART_TAKEN && end <= start) outcome = damage;
+  if (outcome === PART_TAKEN) {
+    // An empty last part still tells where the datagram ends.
+    if (isLast) datagram.hasLast = true;
+    if (end > datagram.end) datagram.end = end;
+    if (end <= start) outcome = damage;
+  }
   if (outcome === PART_REFUSED) return outcome;
   datagram.tickets.push(ticket);
   hold(reassembler, datagram, PART_OVERHEAD_BYTES);
   if (outcome !== PART_TAKEN) return outcome;
 
-  if (isLast) datagram.hasLast = true;
-  if (end > datagram.end) datagram.end = end;
   const placed = placeInRuns(datagram.runs, start, end);
   if (placed === PLACED_OVERLAP) return PART_OVERLAPS;
-  if (placed === PLACED_DUPLICATE) return PART_TAKEN;
+  if (placed === PLACED_DUPLICATE) return PART_DUPLICATE;
   const bytes = copyPart(records, at, view, end - start);
   datagram.parts.push({ start, end, bytes });
   datagram.sumBytes += end - start;
   hold(reassembler, datagram, bytes.length);
   if (start === 0) {
-    datagram.header = copyHeader(records, at, view, datagram.isIpv6);
+    datagram.header = copyHeader(records, at, view, isIpv6);
     hold(reassembler, datagram, datagram.header.length);
   }
   return PART_TAKEN;
+}
+
+/** RFC 8200 section 4.5: the first fragment of IPv6 holds all headers, up to the transport's (`ipv6frag_thdr_truncated`). */
+function lacksTransportHeader(records: Int32Array, at: number): boolean {
+  const protocol = records[at + PACKET_PROTOCOL]!;
+  const neededBytes = protocol === 6 ? 20 : protocol === 17 || protocol === 58 ? 8 : 1;
+  return records[at + PACKET_TRANSPORT_BYTES]! < neededBytes;
 }
 
 function hold(reassembler: Reassembler, datagram: Datagram, bytes: number): void {
@@ -411,7 +428,8 @@ function finish(reassembler: Reassembler, datagram: Datagram, timeMs: number, ev
 
 function giveUp(reassembler: Reassembler, datagram: Datagram, reason: number, events: ReassemblyEvents): void {
   close(reassembler, datagram);
-  events.incomplete(datagram.tickets, reason);
+  // Refused parts may be all that there was.
+  if (datagram.tickets.length > 0) events.incomplete(datagram.tickets, reason);
 }
 
 /** Takes the datagram out of all lists. */

@@ -115,7 +115,7 @@ const directory = new URL('./kernel/', import.meta.url).pathname;
 const recordings = readdirSync(directory)
   .filter((name) => name.endsWith('.txt.gz'))
   .map((name) => directory + name);
-const extra = process.env['MARGAY_CONNTRACK_RECORDING'];
+const extra = process.env.MARGAY_CONNTRACK_RECORDING;
 if (extra !== undefined) recordings.push(extra);
 
 test('there are recordings', () => expect(recordings).not.toEqual([]));

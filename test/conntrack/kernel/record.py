@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Records what the Linux kernel's connection tracking says of random packet sequences.
 
-Run as root: python3 test/conntrack/kernel/record.py SEED SEQUENCES | gzip -9n > test/conntrack/kernel/NAME.txt.gz
+Run as root: python3 test/conntrack/kernel/record.py SEED SEQUENCES [fragments] | gzip -9n > test/conntrack/kernel/NAME.txt.gz
 Needs ip, nft and conntrack. Makes two network namespaces of its own and deletes them afterwards.
 
 A router namespace forwards between two interfaces and writes the state of every packet (new 1, established 2, related 3,
@@ -11,7 +11,8 @@ sequence uses an address pair of its own. Sequences take milliseconds, so no tim
 
 Output: a comment, then one line a packet: sequence number, state (`-` if dropped), packet in hex from the IP header on;
 and behind the packets of a sequence one line an entry that it left: sequence number, `=`, protocol number, seconds left,
-state (`-` if the protocol has none), flags.
+state (`-` if the protocol has none), flags. With `fragments`, parts of datagrams are sent instead, and the second word of a
+line is the number of whole datagrams that came out in the sequence.
 """
 import os
 import platform
@@ -328,6 +329,78 @@ class Sequence:
             yield from_a, 132, struct.pack('!HHII', ports[from_a], ports[not from_a], tag, 0) + body
 
 
+def fragment_sequence(rng, number):
+    """Parts of a UDP datagram, shuffled, some of them twice, missing, overlapping or damaged."""
+    is6 = rng.random() < 0.5
+    high, low = number >> 8 & 255, number & 255
+    if is6:
+        src, dst = bytes.fromhex('fd000001') + bytes(10) + bytes([high, low]), bytes.fromhex('fd000002') + bytes(10) + bytes([high, low])
+    else:
+        src, dst = bytes([10, 1, high, low]), bytes([10, 2, high, low])
+    units = rng.randrange(3, 12)
+    size = units * 8 + rng.randrange(8)
+    cuts = sorted(rng.sample(range(1, units + 1), rng.randrange(1, min(4, units) + 1)))
+    edges = [0] + [cut * 8 for cut in cuts if cut * 8 < size] + [size]
+    datagram = struct.pack('!HHHH', 1234, 53, size, 0) + bytes(range(size - 8))
+    parts = [[start, end, end < size] for start, end in zip(edges, edges[1:])]
+    if rng.random() < 0.3:
+        parts.append(list(rng.choice(parts)))
+    rng.shuffle(parts)
+    if rng.random() < 0.5:
+        start = rng.randrange(units) * 8
+        parts.insert(rng.randrange(len(parts) + 1), [start, min(size, start + rng.choice((8, 16, 24, 32))), rng.random() < 0.8])
+    if rng.random() < 0.15:
+        parts.insert(rng.randrange(len(parts) + 1), [rng.choice(edges), 0, rng.random() < 0.5])
+    if rng.random() < 0.15:
+        part = rng.choice(parts)
+        part[1] += rng.choice((-3, 5, 8))
+    if rng.random() < 0.1:
+        parts.pop(rng.randrange(len(parts)))
+    for start, end, more in parts:
+        end = max(start, end)
+        if is6 and start == 0 and not more:
+            # An atomic fragment is a whole packet to us, and to the kernel one part more of what waits under its id.
+            more = True
+        data = datagram[start:end] + bytes(max(0, end - max(start, len(datagram))))
+        if is6:
+            header = struct.pack('!BBHI', 17, 0, start | more, number + 1)
+            yield True, ip6(src, dst, 44, header + data)
+        else:
+            head = bytearray(ip4(src, dst, 17, data, number & 0xffff or 1))
+            head[6:8] = struct.pack('!H', start >> 3 | (0x2000 if more else 0))
+            head[10:12] = b'\0\0'
+            head[10:12] = struct.pack('!H', checksum(bytes(head[:20])))
+            yield True, bytes(head)
+
+
+def record_fragments(seed, count, router, socks):
+    """Sends each sequence and counts the datagrams that come out: their parts at offset 0."""
+    rng = random.Random(seed)
+    print(f'# seed {seed}, {count} sequences of fragments, kernel {platform.release()}')
+    for number in range(count):
+        frames = list(fragment_sequence(rng, number))
+        # An echo request behind them says when all have been through.
+        frames.append((True, ip4(bytes([10, 1, 255, 1]), bytes([10, 2, 255, 1]), 1, bytes([8, 0, 0, 0]) + struct.pack('!HH', number & 0xffff, 1))))
+        for from_a, data in frames:
+            socks[True].send(RA_MAC + A_MAC + (b'\x86\xdd' if data[0] >> 4 == 6 else b'\x08\x00') + data)
+        whole, done, deadline = 0, False, time.monotonic() + 1
+        while not done and time.monotonic() < deadline:
+            try:
+                frame, address = socks[False].recvfrom(65536)
+            except TimeoutError:
+                continue
+            if address[2] == socket.PACKET_OUTGOING:
+                continue
+            if frame[12:14] == b'\x08\x00' and frame[23] == 1:
+                done = True
+            elif frame[12:14] == b'\x08\x00' and frame[23] == 17:
+                whole += struct.unpack('!H', frame[20:22])[0] & 0x1fff == 0
+            elif frame[12:14] == b'\x86\xdd' and frame[20] in (17, 44):
+                whole += frame[20] == 17 or struct.unpack('!H', frame[56:58])[0] & 0xfff8 == 0
+        for from_a, data in frames[:-1]:
+            print(f'{number} {whole if done else "?"} {data.hex()}')
+
+
 def open_socket(interface):
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
@@ -383,6 +456,9 @@ def main():
         if libc.setns(fd, 0x40000000) != 0:
             raise OSError('setns failed')
         socks = {True: open_socket('a0'), False: open_socket('b0')}
+        if sys.argv[3:] == ['fragments']:
+            record_fragments(seed, count, router, socks)
+            return
         rng = random.Random(seed)
         missing = 0
         for number in range(count):
