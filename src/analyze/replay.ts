@@ -203,7 +203,10 @@ export class Replayer {
   }
 
   batch(batch: RecordBatch): void {
-    if (this.#fast !== undefined) return this.#fastBatch(this.#fast, batch);
+    if (this.#fast !== undefined) {
+      this.#fastBatch(this.#fast, batch);
+      return;
+    }
     for (let i = 0; i < batch.count; i++) {
       this.#packets++;
       const arrival = {
@@ -252,21 +255,24 @@ export class Replayer {
 
   #packet(arrival: Arrival, status: number, view: DataView): void {
     const records = this.#records;
-    if (status !== DECODE_OK) return this.#undecoded(arrival, status);
+    if (status !== DECODE_OK) {
+      this.#undecoded(arrival, status);
+      return;
+    }
     if (this.#options.decapsulate === true) {
       const inner = this.#unwrap(view);
-      if (inner !== DECODE_OK) return this.#undecoded(arrival, inner);
+      if (inner !== DECODE_OK) {
+        this.#undecoded(arrival, inner);
+        return;
+      }
     }
-    if ((records[PACKET_FLAGS]! & FLAG_FRAGMENT) === 0) return this.#judgeWhole(arrival, 0, view);
+    if ((records[PACKET_FLAGS]! & FLAG_FRAGMENT) === 0) {
+      this.#settle(arrival, 0, view, this.#judgeAt(0, view, arrival));
+      return;
+    }
     this.#waiting.set(arrival.packet, { ...arrival, record: records.slice(0, PACKET_WORDS) });
     const timeMs = arrival.seconds * 1000 + arrival.nanos / 1e6;
     addFragment(this.#reassembler, records, 0, view, timeMs, arrival.packet, this.#fragmentEvents);
-  }
-
-  /** Judges a whole packet or datagram, counts it, and gives it to its connection and its line. */
-  #judgeWhole(arrival: Arrival, at: number, view: DataView): void {
-    const verdict = this.#judgeAt(at, view, arrival);
-    this.#settle(arrival, at, view, verdict);
   }
 
   #judgeAt(at: number, view: DataView, arrival: Arrival): number {

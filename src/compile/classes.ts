@@ -18,7 +18,7 @@
  * Cost: one sort of all prefixes, then a step each. An address that two pods own has the predicates of both (semantics 7.2).
  */
 import { comparePrefixes, maskWords } from '../base/ip.ts';
-import type { PredicateTable } from './fields.ts';
+import type { Predicate, PredicateTable } from './fields.ts';
 import type { Plan, Prefix } from './plan.ts';
 
 /** A prefix and the class of the addresses in it that no longer segment covers. Sorted: parents before children. */
@@ -128,16 +128,20 @@ function sortedEntries(plan: Plan, version: 4 | 6, table: PredicateTable, marks:
     add(group.prefixes, byGroup[index]!);
   });
   table.predicates.forEach((predicate, number) => {
-    const own = [number];
-    if (predicate.type === 'nets') return add(predicate.prefixes, own);
-    const set = plan.ipSets[predicate.set]!;
-    if (predicate.type === 'set') return add(set.prefixes, own);
-    for (const tuple of set.tuples) {
-      if (tuple.protocol === predicate.protocol && tuple.port === predicate.port) add([tuple.address], own);
-    }
+    add(ownPrefixes(plan, predicate), [number]);
   });
   add(marks, none);
   return version === 4 ? sortIpv4(entries) : entries.sort((a, b) => comparePrefixes(a.prefix, b.prefix));
+}
+
+/** Prefixes of a predicate that come from no group: CIDRs of a rule, backends of a service. */
+function ownPrefixes(plan: Plan, predicate: Predicate): readonly Prefix[] {
+  if (predicate.type === 'nets') return predicate.prefixes;
+  const set = plan.ipSets[predicate.set]!;
+  if (predicate.type === 'set') return set.prefixes;
+  return set.tuples
+    .filter((tuple) => tuple.protocol === predicate.protocol && tuple.port === predicate.port)
+    .map((tuple) => tuple.address);
 }
 
 /** Sorts by one float64 an entry (address and length fit in 38 bits), many times faster than comparing objects. */
