@@ -4,7 +4,7 @@
  * The API takes such states, and Calico has an answer to each (semantics 2.1, 2.3, 4.1, 7.2); the model is left as
  * written, and the warning says what the answer is.
  */
-import { parseAddress } from '../base/ip.ts';
+import { formatAddress, parseAddress } from '../base/ip.ts';
 import type { GlobalNetworkPolicy, NetworkPolicy, Pod, Policy, Resources } from '../model/resources.ts';
 import { accountKeys, subject } from './defaults.ts';
 import type { ProblemList } from './problem.ts';
@@ -119,8 +119,7 @@ function warnOfSharedAddresses(pods: readonly Pod[], problems: ProblemList): voi
   for (const pod of pods) {
     if (!isLive(pod)) continue;
     for (const text of addressesOf(pod)) {
-      const address = parseAddress(text);
-      const key = address === undefined ? text : address.words.join('.');
+      const key = keyOfAddress(text);
       const owner = owners.get(key);
       if (owner === undefined) owners.set(key, pod);
       else if (owner !== pod) {
@@ -133,6 +132,12 @@ function warnOfSharedAddresses(pods: readonly Pod[], problems: ProblemList): voi
       }
     }
   }
+}
+
+/** IPv4 text has one form; IPv6 has many. */
+function keyOfAddress(text: string): string {
+  const address = text.includes(':') ? parseAddress(text) : undefined;
+  return address === undefined ? text : formatAddress(address);
 }
 
 const ADDRESS_ANNOTATIONS = [

@@ -6,6 +6,7 @@
  * YAML's flow maps begin with a brace too, so a part whose first value is not JSON is read as YAML before it is called
  * wrong.
  */
+import { quoteText } from '../base/errors.ts';
 import { DOCUMENT_DEPTH_MAX, YAML_BYTES_MAX } from '../model/limits.ts';
 import { decode, INVALID_BYTES } from './decode.ts';
 import type { DocumentSink, RawDocument } from './document.ts';
@@ -200,7 +201,10 @@ class JsonReader implements JsonSink {
       return undefined;
     }
     try {
-      return JSON.parse(cut.text) as unknown;
+      const value: unknown = JSON.parse(cut.text);
+      if (countKeys(value) === cut.keyCount) return value;
+      this.reportDuplicates(cut);
+      return undefined;
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
       if (this.isYamlPossible && this.isUntouched) throw new NotJson();
@@ -209,6 +213,24 @@ class JsonReader implements JsonSink {
       return undefined;
     }
   }
+
+  private reportDuplicates(cut: JsonCut): void {
+    const lines = new LineTable(cut.text, cut.place);
+    for (const { offset, path } of parseJsonTree(cut.text, DOCUMENT_DEPTH_MAX).duplicates) {
+      const message = `key ${quoteText(String(path.at(-1)))} twice`;
+      this.isUntouched = false;
+      this.sink.problem({ file: this.file, place: lines.place(offset), message, fix: 'remove one of the two' });
+    }
+  }
+}
+
+/** Keys of all objects inside a value; `JSON.parse` keeps one of two equal ones. */
+function countKeys(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  let count = 0;
+  if (Array.isArray(value)) for (const item of value) count += countKeys(item as unknown);
+  else for (const key in value) count += 1 + countKeys((value as Record<string, unknown>)[key]);
+  return count;
 }
 
 const NOT_ASCII = /[\u0080-\uffff]/;

@@ -1,119 +1,166 @@
 /**
  * Runs our JSON schemas over documents and puts what they find into words: what is wrong, and what to do.
  *
- * A schema is compiled at its first use; most loads need few kinds. Fields no schema knows are reported apart, since
- * they are warnings unless `strict` is on.
+ * Schemas are walked, not compiled: compiling them costs more than all the rest of a small load (ajv 8.20: 0.1 s for
+ * the kinds of one lesson), and a walk of the narrow vocabulary of `schemas/build.ts` is fast enough for a dump of a big cluster.
+ * A value is first walked without keeping track of where; only one that fails is walked again for its problems.
+ * Fields no schema knows are reported apart, since they are warnings unless `strict` is on.
  */
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { quoteText } from '../base/errors.ts';
 import type { ObjectContext } from './object.ts';
-import type { FieldPath } from './problem.ts';
-import type { Schema } from './schemas/build.ts';
+import type { Schema, TypeName } from './schemas/build.ts';
 import { nearestWord } from './suggest.ts';
-
-let compiler: Ajv | undefined;
-const validators = new Map<Schema, ValidateFunction>();
 
 /** Reports everything in which `value` differs from the schema. True if its types are as the schema says. */
 export function checkSchema(schema: Schema, value: unknown, context: ObjectContext): boolean {
-  const validate = validatorOf(schema);
-  if (validate(value)) return true;
-  for (const error of validate.errors ?? []) report(error, value, context);
+  if (isValid(schema, value)) return true;
+  new Reporter(context).visit(schema, value);
   return !context.hasErrors;
 }
 
-function validatorOf(schema: Schema): ValidateFunction {
-  const known = validators.get(schema);
-  if (known !== undefined) return known;
-  compiler ??= new Ajv({
-    allErrors: true,
-    verbose: true,
-    messages: false,
-    ownProperties: true,
-    strict: true,
-    strictTypes: false,
-    validateSchema: false,
-    meta: false,
-  });
-  const validate = compiler.compile(schema);
-  validators.set(schema, validate);
-  return validate;
-}
-
-function report(error: ErrorObject, root: unknown, context: ObjectContext): void {
-  const path = pathOf(error.instancePath, root);
-  if (error.keyword === 'additionalProperties') {
-    reportUnknown(error, path, context);
-    return;
+/** True if the value is as the schema says in everything, unknown fields included. */
+export function isValid(schema: Schema, value: unknown): boolean {
+  const { type } = schema;
+  if (type === undefined) return true;
+  if (value === null) return schema.nullable === true;
+  if (!hasType(type, value) || !isWithin(schema, value)) return false;
+  if (schema.items !== undefined && Array.isArray(value)) {
+    for (const item of value) if (!isValid(schema.items, item as unknown)) return false;
+  } else if (typeof value === 'object' && !Array.isArray(value)) {
+    return areFieldsValid(schema, value as Readonly<Record<string, unknown>>);
   }
-  const target = error.keyword === 'required' ? [...path, String(error.params.missingProperty)] : path;
-  const [message, fix] = describe(error);
-  context.error(target, message, fix);
+  return true;
 }
 
-/** The keys of a JSON pointer; a number is an index where the value there is a list. */
-function pathOf(pointer: string, root: unknown): FieldPath {
-  const path: (string | number)[] = [];
-  let value = root;
-  for (const part of pointer.split('/').slice(1)) {
-    const key = part.replaceAll('~1', '/').replaceAll('~0', '~');
-    path.push(Array.isArray(value) ? Number(key) : key);
-    value = (value as Record<string, unknown>)[key];
+function areFieldsValid(schema: Schema, value: Readonly<Record<string, unknown>>): boolean {
+  const { properties, additionalProperties } = schema;
+  for (const key of Object.keys(value)) {
+    const field = properties?.[key] ?? additionalProperties;
+    if (field === false || (field !== undefined && !isValid(field, value[key]))) return false;
   }
-  return path;
+  return schema.required === undefined || schema.required.every((key) => isPresent(value, key));
 }
 
-function reportUnknown(error: ErrorObject, path: FieldPath, context: ObjectContext): void {
-  const name = String(error.params.additionalProperty);
-  const known = Object.keys((error.parentSchema as { readonly properties: object }).properties);
-  const nearest = nearestWord(name, known);
-  const fix = nearest === undefined ? 'remove it, or correct its name or indentation' : `did you mean '${nearest}'?`;
-  context.unknownField([...path, name], `unknown field ${quoteText(name)}`, fix);
+function isPresent(value: object, key: string): boolean {
+  if (!Object.hasOwn(value, key)) return false;
+  const field: unknown = (value as Record<string, unknown>)[key];
+  return field !== null && field !== undefined;
 }
 
-/** What is wrong, and what to do, for each keyword that our schemas use. */
-function describe(error: ErrorObject): readonly [string, string] {
-  const data = error.data as unknown;
-  const limit = String(error.params.limit);
-  switch (error.keyword) {
-    case 'type':
-      return describeType(error.params.type as string | readonly string[], data);
+function hasType(type: TypeName | readonly TypeName[], value: unknown): boolean {
+  if (typeof type !== 'string') return type.some((each) => hasType(each, value));
+  switch (type) {
+    case 'integer':
+      return Number.isInteger(value);
+    case 'number':
+      return typeof value === 'number' && Number.isFinite(value);
+    case 'array':
+      return Array.isArray(value);
+    case 'object':
+      return typeof value === 'object' && value !== null && !Array.isArray(value);
+    default:
+      return typeof value === type;
+  }
+}
+
+/** Enumeration, bounds, lengths and counts. */
+function isWithin(schema: Schema, value: unknown): boolean {
+  return firstBreach(schema, value) === undefined;
+}
+
+type Breach = 'enum' | 'minimum' | 'maximum' | 'maxLength' | 'minItems' | 'maxItems';
+
+function firstBreach(schema: Schema, value: unknown): Breach | undefined {
+  if (schema.enum !== undefined && !schema.enum.includes(value)) return 'enum';
+  if (typeof value === 'number') {
+    if (schema.minimum !== undefined && value < schema.minimum) return 'minimum';
+    if (schema.maximum !== undefined && value > schema.maximum) return 'maximum';
+  } else if (typeof value === 'string') {
+    // The number of code units is at least that of characters.
+    const { maxLength } = schema;
+    if (maxLength !== undefined && value.length > maxLength && [...value].length > maxLength) return 'maxLength';
+  } else if (Array.isArray(value)) {
+    if (schema.minItems !== undefined && value.length < schema.minItems) return 'minItems';
+    if (schema.maxItems !== undefined && value.length > schema.maxItems) return 'maxItems';
+  }
+  return undefined;
+}
+
+class Reporter {
+  private readonly context: ObjectContext;
+  private readonly path: (string | number)[] = [];
+
+  constructor(context: ObjectContext) {
+    this.context = context;
+  }
+
+  visit(schema: Schema, value: unknown): void {
+    const { type } = schema;
+    if (type === undefined || (value === null && schema.nullable === true)) return;
+    if (!hasType(type, value)) {
+      this.error(describeType(type, value));
+      return;
+    }
+    const breach = firstBreach(schema, value);
+    if (breach !== undefined) this.error(describeBreach(breach, schema, value));
+    if (Array.isArray(value)) {
+      for (const [index, item] of value.entries()) this.at(index, schema.items ?? {}, item as unknown);
+    } else if (typeof value === 'object' && value !== null) {
+      this.fields(schema, value as Readonly<Record<string, unknown>>);
+    }
+  }
+
+  private at(part: string | number, schema: Schema, value: unknown): void {
+    this.path.push(part);
+    this.visit(schema, value);
+    this.path.pop();
+  }
+
+  private fields(schema: Schema, value: Readonly<Record<string, unknown>>): void {
+    const { properties, additionalProperties, required } = schema;
+    for (const key of Object.keys(value)) {
+      const field = properties?.[key] ?? additionalProperties;
+      if (field === false) this.unknownField(key, Object.keys(properties ?? {}));
+      else if (field !== undefined) this.at(key, field, value[key]);
+    }
+    for (const key of required ?? []) {
+      if (!isPresent(value, key)) this.context.error([...this.path, key], 'required, but not given', 'add it');
+    }
+  }
+
+  private unknownField(key: string, known: readonly string[]): void {
+    const nearest = nearestWord(key, known);
+    const fix = nearest === undefined ? 'remove it, or correct its name or indentation' : `did you mean '${nearest}'?`;
+    this.context.unknownField([...this.path, key], `unknown field ${quoteText(key)}`, fix);
+  }
+
+  private error([message, fix]: Wording): void {
+    this.context.error([...this.path], message, fix);
+  }
+}
+
+/** What is wrong, and what to do. */
+type Wording = readonly [message: string, fix: string];
+
+function describeBreach(breach: Breach, schema: Schema, value: unknown): Wording {
+  const limit = breach === 'enum' ? '' : String(schema[breach]);
+  switch (breach) {
     case 'enum':
-      return describeEnum(
-        (error.params.allowedValues as readonly unknown[]).filter((value) => value !== null),
-        data,
-      );
-    case 'required':
-      return ['required, but not given', 'add it'];
+      return describeEnum(schema.enum ?? [], value);
     case 'maxLength':
-      return [`${[...(data as string)].length} characters, and at most ${limit} are allowed`, 'shorten it'];
+      return [`${[...(value as string)].length} characters, and at most ${limit} are allowed`, 'shorten it'];
     case 'maxItems':
-      return [`${(data as unknown[]).length} entries, and at most ${limit} are allowed`, 'split the list'];
+      return [`${(value as unknown[]).length} entries, and at most ${limit} are allowed`, 'split the list'];
     case 'minItems':
       return ['an empty list is not allowed here', 'add an entry, or remove the field'];
     case 'minimum':
-      return [`${shown(data)} is less than ${limit}`, `use ${limit} or more`];
-    case 'maximum':
-      return [`${shown(data)} is more than ${limit}`, `use ${limit} or less`];
+      return [`${shown(value)} is less than ${limit}`, `use ${limit} or more`];
     default:
-      return [`${shown(data)} is not allowed here (${error.keyword})`, 'correct it'];
+      return [`${shown(value)} is more than ${limit}`, `use ${limit} or less`];
   }
 }
 
-function describeType(types: string | readonly string[], data: unknown): readonly [string, string] {
-  const wanted = (typeof types === 'string' ? [types] : types).filter((type) => type !== 'null');
-  const names = wanted.map((type) => TYPE_NAMES[type] ?? type).join(' or ');
-  const message = `must be ${names}, got ${shown(data)}`;
-  const isScalar = typeof data === 'boolean' || typeof data === 'number';
-  if (wanted.length === 1 && wanted[0] === 'string' && isScalar) return [message, 'put the value in quotes'];
-  if (wanted.includes('boolean') && typeof data === 'string') return [message, 'write true or false without quotes'];
-  if (wanted.length === 1 && typeof data === 'string' && data !== '' && Number.isFinite(Number(data))) {
-    if (wanted[0] === 'integer' || wanted[0] === 'number') return [message, 'remove the quotes'];
-  }
-  return [message, `write ${names}`];
-}
-
-const TYPE_NAMES: { readonly [type: string]: string } = {
+const TYPE_WORDS: Readonly<Record<TypeName, string>> = {
   string: 'text',
   integer: 'a whole number',
   number: 'a number',
@@ -122,25 +169,35 @@ const TYPE_NAMES: { readonly [type: string]: string } = {
   object: 'a map of fields',
 };
 
-function describeEnum(allowed: readonly unknown[], data: unknown): readonly [string, string] {
-  const words = allowed.filter((value) => value !== '').map(String);
-  const nearest = typeof data === 'string' ? nearestWord(data, words) : undefined;
-  const list =
-    words.length === 1
-      ? `'${words[0]}'`
-      : `${words
-          .slice(0, -1)
-          .map((w) => `'${w}'`)
-          .join(', ')} or '${words.at(-1)}'`;
-  const fix = nearest === undefined ? `use ${list}` : `did you mean '${nearest}'?`;
-  return [`${shown(data)} is not one of ${words.join(', ')}`, fix];
+function describeType(type: TypeName | readonly TypeName[], value: unknown): Wording {
+  const types = typeof type === 'string' ? [type] : type;
+  const words = types.map((each) => TYPE_WORDS[each]).join(' or ');
+  const message = `must be ${words}, got ${shown(value)}`;
+  if (type === 'string' && (typeof value === 'boolean' || typeof value === 'number')) {
+    return [message, 'put the value in quotes'];
+  }
+  if (typeof value === 'string') {
+    const isNumeric = value.trim() !== '' && Number.isFinite(Number(value));
+    if ((type === 'integer' || type === 'number') && isNumeric) return [message, 'remove the quotes'];
+    if (type === 'boolean') return [message, 'write true or false, without quotes'];
+  }
+  return [message, `write ${words}`];
+}
+
+function describeEnum(allowed: readonly unknown[], value: unknown): Wording {
+  const words = allowed.filter((each) => each !== null && each !== '').map(String);
+  const nearest = typeof value === 'string' ? nearestWord(value, words) : undefined;
+  const list = words.join(', ');
+  return [
+    `${shown(value)} is not one of ${list}`,
+    nearest === undefined ? 'use one of them' : `did you mean '${nearest}'?`,
+  ];
 }
 
 /** A value for a message: short, and on one line. */
-export function shown(data: unknown): string {
-  if (data === null) return 'null';
-  if (typeof data === 'string') return quoteText(data);
-  if (Array.isArray(data)) return 'a list';
-  if (typeof data === 'object') return 'a map';
-  return `${typeof data === 'boolean' ? '' : 'number '}${String(data)}`;
+function shown(value: unknown): string {
+  if (value === null) return 'null';
+  if (typeof value === 'string') return quoteText(value);
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'object' ? 'a map' : String(value);
 }

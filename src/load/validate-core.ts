@@ -1,4 +1,5 @@
 /** Checks of Kubernetes' core kinds: their metadata, and the addresses that make endpoints. */
+import { isIPv4 } from 'node:net';
 import { quoteText } from '../base/errors.ts';
 import { parseAddress, parsePrefix } from '../base/ip.ts';
 import type { RawEndpointSlice, RawNode, RawPod } from './convert-core.ts';
@@ -19,10 +20,15 @@ export function checkPod(raw: RawPod, context: ObjectContext): void {
   checkMeta(raw, true, subdomainName, context);
   const status = raw.status ?? {};
   for (const [index, { ip }] of listOf(status.podIPs).entries()) {
-    if (parseAddress(ip ?? '') === undefined) warnOfAddress(ip ?? '', ['status', 'podIPs', index, 'ip'], context);
+    if (!isAddress(ip ?? '')) warnOfAddress(ip ?? '', ['status', 'podIPs', index, 'ip'], context);
   }
   const podIP = status.podIP ?? '';
-  if (podIP !== '' && parseAddress(podIP) === undefined) warnOfAddress(podIP, ['status', 'podIP'], context);
+  if (podIP !== '' && !isAddress(podIP)) warnOfAddress(podIP, ['status', 'podIP'], context);
+}
+
+/** The quick answer for most pods first. */
+function isAddress(text: string): boolean {
+  return isIPv4(text) || parseAddress(text) !== undefined;
 }
 
 function warnOfAddress(text: string, path: readonly (string | number)[], context: ObjectContext): void {

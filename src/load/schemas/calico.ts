@@ -16,6 +16,7 @@ import {
   textMap,
   whole,
   wholeOrText,
+  wholeWord,
   word,
 } from './build.ts';
 import { NETWORK_POLICY_SPEC_FIELDS } from './kubernetes.ts';
@@ -42,7 +43,7 @@ const ICMP = closed({ type: whole({ minimum: 0, maximum: 254 }), code: whole({ m
 const RULE = closed(
   {
     action: word('Allow', 'Deny', 'Log', 'Pass'),
-    ipVersion: { type: 'integer', nullable: true, enum: [4, 6, null] },
+    ipVersion: wholeWord(4, 6),
     protocol: PROTOCOL,
     notProtocol: PROTOCOL,
     icmp: ICMP,

@@ -4,11 +4,11 @@ import {
   closed,
   flag,
   list,
+  META,
   object,
   open,
   partly,
   type Schema,
-  TEMPLATE_META,
   text,
   textMap,
   whole,
@@ -104,7 +104,7 @@ export const ENDPOINT_SLICE = object({
   ports: list(closed({ name: text(), protocol: text(), port: PORT_NUMBER, appProtocol: text() })),
 });
 
-const POD_TEMPLATE: Schema = closed({ metadata: TEMPLATE_META, spec: POD_SPEC });
+const POD_TEMPLATE: Schema = closed({ metadata: META, spec: POD_SPEC });
 
 function workload(others: string): Schema {
   return object({
@@ -131,7 +131,7 @@ const JOB_SPEC = partly({ template: POD_TEMPLATE, parallelism: whole({ minimum: 
 export const JOB = object({ spec: JOB_SPEC, status: anything });
 export const CRON_JOB = object({
   spec: partly(
-    { jobTemplate: closed({ metadata: TEMPLATE_META, spec: JOB_SPEC }) },
+    { jobTemplate: closed({ metadata: META, spec: JOB_SPEC }) },
     `schedule timeZone startingDeadlineSeconds concurrencyPolicy suspend successfulJobsHistoryLimit
      failedJobsHistoryLimit`,
   ),
