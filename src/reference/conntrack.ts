@@ -11,10 +11,11 @@
  *     untracked    neighbour discovery and MLD
  *
  * A new entry is kept only if the packet gets through the node. Nothing is ever evicted here; entries end by time alone.
+ * Differs: SCTP and GRE are tracked by addresses and ports alone, where the kernel reads their chunks and call numbers.
  */
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_UDPLITE } from '../model/flow.ts';
 import type { Reference, ReferenceVerdict } from './evaluate.ts';
-import { type Address, type Packet, protocolHasPorts } from './packet.ts';
+import { type Address, type AddressBook, type Packet, protocolHasPorts } from './packet.ts';
 import type { ConnectionState, Connections } from './path.ts';
 import { advanceTcp, openTcp, type TcpConnection, type TcpSegment, tcpTimeoutSeconds } from './tcp.ts';
 
@@ -40,6 +41,10 @@ export interface TrackerPacket extends TrackerTuple {
   readonly window?: number;
   readonly windowScale?: number;
   readonly payloadLengthBytes?: number;
+  /** Highest right edge of the selective acknowledgement option. */
+  readonly sack?: number;
+  /** The SYN permits selective acknowledgements. */
+  readonly permitsSack?: boolean;
   /** What an ICMP error quotes, if that could be read. */
   readonly quoted?: TrackerTuple;
 }
@@ -58,7 +63,7 @@ export function createReferenceTracker(reference: Reference): ReferenceTracker {
   return {
     packet(packet) {
       const decoded = decodedPacket(reference, packet);
-      const tuple = tupleOf(packet, reference);
+      const tuple = tupleOf(packet, reference.addresses);
       const answers = new Map<string, Lookup>();
       const connections: Connections = {
         stateOn(node) {
@@ -66,7 +71,7 @@ export function createReferenceTracker(reference: Reference): ReferenceTracker {
           if (answer === undefined) {
             const table = tables.get(node) ?? new NodeTable();
             tables.set(node, table);
-            answer = table.look(tuple, packet, packet.quoted && tupleOf(packet.quoted, reference));
+            answer = table.look(tuple, packet, packet.quoted && tupleOf(packet.quoted, reference.addresses));
             answers.set(node, answer);
           }
           return answer.state;
@@ -83,7 +88,7 @@ export function createReferenceTracker(reference: Reference): ReferenceTracker {
 }
 
 /** A tuple with its answer's tuple; keys are texts. `expects` is the key of what would answer it. */
-interface Tuple {
+export interface Tuple {
   readonly src: Address;
   readonly dst: Address;
   readonly protocol: number;
@@ -92,7 +97,7 @@ interface Tuple {
   readonly expects: string;
 }
 
-interface Entry {
+export interface Entry {
   /** Of the originator's packets, of the responder's. */
   readonly keys: readonly [string, string];
   readonly protocol: number;
@@ -101,7 +106,7 @@ interface Entry {
   expiresMs: number;
 }
 
-interface Lookup {
+export interface Lookup {
   readonly state: ConnectionState;
   /** The entry to keep if the packet gets through. */
   readonly opened?: Entry;
@@ -125,10 +130,11 @@ const ICMP_ERRORS: ReadonlySet<number> = new Set([3, 4, 5, 11, 12]);
 /** MLD and neighbour discovery. */
 const ICMPV6_UNTRACKED: ReadonlySet<number> = new Set([130, 131, 132, 133, 134, 135, 136, 143]);
 
-class NodeTable {
+/** The connections that one node knows. */
+export class NodeTable {
   private readonly entries = new Map<string, Entry>();
 
-  /** What the node knows of the packet; an entry that exists moves on, whatever becomes of the packet (the kernel asks before Calico). */
+  /** What the node knows of the packet (`quoted`: of what it quotes); an entry that exists moves on, whatever becomes of the packet (the kernel asks before Calico). */
   look(tuple: Tuple, packet: TrackerPacket, quoted: Tuple | undefined): Lookup {
     const special = this.icmpState(tuple, quoted, packet.timeMs);
     if (special !== undefined) return { state: special };
@@ -153,11 +159,13 @@ class NodeTable {
 
   /** The state of ICMP that neither opens nor continues a flow; `undefined` for questions and answers and everything else. */
   private icmpState(tuple: Tuple, quoted: Tuple | undefined, timeMs: number): ConnectionState | undefined {
-    const isV4 = tuple.protocol === PROTOCOL_ICMP && tuple.src.version === 4;
-    const isV6 = tuple.protocol === PROTOCOL_ICMPV6 && tuple.src.version === 6;
+    const isV4 = tuple.protocol === PROTOCOL_ICMP;
+    const isV6 = tuple.protocol === PROTOCOL_ICMPV6;
+    if (!isV4 && !isV6) return undefined;
+    // ICMP of the other family.
+    if (isV4 !== (tuple.src.version === 4)) return 'invalid';
     if (isV6 && ICMPV6_UNTRACKED.has(tuple.icmpType)) return 'untracked';
-    const isError = (isV4 && ICMP_ERRORS.has(tuple.icmpType)) || (isV6 && tuple.icmpType < 128);
-    if (!isError) return undefined;
+    if (isV4 ? !ICMP_ERRORS.has(tuple.icmpType) : tuple.icmpType >= 128) return undefined;
     // The error must go back to the sender of what it quotes.
     const isRelated = quoted !== undefined && quoted.src === tuple.dst && this.find(quoted.key, timeMs) !== undefined;
     return isRelated ? 'related' : 'invalid';
@@ -203,13 +211,15 @@ function segmentOf(packet: TrackerPacket): TcpSegment {
     window: packet.window ?? 0,
     payloadLengthBytes: packet.payloadLengthBytes ?? 0,
     windowScale: packet.windowScale,
+    sack: packet.sack,
+    permitsSack: packet.permitsSack ?? false,
   };
 }
 
 /** ICMP that is no question expects nothing, and so opens nothing. */
-function tupleOf(text: TrackerTuple, reference: Reference): Tuple {
-  const src = addressOf(text.src, reference);
-  const dst = addressOf(text.dst, reference);
+export function tupleOf(text: TrackerTuple, addresses: AddressBook): Tuple {
+  const src = addressOf(text.src, addresses);
+  const dst = addressOf(text.dst, addresses);
   const { protocol, icmpType = 0, icmpCode = 0, icmpId = 0 } = text;
   const key = (from: Address, to: Address, a: number, b: number): string =>
     `${protocol} ${from.text} ${a} ${to.text} ${b}`;
@@ -233,14 +243,14 @@ function icmpAnswers(protocol: number, version: 4 | 6): ReadonlyMap<number, numb
 }
 
 function decodedPacket(reference: Reference, packet: TrackerPacket): Packet {
-  const src = addressOf(packet.src, reference);
+  const src = addressOf(packet.src, reference.addresses);
   const { protocol, srcPort = 0, dstPort = 0, icmpType = 0, icmpCode = 0 } = packet;
-  const dst = addressOf(packet.dst, reference);
+  const dst = addressOf(packet.dst, reference.addresses);
   return { src, dst, version: src.version, protocol, srcPort, dstPort, icmpType, icmpCode };
 }
 
-function addressOf(text: string, reference: Reference): Address {
-  const address = reference.addresses.find(text);
+function addressOf(text: string, addresses: AddressBook): Address {
+  const address = addresses.find(text);
   if (address === undefined) throw new TypeError(`packet: ${text} is no address`);
   return address;
 }

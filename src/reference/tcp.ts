@@ -10,7 +10,7 @@
  * and are remembered in `last`: a SYN-ACK that answers such a SYN puts the connection back in step, a reset that answers
  * one is believed, and an ACK that may be a challenge (RFC 5961) does not end a connection.
  * Source: Linux 6.18 net/netfilter/nf_conntrack_proto_tcp.c; G. van Rooij, "Real Stateful TCP Packet Filtering in IP
- * Filter". Differs: selective acknowledgements are not read, an ACK counts by its number alone.
+ * Filter".
  */
 
 /** Flag bits of the TCP header. */
@@ -29,6 +29,10 @@ export interface TcpSegment {
   readonly payloadLengthBytes: number;
   /** The window scale option of a SYN; `undefined` = absent. */
   readonly windowScale: number | undefined;
+  /** Highest right edge of the selective acknowledgement option; `undefined` = absent. */
+  readonly sack: number | undefined;
+  /** The SYN permits the other side to acknowledge selectively. */
+  readonly permitsSack: boolean;
 }
 
 /** SYN sent, SYN-ACK seen, established, FIN wait, close wait, last ACK, time wait, closed, SYN from both sides. */
@@ -44,9 +48,12 @@ interface TcpSide {
   /** The highest number this side has acknowledged. */
   maxAck: number | undefined;
   windowScale: number | undefined;
+  permitsSack: boolean;
   hasUnacknowledged: boolean;
   /** Sent the FIN that began the end. */
   beganClose: boolean;
+  /** Picked up in mid-stream: this side is not held to its window. */
+  isLiberal: boolean;
 }
 
 /** The segment before this one. */
@@ -63,13 +70,13 @@ export interface TcpConnection {
   state: TcpState;
   /** Originator, responder. */
   readonly sides: [TcpSide, TcpSide];
-  /** Picked up in mid-stream: windows are not checked. */
-  readonly isLiberal: boolean;
   isAnswered: boolean;
   /** Both sides have taken part in an established connection. */
   isAssured: boolean;
   readonly last: LastSegment;
+  /** Options of the last SYN that passed without effect. */
   ignoredScale: number | undefined;
+  ignoredPermitsSack: boolean;
   isSimultaneous: boolean;
   expectsChallenge: boolean;
   retransmissions: number;
@@ -128,14 +135,19 @@ export function openTcp(segment: TcpSegment): TcpConnection | undefined {
   originator.maxWindow = Math.max(segment.window, 1);
   originator.maxEnd = isSyn ? originator.end : (originator.end + originator.maxWindow) >>> 0;
   originator.windowScale = isSyn ? segment.windowScale : undefined;
+  originator.permitsSack = !isSyn || segment.permitsSack;
+  originator.isLiberal = !isSyn;
+  const responder = emptySide();
+  responder.permitsSack = !isSyn;
+  responder.isLiberal = !isSyn;
   const connection: TcpConnection = {
     state,
-    sides: [originator, emptySide()],
-    isLiberal: !isSyn,
+    sides: [originator, responder],
     isAnswered: false,
     isAssured: false,
     last: { kind: undefined, direction: 0, seq: 0, ack: 0, end: 0, window: 0 },
     ignoredScale: undefined,
+    ignoredPermitsSack: false,
     isSimultaneous: false,
     expectsChallenge: false,
     retransmissions: 0,
@@ -170,8 +182,10 @@ function emptySide(): TcpSide {
     maxWindow: 0,
     maxAck: undefined,
     windowScale: undefined,
+    permitsSack: false,
     hasUnacknowledged: false,
     beganClose: false,
+    isLiberal: false,
   };
 }
 
@@ -237,6 +251,7 @@ function rememberIgnored(connection: TcpConnection, direction: 0 | 1, kind: Kind
   last.window = segment.window;
   if (kind === 'SYN' && direction === 0) {
     connection.ignoredScale = segment.windowScale;
+    connection.ignoredPermitsSack = segment.permitsSack;
     connection.isSimultaneous = false;
     connection.expectsChallenge = state === 'LA';
   }
@@ -251,8 +266,9 @@ function putInStep(connection: TcpConnection, direction: 0 | 1): void {
   syn.maxEnd = last.end;
   syn.maxWindow = Math.max(last.window, 1);
   syn.windowScale = connection.ignoredScale;
+  syn.permitsSack = connection.ignoredPermitsSack;
   sides[direction === 0 ? 1 : 0] = syn;
-  sides[direction] = emptySide();
+  sides[direction] = { ...emptySide(), isLiberal: sides[direction].isLiberal };
   connection.expectsChallenge = false;
 }
 
@@ -273,22 +289,19 @@ function judgeReset(
   const { state, last, isAnswered, isAssured } = connection;
   if (['FW', 'CW', 'LA', 'TW', 'CL'].includes(state)) return 'believed';
   const { maxAck } = connection.sides[direction === 0 ? 1 : 0];
-  let stays = false;
   if (maxAck !== undefined && last.kind !== 'SYN') {
     const isEstablished = state === 'ES' && isAssured;
     if (segment.seq === 0 && !isEstablished) return 'window';
     if (isBefore(segment.seq, maxAck)) return 'invalid';
     if (!isEstablished || segment.seq === maxAck) return 'window';
-    // Right behind the last data of its sender.
-    if (last.kind === 'ACK' && last.direction === direction && segment.seq === last.end) return 'window';
-    // Anything else the receiver will challenge.
-    stays = true;
+    // Right behind the last data of its sender; anything else the receiver will challenge.
+    return last.kind === 'ACK' && last.direction === direction && segment.seq === last.end ? 'window' : 'stay';
   }
-  const answersIgnored = (isAnswered && last.kind === 'SYN') || (!isAssured && last.kind === 'ACK');
-  if (answersIgnored && segment.ack === last.end) return stays ? 'stay' : 'believed';
+  const answersSyn = isAnswered && last.kind === 'SYN' && last.direction !== direction;
+  const answersAck = !isAssured && last.kind === 'ACK';
+  if ((answersSyn || answersAck) && segment.ack === last.end) return 'believed';
   const answersChallenge = state === 'SS' && last.kind === 'ACK' && last.direction === 1 && segment.seq === last.ack;
-  if (answersChallenge) return 'believed';
-  return stays ? 'stay' : 'window';
+  return answersChallenge ? 'believed' : 'window';
 }
 
 function nextState(state: TcpState | undefined, direction: 0 | 1, kind: Kind): TcpState | '-' | '=' {
@@ -323,18 +336,19 @@ function fitWindow(
   const isFirst = sender.maxWindow === 0;
   const isReplacement = isSyn && isOpening && isAfter(segmentEnd(segment), sender.end);
   if (isFirst || isReplacement) {
-    startSide(sender, receiver, direction, isSyn, segment);
+    startSide(sender, receiver, direction, isSyn, segment, sackOf(receiver, segment));
     if (kind === 'SYN' && (isFirst || direction === 1)) return 'ok';
   }
   const isRstToSyn = kind === 'RST' && segment.seq === 0 && connection.state === 'SS';
   const seq = isRstToSyn ? sender.end : segment.seq;
   const end = isRstToSyn ? sender.end : segmentEnd(segment);
-  const ack = effectiveAck(receiver, segment);
+  const ack = effectiveAck(receiver, segment, segment.ack);
+  const sack = effectiveAck(receiver, segment, sackOf(receiver, segment));
 
-  const verdict = compareWindow(sender, receiver, seq, end, ack);
-  if (verdict !== 'ok') return connection.isLiberal ? 'ok' : verdict;
+  const verdict = compareWindow(sender, receiver, seq, end, sack);
+  if (verdict !== 'ok') return sender.isLiberal ? 'ok' : verdict;
   const window = isSyn ? segment.window : segment.window * 2 ** (sender.windowScale ?? 0);
-  sender.maxWindow = Math.max(sender.maxWindow, window);
+  sender.maxWindow = Math.max(sender.maxWindow, (window + sack - ack) >>> 0);
   if (isAfter(end, sender.end)) {
     sender.end = end;
     sender.hasUnacknowledged = true;
@@ -342,7 +356,7 @@ function fitWindow(
   const hasAck = (segment.flags & TCP_ACK) !== 0;
   if (hasAck && (sender.maxAck === undefined || isAfter(ack, sender.maxAck))) sender.maxAck = ack;
   if (receiver.maxWindow !== 0 && isAfter(end, sender.maxEnd)) receiver.maxWindow += (end - sender.maxEnd) >>> 0;
-  const allowed = (ack + window) >>> 0;
+  const allowed = (sack + window) >>> 0;
   if (isAfter(allowed, receiver.maxEnd - 1)) receiver.maxEnd = window === 0 ? (allowed + 1) >>> 0 : allowed;
   if (ack === receiver.end) receiver.hasUnacknowledged = false;
   if (kind === 'ACK') countRetransmissions(connection, direction, seq, ack, end, segment.window);
@@ -374,13 +388,21 @@ function compareWindow(
 }
 
 /** First word of a side: a SYN (with or without ACK) tells its numbers, anything else lets us guess them. */
-function startSide(sender: TcpSide, receiver: TcpSide, direction: 0 | 1, isSyn: boolean, segment: TcpSegment): void {
+function startSide(
+  sender: TcpSide,
+  receiver: TcpSide,
+  direction: 0 | 1,
+  isSyn: boolean,
+  segment: TcpSegment,
+  sack: number,
+): void {
   const end = segmentEnd(segment);
   sender.end = end;
   if (isSyn) {
     sender.maxEnd = end;
     sender.maxWindow = Math.max(segment.window, 1);
     sender.windowScale = segment.windowScale;
+    sender.permitsSack = segment.permitsSack;
     // Scaling holds only if both sides asked for it (RFC 7323).
     if (direction === 1 && (sender.windowScale === undefined || receiver.windowScale === undefined)) {
       sender.windowScale = sender.windowScale === undefined ? undefined : 0;
@@ -391,18 +413,23 @@ function startSide(sender: TcpSide, receiver: TcpSide, direction: 0 | 1, isSyn: 
   sender.maxWindow = Math.max(segment.window * 2 ** (sender.windowScale ?? 0), 1);
   sender.maxEnd = (end + sender.maxWindow) >>> 0;
   if (receiver.maxWindow === 0) {
-    receiver.end = segment.ack;
-    receiver.maxEnd = segment.ack;
-  } else if (segment.ack === (receiver.end + 1) >>> 0) {
+    receiver.end = sack;
+    receiver.maxEnd = sack;
+  } else if (sack === (receiver.end + 1) >>> 0) {
     // An answer to a keep-alive.
-    receiver.end = segment.ack;
+    receiver.end = sack;
   }
 }
 
 /** Without ACK, or with a reset that acknowledges 0, as if everything were acknowledged. */
-function effectiveAck(receiver: TcpSide, { flags, ack }: TcpSegment): number {
+function effectiveAck(receiver: TcpSide, { flags, ack }: TcpSegment, number: number): number {
   const isEmptyReset = (flags & TCP_RST) !== 0 && ack === 0;
-  return (flags & TCP_ACK) === 0 || isEmptyReset ? receiver.end : ack;
+  return (flags & TCP_ACK) === 0 || isEmptyReset ? receiver.end : number;
+}
+
+/** What the segment acknowledges at most. */
+function sackOf(receiver: TcpSide, { ack, sack }: TcpSegment): number {
+  return receiver.permitsSack && sack !== undefined && isAfter(sack, ack) ? sack : ack;
 }
 
 function countRetransmissions(

@@ -41,6 +41,24 @@ export function readCapture(bytes: Buffer): Datagram[] {
   return datagrams;
 }
 
+/** One whole datagram, from its IP header on; `undefined` if its transport header contradicts itself. */
+export function readPacket(bytes: Buffer, timeMs: number): TrackerPacket | undefined {
+  const ip = readIp(bytes);
+  if (isMalformed(ip)) return undefined;
+  return { timeMs, ...transport(ip, ip.payload) };
+}
+
+function isMalformed({ protocol, payload }: Ip): boolean {
+  const length = payload.length;
+  if (protocol === 6) return length < 20 || payload[12]! >> 4 < 5 || (payload[12]! >> 4) * 4 > length;
+  if (protocol === 17) return length < 8 || payload.readUInt16BE(4) < 8 || payload.readUInt16BE(4) > length;
+  if (protocol === 1 || protocol === 58) return length < 8;
+  if (protocol !== 136) return false;
+  // UDP-Lite has a coverage there (0 = all), and always a checksum.
+  const coverage = length < 8 ? 1 : payload.readUInt16BE(4);
+  return (coverage !== 0 && coverage < 8) || coverage > length || payload.readUInt16BE(6) === 0;
+}
+
 interface Fragments {
   readonly parts: { readonly at: number; readonly payload: Buffer }[];
   readonly numbers: number[];
@@ -101,7 +119,6 @@ function transport(ip: Ip, payload: Buffer): Omit<TrackerPacket, 'timeMs'> {
   const tuple = tupleIn(ip, payload);
   if (ip.protocol === 6) {
     const header = (payload[12]! >> 4) * 4;
-    const windowScale = scaleOption(payload.subarray(20, header));
     return {
       ...tuple,
       seq: payload.readUInt32BE(4),
@@ -109,14 +126,26 @@ function transport(ip: Ip, payload: Buffer): Omit<TrackerPacket, 'timeMs'> {
       tcpFlags: payload[13]!,
       window: payload.readUInt16BE(14),
       payloadLengthBytes: payload.length - header,
-      ...(windowScale === undefined ? {} : { windowScale }),
+      ...tcpOptions(payload.subarray(20, header)),
     };
   }
   const isError =
     (ip.protocol === 1 && [3, 4, 5, 11, 12].includes(payload[0]!)) || (ip.protocol === 58 && payload[0]! < 128);
   if (!isError) return tuple;
-  const inner = readIp(payload.subarray(8), true);
-  return { ...tuple, quoted: tupleIn(inner, inner.payload) };
+  const quoted = quotedIn(payload.subarray(8));
+  return { ...tuple, ...(quoted && { quoted }) };
+}
+
+/** `undefined` if too little of the quoted packet is there, or none of its first fragment. */
+function quotedIn(data: Buffer): TrackerTuple | undefined {
+  try {
+    const inner = readIp(data, true);
+    if (inner.fragment !== undefined && inner.fragment.offsetBytes > 0) return undefined;
+    return tupleIn(inner, inner.payload);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
 }
 
 function tupleIn({ src, dst, protocol }: Ip, payload: Buffer): TrackerTuple {
@@ -127,14 +156,23 @@ function tupleIn({ src, dst, protocol }: Ip, payload: Buffer): TrackerTuple {
   return { src, dst, protocol, icmpType: payload[0]!, icmpCode: payload[1]!, icmpId: payload.readUInt16BE(4) };
 }
 
-function scaleOption(options: Buffer): number | undefined {
+function tcpOptions(options: Buffer): Pick<TrackerPacket, 'windowScale' | 'permitsSack' | 'sack'> {
+  const found: { windowScale?: number; permitsSack?: boolean; sack?: number } = {};
   for (let at = 0; at < options.length && options[at] !== 0; ) {
     if (options[at] === 1) {
       at++;
       continue;
     }
-    if (options[at] === 3) return options[at + 2];
-    at += Math.max(options[at + 1] ?? 2, 2);
+    const length = Math.max(options[at + 1] ?? 2, 2);
+    if (options[at] === 3) found.windowScale = Math.min(options[at + 2]!, 14);
+    if (options[at] === 4) found.permitsSack = true;
+    if (options[at] === 5) {
+      for (let edge = at + 6; edge + 4 <= Math.min(at + length, options.length); edge += 8) {
+        const right = options.readUInt32BE(edge);
+        if (found.sack === undefined || ((right - found.sack) | 0) > 0) found.sack = right;
+      }
+    }
+    at += length;
   }
-  return undefined;
+  return found;
 }
