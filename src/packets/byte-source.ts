@@ -37,7 +37,7 @@ export function openByteSource(path: string): ByteSource {
   }
 }
 
-export class FileSource implements ByteSource {
+class FileSource implements ByteSource {
   readonly sizeBytes: number;
   bytesRead = 0;
   private readonly path: string;

@@ -23,7 +23,7 @@ import type { RecordBatch } from './source.ts';
 import { BATCH_RECORDS, RECORD_BYTES_MAX } from './source.ts';
 
 export const PCAP_FILE_HEADER_BYTES = 24;
-export const PCAP_RECORD_HEADER_BYTES = 16;
+const PCAP_RECORD_HEADER_BYTES = 16;
 const MODIFIED_RECORD_HEADER_BYTES = 24;
 
 export const PCAP_MAGIC_MICROS = 0xa1b2c3d4;

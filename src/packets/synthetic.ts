@@ -74,6 +74,11 @@ export class Xorshift32 {
     return Math.floor((this.next() / 4294967296) * bound);
   }
 
+  /** A number from 0 (excluded) to 1 (excluded). */
+  float(): number {
+    return this.next() / 4294967296;
+  }
+
   bytes(count: number): Uint8Array {
     const out = new Uint8Array(count);
     for (let index = 0; index < count; index++) out[index] = this.next();

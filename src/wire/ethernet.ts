@@ -20,15 +20,15 @@ import {
   PACKET_VLAN_ID,
 } from './record.ts';
 
-export const ETHERNET_HEADER_BYTES = 14;
+const ETHERNET_HEADER_BYTES = 14;
 
 export const ETHERTYPE_IPV4 = 0x0800;
-export const ETHERTYPE_ARP = 0x0806;
+const ETHERTYPE_ARP = 0x0806;
 export const ETHERTYPE_IPV6 = 0x86dd;
 export const ETHERTYPE_TRANSPARENT_BRIDGING = 0x6558;
 
 /** Tags stripped from a frame before it counts as malformed. Linux takes two; tunnels of tunnels may show a few more. */
-export const VLAN_TAGS_MAX = 16;
+const VLAN_TAGS_MAX = 16;
 
 /** Decodes the Ethernet frame at `offset` into the record and returns its DECODE_* status, which it also stores. */
 export function decodeEthernet(

@@ -33,7 +33,7 @@ import {
 } from './record.ts';
 import { decodeTransport, writeNoTransport } from './transport.ts';
 
-export const IPV4_HEADER_BYTES = 20;
+const IPV4_HEADER_BYTES = 20;
 
 /**
  * Decodes the IPv4 packet at `offset` into the record and returns its DECODE_* status, which it also stores.

@@ -50,10 +50,10 @@ import {
 } from './record.ts';
 import { decodeTransport, writeNoTransport } from './transport.ts';
 
-export const IPV6_HEADER_BYTES = 40;
+const IPV6_HEADER_BYTES = 40;
 
 /** Extension headers walked before a packet counts as invalid. Honest traffic has one to three; Linux sets no limit. */
-export const EXTENSION_HEADERS_MAX = 64;
+const EXTENSION_HEADERS_MAX = 64;
 
 const OPTION_PAD1 = 0;
 const OPTION_JUMBO_PAYLOAD = 0xc2;
@@ -114,14 +114,13 @@ export function decodeIpv6(
 /**
  * Walks the extension headers from `position` on and decodes the transport behind them.
  *
- * Also for the fragmentable part of a reassembled datagram. Writes the transport words, and the fragment words and
- * PACKET_IP_ID where there is a fragment header.
+ * Writes the transport words, and the fragment words and PACKET_IP_ID where there is a fragment header.
  *
  * @param capturedEnd  where the bytes in the view end
  * @param datagramEnd  where the datagram ends as declared; `capturedEnd` or more
  * @param nextHeader  protocol number of what stands at `position`
  */
-export function walkExtensionHeaders(
+function walkExtensionHeaders(
   view: DataView,
   position: number,
   capturedEnd: number,

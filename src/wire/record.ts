@@ -134,9 +134,7 @@ export const FLAG_EXTENSION_HEADERS = 1 << 12;
 export const TCP_FIN = 0x01;
 export const TCP_SYN = 0x02;
 export const TCP_RST = 0x04;
-export const TCP_PSH = 0x08;
 export const TCP_ACK = 0x10;
-export const TCP_URG = 0x20;
 
 /** IP protocol numbers that the decoder knows more about than the number (IANA protocol-numbers). */
 export const PROTOCOL_HOP_BY_HOP = 0;
@@ -153,5 +151,4 @@ export const PROTOCOL_ICMPV6 = 58;
 export const PROTOCOL_NO_NEXT_HEADER = 59;
 export const PROTOCOL_DESTINATION_OPTIONS = 60;
 export const PROTOCOL_SCTP = 132;
-export const PROTOCOL_MOBILITY = 135;
 export const PROTOCOL_UDP_LITE = 136;

@@ -46,8 +46,8 @@ const SCTP_HEADER_BYTES = 12;
 /**
  * Reads the transport header at `offset` into the record: ports or ICMP type and code, TCP fields, their lengths.
  *
- * Writes words 1-4, 13-17, 21-23 and 27 of the record, as far as its protocol has them; what it found is added to `flags`. Also for datagrams put
- * together from fragments, whose bytes lie in another view. Reads nothing past `offset + captured`.
+ * Writes words 1-4, 13-17, 21-23 and 27 of the record, as far as its protocol has them; what it finds is added to
+ * `flags`. Reads nothing past `offset + captured`.
  *
  * @param captured  bytes in the view from `offset` on that belong to the datagram
  * @param transportBytes  transport header and data as the IP header declares them; `captured` or more

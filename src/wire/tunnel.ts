@@ -43,15 +43,12 @@ export const TUNNEL_GENEVE = 2;
 export const TUNNEL_IPIP = 3;
 export const TUNNEL_GRE = 4;
 
-/** Names of the tunnels in the order of their numbers. */
-export const TUNNEL_NAMES: readonly string[] = ['none', 'vxlan', 'geneve', 'ipip', 'gre'];
-
 /** Layers worth unwrapping; Calico uses one, a cloud's own overlay makes two. */
 export const TUNNEL_DEPTH_MAX = 4;
 
 /** Default of Felix's VXLANPort, and IANA's number. */
-export const VXLAN_PORT = 4789;
-export const GENEVE_PORT = 6081;
+const VXLAN_PORT = 4789;
+const GENEVE_PORT = 6081;
 
 const UDP_HEADER_BYTES = 8;
 const VXLAN_HEADER_BYTES = 8;
