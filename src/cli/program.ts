@@ -9,6 +9,7 @@ import { formatPolicyError, formatReport, PolicyError } from '../base/errors.ts'
 import { addCompile } from './commands/compile.ts';
 import { addEval } from './commands/eval.ts';
 import { addGet } from './commands/get.ts';
+import { addReplay } from './commands/replay.ts';
 import { addSchema } from './commands/schema.ts';
 import { addValidate } from './commands/validate.ts';
 import { EXIT_BAD_INPUT, EXIT_FINE, EXIT_TROUBLE, ExitError, UsageError } from './exit.ts';
@@ -63,10 +64,11 @@ function createProgram(output: Output, finish: Finish): Command {
       getErrHasColors: () => false,
     })
     .addHelpText('after', `${EXAMPLES}\n${EXIT_CODES}`);
+  addReplay(program, output, finish);
+  addEval(program, output, finish);
   addValidate(program, output, finish);
   addCompile(program, output, finish);
   addGet(program, output, finish);
-  addEval(program, output, finish);
   addSchema(program, output, finish);
   return program;
 }

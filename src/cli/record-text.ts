@@ -90,13 +90,13 @@ export function decidingCheck(record: AnyRecord): CheckRecord | undefined {
   }
 }
 
-/** Why, in a few words: `rule 0 of web`, `no rule of web matched`, `no policy applies`. */
+/** Why, in a few words: `rule 0 of web`, `no rule of web`, `no policy applies`. */
 export function reasonText(record: AnyRecord, brevity: Brevity = IN_FULL): string {
   const fixed = FIXED_REASONS[record.reason ?? ''];
   if (fixed !== undefined) return fixed;
   const check = decidingCheck(record);
   const last = check?.trace.at(-1);
-  if (check === undefined) return record.action === 'unpoliced' ? 'no pod at either end' : (record.reason ?? '');
+  if (check === undefined) return uncheckedText(record);
   if (last === undefined) return record.reason ?? 'before any policy';
   const { tier, policy, index } = parseTraceEntry(last);
   if (policy === 'pro:__NO_MATCH__') return 'no profile allows';
@@ -105,11 +105,18 @@ export function reasonText(record: AnyRecord, brevity: Brevity = IN_FULL): strin
   if (policy.startsWith('pro:')) return `profile ${policy.slice('pro:'.length)}`;
   if (index >= 0) return `rule ${index} of ${policyText(policy, brevity)}`;
   const selected = check.selected_by ?? [];
-  return selected.length > 1 ? `no rule of tier ${tier} matched` : `no rule of ${policyText(policy, brevity)} matched`;
+  return `no rule of ${selected.length > 1 ? `tier ${tier}` : policyText(policy, brevity)}`;
+}
+
+/** Calico never polices what a node sends to its own pods (semantics 6.1); open connections pass without policy. */
+function uncheckedText(record: AnyRecord): string {
+  if (record.action === 'allow') return 'open connection';
+  if (record.action !== 'unpoliced') return record.reason ?? '';
+  return record.dest_type === 'wep' ? 'node to its own pod' : 'no pod at either end';
 }
 
 const FIXED_REASONS: Readonly<Record<string, string>> = {
-  invalid: 'part of no connection',
+  invalid: 'no open connection',
   failsafe: 'failsafe port',
   vxlan: 'VXLAN from a pod',
   ipip: 'IP-in-IP from a pod',

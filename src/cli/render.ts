@@ -77,7 +77,12 @@ export function paint(text: string, output: Output): string {
 
 /** RFC 4180, with line feeds alone, as every reader of CSV takes them. */
 export function renderCsv(table: Table): string {
-  return [table.head, ...table.rows].map((row) => `${row.map(csvCell).join(',')}\n`).join('');
+  return renderCsvRows([table.head, ...table.rows]);
+}
+
+/** Lines without a head, to follow others. */
+export function renderCsvRows(rows: readonly (readonly Cell[])[]): string {
+  return rows.map((row) => `${row.map(csvCell).join(',')}\n`).join('');
 }
 
 export function csvCell(cell: Cell): string {

@@ -1,0 +1,189 @@
+/** `margay replay`: captures in, the verdict on every connection or packet out. */
+import type { Command } from 'commander';
+import type { ConnectionRecord } from '../../analyze/connections.ts';
+import type { PacketRecord, ReplayOptions, ReplayResult } from '../../analyze/replay.ts';
+import { checkCaptures } from '../captures.ts';
+import { exitCodeOf, UsageError } from '../exit.ts';
+import { openCluster, openClusterTables } from '../inputs.ts';
+import {
+  addCommonOptions,
+  addEvidenceOptions,
+  addInputOptions,
+  type CommonOptions,
+  collect,
+  type EvidenceOptions,
+  type InputOptions,
+  isEvidenceThin,
+  outputOption,
+} from '../options.ts';
+import type { Output } from '../output.ts';
+import type { Finish } from '../program.ts';
+import { ProgressBar } from '../progress.ts';
+import { type Checker, createChecker } from '../reference-check.ts';
+import { counted } from '../render.ts';
+import { createPrinter, type Printer, type ReplayFormat } from '../replay-print.ts';
+import { printSchema } from './schema.ts';
+
+interface ReplayCommandOptions extends InputOptions, CommonOptions, EvidenceOptions {
+  readonly output: ReplayFormat;
+  readonly read?: readonly string[];
+  readonly packets?: boolean;
+  readonly summary?: boolean;
+  readonly stateless?: boolean;
+  readonly decapsulate?: boolean;
+  readonly node?: string;
+  readonly check?: boolean;
+  readonly schema?: boolean;
+}
+
+export function addReplay(program: Command, output: Output, finish: Finish): void {
+  const command = program
+    .command('replay')
+    .summary('judge a capture: the verdict on every connection, with the rule that decides it')
+    .description(
+      'Judges every packet of captures by the policies of a cluster, and prints the connections with their verdicts.\n' +
+        'Reads pcap and pcapng, plain or compressed; - is standard input. Denied traffic is no finding: exit code 0.',
+    )
+    .option('-r, --read <capture>', 'capture to read, or - for standard input (repeatable)', collect);
+  addInputOptions(command);
+  addEvidenceOptions(
+    addCommonOptions(
+      command
+        .addOption(outputOption(['table', 'wide', 'json', 'jsonl', 'csv']))
+        .option('--packets', 'one line a packet instead of one a connection')
+        .option('--summary', 'totals and counts a rule alone: the form for big captures')
+        .option('--stateless', 'judge each packet by itself, without connection tracking')
+        .option('--decapsulate', 'judge what tunnels carry instead of the tunnel packets')
+        .option('--node <name>', 'only the endpoints of one node, as its dataplane would')
+        .option('--check', 'ask the slow reference evaluator as well and report where it disagrees')
+        .option('--schema', 'print the JSON schema of records and exit'),
+    ),
+  )
+    .addHelpText(
+      'after',
+      '\nExamples:\n' +
+        '  margay replay -f pcaps/sa-names -r pcaps/sa-names/capture.pcapng\n' +
+        '  margay replay -f pcaps/tiers -r pcaps/tiers/capture.pcapng -o jsonl | jq \'select(.action=="deny")\'\n' +
+        '  tcpdump -i any -w - | margay replay -f cluster/ -r - --packets -o jsonl',
+    )
+    .action(async (options: ReplayCommandOptions) => finish(await replay(options, output)));
+}
+
+async function replay(options: ReplayCommandOptions, output: Output): Promise<number> {
+  if (options.schema === true) return printSchema(output);
+  const captures = options.read ?? [];
+  if (captures.length === 0) throw new UsageError('-r is missing: name the capture to judge, or - for standard input');
+  if (options.packets === true && options.summary === true) {
+    throw new UsageError('--packets and --summary exclude each other: the one prints every packet, the other none');
+  }
+  if (captures.filter((name) => name === '-').length + (options.filename?.includes('-') === true ? 1 : 0) > 1) {
+    throw new UsageError('standard input can be read once only; put one of the inputs given as - into a file');
+  }
+  checkCaptures(captures);
+  const cluster = await openCluster(options, output);
+  const tables = await openClusterTables(cluster.plan, options.node);
+  const [{ replayCaptures }, { ruleCounts }] = await Promise.all([
+    import('../../analyze/replay.ts'),
+    import('../../analyze/counters.ts'),
+  ]);
+  const mode = options.packets === true ? 'packets' : options.summary === true ? 'summary' : 'connections';
+  const printer = createPrinter(mode, options.output, output);
+  const checker = options.check === true ? await createChecker(cluster.resources, tables, options.node) : undefined;
+  const bar = output.stderr.isTerminal && options.quiet !== true ? new ProgressBar(output.stderr) : undefined;
+  const stop = stopSignal(output);
+  try {
+    const result = await replayCaptures(tables, captures, {
+      ...modeOptions(options),
+      ...callbacks(mode, printer, checker),
+      onProgress: (progress) => {
+        bar?.update(progress);
+        stop.poll();
+      },
+      signal: stop.signal,
+    });
+    bar?.end();
+    await printer.finish(result, ruleCounts(tables, result.counters));
+    const hasDifference = checker?.report(output, options.quiet === true) ?? false;
+    return conclude(result, hasDifference, options, output);
+  } finally {
+    bar?.end();
+    printer.close();
+  }
+}
+
+function modeOptions(options: ReplayCommandOptions): ReplayOptions {
+  return {
+    ...(options.stateless === true ? { stateless: true } : {}),
+    ...(options.decapsulate === true ? { decapsulate: true } : {}),
+  };
+}
+
+/** Connections are gathered where they are printed or checked: they cost more than the verdicts. */
+function callbacks(mode: string, printer: Printer, checker: Checker | undefined): ReplayOptions {
+  if (mode === 'packets') {
+    return { onPacket: (line: PacketRecord) => printer.packet(line), ...checkedOnly(checker) };
+  }
+  if (mode === 'summary') return checkedOnly(checker);
+  return {
+    onConnection: (record: ConnectionRecord) => {
+      printer.connection(record);
+      checker?.connection(record);
+    },
+  };
+}
+
+function checkedOnly(checker: Checker | undefined): ReplayOptions {
+  return checker === undefined ? {} : { onConnection: (record) => checker.connection(record) };
+}
+
+/** What can only be said at the end, and the exit code. */
+function conclude(result: ReplayResult, hasDifference: boolean, options: ReplayCommandOptions, output: Output): number {
+  const { totals, sources, interrupted, evictedConnections } = result;
+  for (const { error } of sources) if (error !== null) output.stderr.write(`margay: ${error}\n`);
+  const lost = sources.reduce((sum, source) => sum + source.lost, 0);
+  const unsupported = totals.undecoded_by_reason['unsupported-link-type'] ?? 0;
+  const judged = totals.packets - totals.undecoded;
+  const counts = { total: judged, uncertain: totals.uncertain, policed: totals.allow + totals.deny };
+  const isThin = isEvidenceThin(counts, options);
+  const notes = [
+    ...(lost > 0
+      ? [`${counted(lost, 'packet')} lost while capturing, says the capture: verdicts lack their evidence`]
+      : []),
+    ...(unsupported > 0 ? [linkTypeNote(unsupported, result)] : []),
+    ...(isThin
+      ? [
+          `evidence is thin: ${counts.uncertain} uncertain and ${counts.policed} policed of ${counted(judged, 'packet')}`,
+        ]
+      : []),
+    ...(evictedConnections > 0
+      ? [`${counted(evictedConnections, 'connection')} printed early, since too many were open at one time`]
+      : []),
+    ...(interrupted ? ['interrupted: the answer covers what was read up to here'] : []),
+  ];
+  const isQuiet = options.quiet === true;
+  if (!isQuiet && !output.isClosed()) for (const note of notes) output.stderr.write(`margay: ${note}\n`);
+  return exitCodeOf({
+    hasFinding: hasDifference,
+    isIncomplete: sources.some(({ error }) => error !== null) || lost > 0 || unsupported > 0 || isThin,
+    isInterrupted: interrupted && !output.isClosed(),
+    exitZero: options.exitZero,
+  });
+}
+
+function linkTypeNote(count: number, { sources }: ReplayResult): string {
+  const types = [...new Set(sources.map(({ link_type: type }) => type))].filter((type) => type !== undefined);
+  const which = types.length === 0 ? '' : ` (${types.join(', ')})`;
+  return `${counted(count, 'packet')} of a link type${which} that margay does not read; capture on an Ethernet or "any" interface`;
+}
+
+/** Aborted by Ctrl-C, and when nobody reads the answer any more. */
+function stopSignal(output: Output): { readonly signal: AbortSignal; readonly poll: () => void } {
+  const controller = new AbortController();
+  output.interruptible().addEventListener('abort', () => controller.abort());
+  return {
+    signal: controller.signal,
+    poll: () => {
+      if (output.isClosed()) controller.abort();
+    },
+  };
+}
