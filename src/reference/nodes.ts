@@ -21,7 +21,7 @@ export type Place =
   | { readonly kind: 'host'; readonly node: ReferenceNode }
   | { readonly kind: 'outside' };
 
-export const OUTSIDE: Place = { kind: 'outside' };
+const OUTSIDE: Place = { kind: 'outside' };
 
 export class Nodes {
   private readonly byName = new Map<string, ReferenceNode>();

@@ -14,11 +14,11 @@
  */
 
 /** Flag bits of the TCP header. */
-export const TCP_FIN = 1;
-export const TCP_SYN = 2;
-export const TCP_RST = 4;
-export const TCP_ACK = 16;
-export const TCP_URG = 32;
+const TCP_FIN = 1;
+const TCP_SYN = 2;
+const TCP_RST = 4;
+const TCP_ACK = 16;
+const TCP_URG = 32;
 
 export interface TcpSegment {
   readonly flags: number;

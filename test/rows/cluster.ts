@@ -16,7 +16,7 @@ export const HTTP = { name: 'http', containerPort: 80, protocol: 'TCP' };
 
 export const NODES: readonly Document[] = [node('n1', HOST1, HOST1_6), node('n2', HOST2)];
 
-export const NAMESPACES: readonly Document[] = [namespace('app', { env: 'prod' }), namespace('dev', { env: 'dev' })];
+const NAMESPACES: readonly Document[] = [namespace('app', { env: 'prod' }), namespace('dev', { env: 'dev' })];
 
 export const CLUSTER: readonly Document[] = [
   ...NODES,
