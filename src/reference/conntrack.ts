@@ -17,7 +17,8 @@ import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_UD
 import type { Reference, ReferenceVerdict } from './evaluate.ts';
 import { type Address, type AddressBook, type Packet, protocolHasPorts } from './packet.ts';
 import type { ConnectionState, Connections } from './path.ts';
-import { advanceTcp, openTcp, type TcpConnection, type TcpSegment, tcpTimeoutSeconds } from './tcp.ts';
+import { advanceTcp, openTcp, tcpTimeoutSeconds } from './tcp.ts';
+import type { TcpConnection, TcpSegment } from './tcp-window.ts';
 
 /** Addresses, protocol and what stands for ports: of a packet, or of one that an ICMP error quotes. */
 export interface TrackerTuple {

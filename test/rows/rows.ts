@@ -3,6 +3,7 @@
  * Calico answers. The reference and the compiled path both run through it.
  */
 import type { RowCase } from './row.ts';
+import { CONNECTION_ROWS } from './rows-connections.ts';
 import { ENDPOINT_ROWS } from './rows-endpoints.ts';
 import { ORDER_ROWS } from './rows-order.ts';
 import { PATH_ROWS } from './rows-path.ts';
@@ -17,6 +18,7 @@ export const ROWS: readonly RowCase[] = [
   ...RULE_ROWS,
   ...ORDER_ROWS,
   ...PATH_ROWS,
+  ...CONNECTION_ROWS,
 ];
 
 /** Rows that need to know the interface a packet came in by, which no flow tells (semantics 10.13): tested with `--capture-point`. */
