@@ -109,6 +109,33 @@ describe('checks', () => {
     expect(reference.evaluate(flow(OUTSIDE, DB))).toMatchObject({ direction: 'ingress', ingress: { trace: [KNS] } });
   });
 
+  test('accepted packets skip apply-on-forward ingress, not apply-on-forward egress', () => {
+    const preDnat = globalPolicy('pre', {
+      selector: 'has(host)',
+      preDNAT: true,
+      applyOnForward: true,
+      types: ['Ingress'],
+      ingress: [{ action: 'Allow', protocol: 'TCP' }],
+    });
+    const closed = (type: string): Document =>
+      globalPolicy('forward', { selector: 'has(host)', applyOnForward: true, types: [type] });
+    const wildcard = hostEndpoint('w1', { host: 'w1' }, { node: 'n1', interfaceName: '*' });
+    const ingress = world([wildcard, preDnat, closed('Ingress')]);
+    expect(ingress.evaluate(flow(OUTSIDE, DB))).toMatchObject({ action: 'allow', direction: 'ingress' });
+    expect(ingress.evaluate(flow(OUTSIDE, DB, { protocol: 'udp' }))).toMatchObject({
+      action: 'deny',
+      direction: 'forward',
+    });
+    expect(world([wildcard, preDnat, closed('Egress')]).evaluate(flow(OUTSIDE, DB))).toEqual({
+      action: 'deny',
+      reason: 'end-of-tier',
+      direction: 'forward',
+      prednat: { action: 'allow', trace: ['0|default|gnp:pre|allow|0'] },
+      ingress: { action: 'allow', trace: [KNS] },
+      forward: { action: 'deny', trace: ['0|default|gnp:forward|deny|-1'] },
+    });
+  });
+
   test('Drop from pod to host names the egress check', () => {
     const reference = world([felixConfiguration({ defaultEndpointToHostAction: 'Drop' })]);
     expect(reference.evaluate(flow(DB, HOST1))).toEqual({

@@ -56,6 +56,12 @@ export const ORDER_ROWS: readonly RowCase[] = [
   order(67, 'web runs before web0', [np('web', ALLOW), np('web0', DENY)], inAllowed('0|default|np:app/web|allow|0')),
   order(68, 'GNP before NP of the same name', [np('p', ALLOW), gnp('p', DENY)], inDenied('0|default|gnp:p|deny|0')),
   order(
+    68,
+    'the name counts before the namespace',
+    [gnp('b', DENY), np('a', ALLOW)],
+    inAllowed('0|default|np:app/a|allow|0'),
+  ),
+  order(
     69,
     'KNP before an NP without order, after one of 999',
     [np('a', DENY), knp('z', { ingress: [{}] })],
