@@ -2,7 +2,17 @@
 import { comparePrefixes } from '../base/ip.ts';
 import { ACTION_ALLOW, ACTION_DENY, ACTION_PASS, DIRECTION_EGRESS, DIRECTION_INGRESS } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
-import type { Plan, PlanIpSet, PlanNode, PlanPolicy, PlanRule, PlanSide, PlanTierPolicies, Prefix } from './plan.ts';
+import type {
+  Plan,
+  PlanFailsafe,
+  PlanIpSet,
+  PlanNode,
+  PlanPolicy,
+  PlanRule,
+  PlanSide,
+  PlanTierPolicies,
+  Prefix,
+} from './plan.ts';
 import { floatWords, prefixWords, type Sections } from './sections.ts';
 
 /** Numbers given while packing that the chains refer to. */
@@ -226,10 +236,8 @@ function packNodes(plan: Plan, sections: Sections): void {
       node.settings.defaultEndpointToHostAction === 'drop' ? ACTION_DENY : ACTION_ALLOW,
       nodeFlags(node),
       node.settings.vxlanPort,
-      0,
-      0,
-      0,
-      0,
+      ...failsafeList(node.settings.failsafeInbound, sections),
+      ...failsafeList(node.settings.failsafeOutbound, sections),
       0,
       0,
       0,
@@ -240,6 +248,11 @@ function packNodes(plan: Plan, sections: Sections): void {
   for (const prefix of plan.serviceLoopPrefixes) {
     sections.record(layout.SECTION_LOOP_PREFIXES, [sections.prefix(prefix)]);
   }
+}
+
+function failsafeList(failsafes: readonly PlanFailsafe[], sections: Sections): [number, number] {
+  const remote = ({ net }: PlanFailsafe): number => (net === undefined ? layout.NONE : sections.prefix(net));
+  return sections.intList(failsafes.flatMap((failsafe) => [failsafe.protocol, failsafe.port, remote(failsafe)]));
 }
 
 function nodeFlags({ settings }: PlanNode): number {

@@ -20,6 +20,7 @@ export function checkRecords(tables: Tables): void {
   checkTrie(tables);
   checkIpv6(tables);
   checkOwners(tables);
+  checkFailsafes(tables);
 }
 
 type Visit = (at: (word: number) => number, index: number) => void;
@@ -135,6 +136,8 @@ const USES: readonly (readonly [section: number, uses: readonly Use[]])[] = [
       [S.NODE_WILDCARD, S.SECTION_ENDPOINTS, 'optional'],
       [S.NODE_ADDRESSES, S.SECTION_PREFIXES, 'list'],
       [S.NODE_POD_CIDRS, S.SECTION_PREFIXES, 'list'],
+      [S.NODE_FAILSAFES_INBOUND, S.SECTION_INTS, 'list'],
+      [S.NODE_FAILSAFES_OUTBOUND, S.SECTION_INTS, 'list'],
     ],
   ],
   [
@@ -361,6 +364,18 @@ function checkOwners(tables: Tables): void {
         inside(tables.ints[offset + i]!, tables.counts[layout.SECTION_CHAINS]!),
         `endpoint ${index} names no chain`,
       );
+    }
+  });
+}
+
+function checkFailsafes(tables: Tables): void {
+  eachRecord(tables, layout.SECTION_NODES, (at, index) => {
+    for (const word of [layout.NODE_FAILSAFES_INBOUND, layout.NODE_FAILSAFES_OUTBOUND]) {
+      check(at(word + 1) % 3 === 0, `node ${index} has a failsafe without its prefix`);
+      for (let i = 2; i < at(word + 1); i += 3) {
+        const prefix = tables.ints[at(word) + i]!;
+        check(inside(prefix, tables.counts[layout.SECTION_PREFIXES]!), `node ${index} has a failsafe of no prefix`);
+      }
     }
   });
 }

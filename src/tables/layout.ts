@@ -240,6 +240,9 @@ export const NODE_POD_CIDRS = 6;
 export const NODE_TO_HOST_ACTION = 8;
 export const NODE_FLAGS = 9;
 export const NODE_VXLAN_PORT = 10;
+/** ints: protocol, port, and prefix of the remote side (an index, or NONE) of each failsafe, in turn; the count is of ints */
+export const NODE_FAILSAFES_INBOUND = 11;
+export const NODE_FAILSAFES_OUTBOUND = 13;
 
 /** NODE_TO_HOST_ACTION: ACTION_ALLOW (accept and return) or ACTION_DENY (drop) */
 export const NODE_ALLOW_VXLAN = 1;
