@@ -80,8 +80,15 @@ export function listed(names: readonly string[], max = 5): string {
   return `${names.slice(0, max).join(', ')} and ${names.length - max} more`;
 }
 
+/** Warnings of the load, then those of the plan about fields that the load has not warned of already. */
+export function joinWarnings(loaded: readonly LoadProblem[], planned: readonly PlanWarning[]): readonly LoadProblem[] {
+  const keyOf = ({ file, namespace, name, field }: LoadProblem): string => [file, namespace, name, field].join('\n');
+  const known = new Set(loaded.map(keyOf));
+  return [...loaded, ...planned.map(problemOf).filter((problem) => !known.has(keyOf(problem)))];
+}
+
 /** A warning of the plan in the form of the load's. */
-export function problemOf(warning: PlanWarning): LoadProblem {
+function problemOf(warning: PlanWarning): LoadProblem {
   const { origin, ...rest } = warning;
   return { file: origin.file, line: origin.line, ...rest };
 }
@@ -91,7 +98,7 @@ async function reportWarnings(
   planned: readonly PlanWarning[],
   output: Output,
 ): Promise<void> {
-  const warnings = [...loaded, ...planned.map(problemOf)];
+  const warnings = joinWarnings(loaded, planned);
   if (warnings.length === 0) return;
   const { formatProblem } = await import('../load/problem.ts');
   for (const problem of warnings.slice(0, WARNINGS_SHOWN_MAX)) {

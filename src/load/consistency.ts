@@ -1,10 +1,9 @@
 /**
  * Warnings about objects that are each in order and do not fit together.
  *
- * The API takes such states, and Calico has an answer to each (semantics 2.1, 2.3, 4.1, 7.2); the model is left as
- * written, and the warning says what the answer is.
+ * The API takes such states, and Calico has an answer to each (semantics 2.1, 2.3, 4.1); the model is left as written,
+ * and the warning says what the answer is. Addresses with two owners are warned of by `compile`, which knows all owners.
  */
-import { formatAddress, parseAddress } from '../base/ip.ts';
 import type { GlobalNetworkPolicy, NetworkPolicy, Pod, Policy, Resources } from '../model/resources.ts';
 import { accountKeys, subject } from './defaults.ts';
 import type { ProblemList } from './problem.ts';
@@ -14,7 +13,6 @@ export function warnOfContradictions(resources: Resources, problems: ProblemList
   warnOfMissingTiers(resources, problems);
   warnOfMissingProfiles(resources, problems);
   warnOfMissingNodes(resources, problems);
-  warnOfSharedAddresses(resources.pods, problems);
   warnOfPodsWithoutAddress(resources.pods, problems);
 }
 
@@ -112,32 +110,6 @@ function isLive(pod: Pod): boolean {
 
 function addressesOf(pod: Pod): readonly string[] {
   return pod.podIPs.length > 0 ? pod.podIPs : pod.podIP === '' ? [] : [pod.podIP];
-}
-
-function warnOfSharedAddresses(pods: readonly Pod[], problems: ProblemList): void {
-  const owners = new Map<string, Pod>();
-  for (const pod of pods) {
-    if (!isLive(pod)) continue;
-    for (const text of addressesOf(pod)) {
-      const key = keyOfAddress(text);
-      const owner = owners.get(key);
-      if (owner === undefined) owners.set(key, pod);
-      else if (owner !== pod) {
-        const { file, line } = owner.meta.origin;
-        problems.warnings.push({
-          ...podSubject(pod, 'status.podIP'),
-          message: `address ${text} is also that of pod ${owner.meta.namespace}/${owner.meta.name} at ${file}:${line}: as a peer it counts for both, and where their own policies differ the verdict is uncertain`,
-          fix: 'remove the pod that is gone',
-        });
-      }
-    }
-  }
-}
-
-/** IPv4 text has one form; IPv6 has many. */
-function keyOfAddress(text: string): string {
-  const address = text.includes(':') ? parseAddress(text) : undefined;
-  return address === undefined ? text : formatAddress(address);
 }
 
 const ADDRESS_ANNOTATIONS = [

@@ -9,7 +9,7 @@
 import { quoteText } from '../base/errors.ts';
 import { DOCUMENT_DEPTH_MAX, YAML_BYTES_MAX } from '../model/limits.ts';
 import { decode, INVALID_BYTES } from './decode.ts';
-import type { DocumentSink, RawDocument } from './document.ts';
+import type { DocumentSink, RawDocument, TextProblem } from './document.ts';
 import { type JsonCut, JsonCutError, JsonCutter, type JsonSink, type ListHeader } from './json-cutter.ts';
 import { type JsonNode, JsonSyntaxError, offsetOfPath, parseJsonTree } from './json-tree.ts';
 import { LineTable } from './line-table.ts';
@@ -30,10 +30,28 @@ export function readDocuments(file: string, text: string, sink: DocumentSink): v
       reportInvalidBytes(part, sink);
       continue;
     }
-    if (!STARTS_WITH_BRACE.test(part.text) || !readJsonPart(part, sink, isYamlSized(part)))
-      readYamlPart(part, sink, budget);
+    if (STARTS_WITH_BRACE.test(part.text)) readBracePart(part, sink, budget);
+    else readYamlPart(part, sink, budget);
   }
 }
+
+/** JSON, or a flow map of YAML. A text that is neither gets the error of what it looks like more. */
+function readBracePart(part: TextPart, sink: DocumentSink, budget: NodeBudget): void {
+  const notJson = readJsonPart(part, sink);
+  if (notJson === undefined) return;
+  const documents: RawDocument[] = [];
+  const problems: TextProblem[] = [];
+  if (part.text.length <= FLOW_LENGTH_MAX) {
+    readYaml(part, { document: (each) => documents.push(each), problem: (each) => problems.push(each) }, budget);
+  }
+  const isJsonMeant = documents.length === 0 && (problems.length === 0 || STARTS_LIKE_JSON.test(part.text));
+  for (const document of documents) sink.document(document);
+  for (const problem of isJsonMeant ? [notJson] : problems) sink.problem(problem);
+}
+
+/** A longer part with a brace is a dump, and nobody writes dumps as flow maps. */
+const FLOW_LENGTH_MAX = 1024 * 1024;
+const STARTS_LIKE_JSON = /^\s*\{\s*(?:"|\})/;
 
 function reportInvalidBytes(part: TextPart, sink: DocumentSink): void {
   const place = new LineTable(part.text, part.origin).place(part.text.indexOf(INVALID_BYTES));
@@ -72,7 +90,7 @@ function nextMarker(text: string, from: number): number {
 }
 
 function isMarker(text: string, at: number): boolean {
-  return text.startsWith('---', at) && (at + 3 >= text.length || /\s/.test(text[at + 3]!));
+  return text.startsWith('---', at) && (at + 3 >= text.length || /[ \t\r\n]/.test(text[at + 3]!));
 }
 
 function countLines(text: string, from: number, to: number): number {
@@ -81,33 +99,35 @@ function countLines(text: string, from: number, to: number): number {
   return count;
 }
 
-function isYamlSized(part: TextPart): boolean {
-  return part.text.length <= YAML_BYTES_MAX;
-}
-
 function readYamlPart(part: TextPart, sink: DocumentSink, budget: NodeBudget): void {
-  if (isYamlSized(part)) readYaml(part, sink, budget);
+  if (part.text.length <= YAML_BYTES_MAX) readYaml(part, sink, budget);
   else {
     const message = `YAML of more than ${YAML_BYTES_MAX} bytes`;
     sink.problem({ file: part.file, place: part.origin, message, fix: 'split it, or convert it to JSON' });
   }
 }
 
-/** Delivers the JSON values of `part`. False, with nothing delivered, if its first is not JSON and YAML may be tried. */
-function readJsonPart(part: TextPart, sink: DocumentSink, isYamlPossible: boolean): boolean {
-  const reader = new JsonReader(part.file, sink, isYamlPossible, false);
+/** Delivers the JSON values of `part`, and their errors; but gives the first error if nothing was delivered before it. */
+function readJsonPart(part: TextPart, sink: DocumentSink): TextProblem | undefined {
+  const reader = new JsonReader(part.file, sink, false);
   const limits = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: Number.POSITIVE_INFINITY };
   try {
     const cutter = new JsonCutter(reader, limits, part.origin);
     cutter.feed(part.text);
     cutter.end();
+    return undefined;
   } catch (error) {
-    if (error instanceof NotJson) return false;
-    if (!(error instanceof JsonCutError)) throw error;
-    if (isYamlPossible && reader.isUntouched) return false;
-    sink.problem({ file: part.file, place: error.place, message: error.message, fix: JSON_FIX });
+    const problem = problemOf(error, part.file);
+    if (reader.isUntouched) return problem;
+    sink.problem(problem);
+    return undefined;
   }
-  return true;
+}
+
+function problemOf(error: unknown, file: string): TextProblem {
+  if (error instanceof NotJson) return error.problem;
+  if (error instanceof JsonCutError) return { file, place: error.place, message: error.message, fix: JSON_FIX };
+  throw error;
 }
 
 /** Delivers the JSON values of a long text given in pieces, one code unit a byte; `objectBytesMax` limits each of them. */
@@ -117,15 +137,14 @@ export function readJsonPieces(
   sink: DocumentSink,
   objectBytesMax: number,
 ): void {
-  const reader = new JsonReader(file, sink, false, true);
+  const reader = new JsonReader(file, sink, true);
   const limits = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: objectBytesMax };
   const cutter = new JsonCutter(reader, limits, { line: 1, column: 1 });
   try {
     for (const piece of pieces) cutter.feed(piece);
     cutter.end();
   } catch (error) {
-    if (!(error instanceof JsonCutError)) throw error;
-    sink.problem({ file, place: error.place, message: error.message, fix: JSON_FIX });
+    sink.problem(problemOf(error, file));
   }
 }
 
@@ -134,6 +153,12 @@ const JSON_FIX = 'correct the JSON';
 /** The first value is not JSON; perhaps it is YAML. */
 class NotJson extends Error {
   override readonly name = 'NotJson';
+  readonly problem: TextProblem;
+
+  constructor(problem: TextProblem) {
+    super(problem.message);
+    this.problem = problem;
+  }
 }
 
 /** Takes pieces from the cutter, parses them and passes them on as documents. */
@@ -142,16 +167,14 @@ class JsonReader implements JsonSink {
   isUntouched = true;
   private readonly file: string;
   private readonly sink: DocumentSink;
-  private readonly isYamlPossible: boolean;
   /** The pieces hold bytes, one a code unit, not characters. */
   private readonly isBytes: boolean;
   /** Items without a kind of their own, until the kind of the list is known. */
   private waiting: { readonly cut: JsonCut; readonly index: number }[] = [];
 
-  constructor(file: string, sink: DocumentSink, isYamlPossible: boolean, isBytes: boolean) {
+  constructor(file: string, sink: DocumentSink, isBytes: boolean) {
     this.file = file;
     this.sink = sink;
-    this.isYamlPossible = isYamlPossible;
     this.isBytes = isBytes;
   }
 
@@ -170,7 +193,7 @@ class JsonReader implements JsonSink {
     const waiting = this.waiting;
     this.waiting = [];
     if (value === undefined) return;
-    const header = isRecord(value) ? { apiVersion: String(value.apiVersion), kind: String(value.kind) } : NO_HEADER;
+    const header = headerOf(value);
     for (const { cut: itemCut, index } of waiting) {
       this.deliverTyped(itemCut, this.parse(itemCut) as Record<string, unknown>, index, header);
     }
@@ -207,9 +230,9 @@ class JsonReader implements JsonSink {
       return undefined;
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
-      if (this.isYamlPossible && this.isUntouched) throw new NotJson();
-      const { message, place } = syntaxErrorOf(cut);
-      this.sink.problem({ file: this.file, place, message, fix: JSON_FIX });
+      const problem = { file: this.file, ...syntaxErrorOf(cut), fix: JSON_FIX };
+      if (this.isUntouched) throw new NotJson(problem);
+      this.sink.problem(problem);
       return undefined;
     }
   }
@@ -235,7 +258,10 @@ function countKeys(value: unknown): number {
 
 const NOT_ASCII = /[\u0080-\uffff]/;
 
-const NO_HEADER: ListHeader = { apiVersion: '', kind: '' };
+function headerOf(value: unknown): ListHeader {
+  const { apiVersion = '', kind = '' } = isRecord(value) ? value : {};
+  return { apiVersion: typeof apiVersion === 'string' ? apiVersion : '', kind: typeof kind === 'string' ? kind : '' };
+}
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

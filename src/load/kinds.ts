@@ -54,7 +54,7 @@ const CORE: readonly KindLoader[] = [
     isNamespaced: true,
     schema: schemas.POD,
     dropsNulls: false,
-    check: checkCore.checkPod,
+    check: checkCore.checkNamespaced,
     convert: core.convertPod,
   }),
   loader({

@@ -144,12 +144,9 @@ function checkRuleServices(rule: RawRule, direction: Direction, path: FieldPath,
     context.refuse([...path, 'destination', field], message, 'remove it', 'the rule matches only what fits both');
   }
   const services = rule[far]?.services;
-  if (services && (services.namespace ?? '') === '' && (services.name ?? '') !== '') {
-    const field = [...path, far, 'services'];
-    const fix = 'add the namespace';
-    if (context.id.namespace === '') {
-      context.refuse(field, 'services without a namespace in a global policy', fix, 'it matches nothing');
-    } else context.warn(field, 'services without a namespace match nothing, whatever the API text promises', fix);
+  if (context.id.namespace === '' && services && !services.namespace && services.name) {
+    const message = 'services without a namespace in a global policy';
+    context.refuse([...path, far, 'services', 'namespace'], message, 'add the namespace', 'it matches nothing');
   }
 }
 

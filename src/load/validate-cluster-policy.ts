@@ -71,10 +71,6 @@ function checkPeer(peer: RawClusterPeer, lost: string, path: FieldPath, context:
   }
   checkLabelSelector(peer.namespaces, [...path, 'namespaces'], context);
   checkPods(peer.pods, [...path, 'pods'], context);
-  for (const field of ['nodes', 'domainNames'] as const) {
-    if (!peer[field]) continue;
-    context.warn([...path, field], `Calico does not support ${field}: ${lost}`, 'use namespaces, pods or networks');
-  }
   for (const [index, text] of listOf(peer.networks).entries()) {
     if (parsePrefix(text) !== undefined) continue;
     context.refuse([...path, 'networks', index], `${quoteText(text)} is not a CIDR`, 'write ADDRESS/LENGTH', lost);

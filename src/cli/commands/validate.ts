@@ -1,8 +1,9 @@
 /** `margay validate`: every error and warning of the input, as the answer. */
 import type { Command } from 'commander';
+import type { PlanWarning } from '../../compile/plan.ts';
 import type { LoadProblem, LoadResult } from '../../load/load.ts';
 import { EXIT_BAD_INPUT, EXIT_FINE } from '../exit.ts';
-import { loadInputs, problemOf, reportIgnored } from '../inputs.ts';
+import { joinWarnings, loadInputs, reportIgnored } from '../inputs.ts';
 import { addCommonOptions, addInputOptions, type CommonOptions, type InputOptions, outputOption } from '../options.ts';
 import type { Output } from '../output.ts';
 import type { Finish } from '../program.ts';
@@ -38,7 +39,7 @@ async function validate(options: ValidateOptions, output: Output): Promise<numbe
   const report = {
     objects: countObjects(loaded),
     errors: loaded.errors,
-    warnings: [...loaded.warnings, ...(await planWarnings(loaded))],
+    warnings: joinWarnings(loaded.warnings, await planWarnings(loaded)),
   };
   output.stdout.write(await render(report, options.output));
   return report.errors.length > 0 ? EXIT_BAD_INPUT : EXIT_FINE;
@@ -54,10 +55,10 @@ function countObjects({ resources }: LoadResult): number {
 }
 
 /** What the compiler warns of. With errors the objects are not whole, and what follows from that would only confuse. */
-async function planWarnings(loaded: LoadResult): Promise<readonly LoadProblem[]> {
+async function planWarnings(loaded: LoadResult): Promise<readonly PlanWarning[]> {
   if (loaded.errors.length > 0) return [];
   const { planCluster } = await import('../../compile/plan-cluster.ts');
-  return planCluster(loaded.resources).warnings.map(problemOf);
+  return planCluster(loaded.resources).warnings;
 }
 
 async function render(report: Report, format: ValidateOptions['output']): Promise<string> {
