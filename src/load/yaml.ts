@@ -17,6 +17,7 @@ import {
   Composer,
   type Document,
   isAlias,
+  isCollection,
   isMap,
   isPair,
   isScalar,
@@ -61,9 +62,12 @@ export function readYaml(part: TextPart, sink: DocumentSink, budget: NodeBudget)
       const failures = document.errors.map((error) => new YamlError(cleanMessage(error.message), error.pos[0], ''));
       if (failures.length > 0) fail(failures[0]!);
       else {
+        const nodesLeft = budget.nodesLeft;
         try {
           deliver(document, part, lines, sink, budget);
         } catch (error) {
+          // Nothing of this document is kept, so it takes nothing from those after it.
+          budget.nodesLeft = nodesLeft;
           fail(asYamlError(error));
         }
       }
@@ -174,7 +178,7 @@ class ValueBuilder {
 
   build(node: ParsedNode | null, depth: number): unknown {
     if (node === null) return null;
-    if (depth > DOCUMENT_DEPTH_MAX) throw tooDeep(node.range[0]);
+    if (depth > DOCUMENT_DEPTH_MAX && isCollection(node)) throw tooDeep(node.range[0]);
     if (isAlias(node)) return this.alias(node as Alias & ParsedNode);
     const before = this.budget.nodesLeft;
     this.spend(1, node);
