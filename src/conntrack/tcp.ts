@@ -35,16 +35,7 @@
  * Source: Linux 6.18 net/netfilter/nf_conntrack_proto_tcp.c (`tcp_conntracks`, `tcp_in_window`,
  * `nf_conntrack_tcp_packet`); van Rooij, "Real Stateful TCP Packet Filtering in IP Filter"; RFC 9293, 7323, 2018, 5961.
  */
-import {
-  PACKET_TCP_ACK,
-  PACKET_TCP_FLAGS,
-  PACKET_TCP_SEQ,
-  PACKET_TCP_WINDOW,
-  PACKET_TRANSPORT_BYTES,
-  PACKET_TRANSPORT_CAPTURED_BYTES,
-  PACKET_TRANSPORT_HEADER_BYTES,
-  PACKET_TRANSPORT_OFFSET,
-} from '../wire/record.ts';
+import { PACKET_TCP_ACK, PACKET_TCP_FLAGS, PACKET_TCP_SEQ, PACKET_TCP_WINDOW } from '../wire/record.ts';
 import type { Conntrack } from './table.ts';
 import {
   DIRECTION_ORIGINAL,
@@ -57,17 +48,58 @@ import {
   STATUS_SEEN_REPLY,
   STATUS_STATE_MASK,
 } from './table.ts';
-
-export const TCP_STATE_NONE = 0;
-export const TCP_STATE_SYN_SENT = 1;
-export const TCP_STATE_SYN_RECV = 2;
-export const TCP_STATE_ESTABLISHED = 3;
-export const TCP_STATE_FIN_WAIT = 4;
-export const TCP_STATE_CLOSE_WAIT = 5;
-export const TCP_STATE_LAST_ACK = 6;
-export const TCP_STATE_TIME_WAIT = 7;
-export const TCP_STATE_CLOSE = 8;
-export const TCP_STATE_SYN_SENT2 = 9;
+import {
+  FLAG_CLOSE_INIT,
+  FLAG_LIBERAL,
+  FLAG_MAX_ACK_SET,
+  FLAG_SACK_PERMITTED,
+  FLAG_UNACKNOWLEDGED,
+  KIND_ACK,
+  KIND_FIN,
+  KIND_NONE,
+  KIND_RST,
+  KIND_SYN,
+  KIND_SYN_ACK,
+  LAST_ACK,
+  LAST_CHALLENGE,
+  LAST_DIRECTION_SHIFT,
+  LAST_END,
+  LAST_FLAGS_MASK,
+  LAST_KIND_MASK,
+  LAST_OPTIONS,
+  LAST_RETRANSMISSIONS_SHIFT,
+  LAST_SEGMENT,
+  LAST_SEQ,
+  LAST_SIMULTANEOUS_OPEN,
+  RETRANSMISSIONS_MAX,
+  TCP_STATE_CLOSE,
+  TCP_STATE_CLOSE_WAIT,
+  TCP_STATE_ESTABLISHED,
+  TCP_STATE_FIN_WAIT,
+  TCP_STATE_LAST_ACK,
+  TCP_STATE_SYN_RECV,
+  TCP_STATE_SYN_SENT,
+  TCP_STATE_SYN_SENT2,
+  TCP_STATE_TIME_WAIT,
+  TIMEOUT_ESTABLISHED_MS,
+  TIMEOUT_UNACKNOWLEDGED_MS,
+  WINDOW_END,
+  WINDOW_FLAGS,
+  WINDOW_MAX_ACK,
+  WINDOW_MAX_END,
+  WINDOW_MAX_WINDOW,
+  WINDOW_WORDS,
+} from './tcp-layout.ts';
+import {
+  IN_WINDOW_IGNORE,
+  IN_WINDOW_INVALID,
+  inWindow,
+  isBefore,
+  readOptions,
+  resynchronise,
+  segmentEnd,
+  tcpOptions,
+} from './tcp-window.ts';
 
 /** What `tcpPacket` says of a segment on a known connection. */
 export const TCP_ACCEPT = 0;
@@ -76,14 +108,6 @@ export const TCP_INVALID = 1;
 export const TCP_ACCEPT_AND_DELETE = 2;
 /** A SYN on a finished connection: the caller removes the entry and tracks the packet as the first of a new one. */
 export const TCP_REOPEN = 3;
-
-/** Kinds of segments: the rows of the table. */
-const KIND_SYN = 0;
-const KIND_SYN_ACK = 1;
-const KIND_FIN = 2;
-const KIND_ACK = 3;
-const KIND_RST = 4;
-const KIND_NONE = 5;
 
 const CELL_INVALID = 10;
 const CELL_IGNORE = 11;
@@ -120,11 +144,7 @@ function parseTransitions(): Uint8Array {
 }
 
 /** By state, in ms (`tcp_timeouts`). */
-const TIMEOUTS_MS = Float64Array.of(0, 120e3, 60e3, 432e6, 120e3, 60e3, 30e3, 120e3, 10e3, 120e3);
-/** Data that nobody acknowledged, segments repeated three times, a closed window: no state lasts longer than this. */
-const TIMEOUT_UNACKNOWLEDGED_MS = 300e3;
-const RETRANSMISSIONS_MAX = 3;
-
+const TIMEOUTS_MS = Float64Array.of(0, 120e3, 60e3, TIMEOUT_ESTABLISHED_MS, 120e3, 60e3, 30e3, 120e3, 10e3, 120e3);
 /** States in which a RST is taken without a look at its numbers, and which are evicted first (`tcp_can_early_drop`). */
 const CLOSING_STATES =
   (1 << TCP_STATE_FIN_WAIT) |
@@ -132,54 +152,6 @@ const CLOSING_STATES =
   (1 << TCP_STATE_LAST_ACK) |
   (1 << TCP_STATE_TIME_WAIT) |
   (1 << TCP_STATE_CLOSE);
-
-/**
- * Words of one direction, from ENTRY_PROTOCOL on; the reply direction follows the original one.
- *
- *   0 end   1 maxEnd   2 maxWindow   3 maxAck   4 window scale << 8 | WINDOW_* flags
- */
-const WINDOW_WORDS = 5;
-const WINDOW_END = 0;
-const WINDOW_MAX_END = 1;
-const WINDOW_MAX_WINDOW = 2;
-const WINDOW_MAX_ACK = 3;
-const WINDOW_FLAGS = 4;
-const FLAG_WINDOW_SCALE = 1;
-const FLAG_SACK_PERMITTED = 2;
-/** This direction sent the first FIN. */
-const FLAG_CLOSE_INIT = 4;
-const FLAG_LIBERAL = 8;
-const FLAG_UNACKNOWLEDGED = 16;
-const FLAG_MAX_ACK_SET = 32;
-const WINDOW_FLAGS_MASK = 0xff;
-const WINDOW_SCALE_SHIFT = 8;
-const WINDOW_SCALE_MAX = 14;
-
-/**
- * What the last segments were, behind the two directions.
- *
- *   LAST_SEGMENT: kind (bits 0-3), direction (bit 4), LAST_SIMULTANEOUS_OPEN, LAST_CHALLENGE, retransmissions (bits 24-31)
- *   LAST_OPTIONS: scale and flags of the last ignored SYN, in the form of WINDOW_FLAGS
- */
-const LAST_SEGMENT = ENTRY_PROTOCOL + 2 * WINDOW_WORDS;
-const LAST_SEQ = LAST_SEGMENT + 1;
-const LAST_ACK = LAST_SEGMENT + 2;
-/** The window of the last segment is kept above bit 16 of LAST_OPTIONS. */
-const LAST_OPTIONS = LAST_SEGMENT + 3;
-const LAST_END = LAST_SEGMENT + 4;
-const LAST_KIND_MASK = 0x1f;
-const LAST_DIRECTION_SHIFT = 4;
-const LAST_SIMULTANEOUS_OPEN = 1 << 5;
-const LAST_CHALLENGE = 1 << 6;
-const LAST_FLAGS_MASK = LAST_SIMULTANEOUS_OPEN | LAST_CHALLENGE;
-const LAST_RETRANSMISSIONS_SHIFT = 24;
-
-/** Smallest window that rule IV grants. */
-const ACK_WINDOW_BYTES = 66_000;
-
-const IN_WINDOW_ACCEPT = 0;
-const IN_WINDOW_IGNORE = 1;
-const IN_WINDOW_INVALID = 2;
 
 /** Combinations of FIN 1, SYN 2, RST 4, ACK 16, URG 32 that are no nonsense (`tcp_valid_flags`); PSH, ECE and CWR are free. */
 const VALID_FLAGS = new Uint8Array(64);
@@ -308,23 +280,6 @@ function answersIgnoredSyn(words: Int32Array, base: number, direction: number, k
   );
 }
 
-/** Starts both windows over from the ignored SYN of the other direction. */
-function resynchronise(words: Int32Array, base: number, direction: number): void {
-  const synSender = base + ENTRY_PROTOCOL + (1 - direction) * WINDOW_WORDS;
-  const sender = base + ENTRY_PROTOCOL + direction * WINDOW_WORDS;
-  const window = words[base + LAST_OPTIONS]! >>> 16;
-  words[synSender + WINDOW_END] = words[base + LAST_END]!;
-  words[synSender + WINDOW_MAX_END] = words[base + LAST_END]!;
-  words[synSender + WINDOW_MAX_WINDOW] = window === 0 ? 1 : window;
-  words[synSender + WINDOW_FLAGS] = words[base + LAST_OPTIONS]! & 0xffff;
-  words[base + LAST_SEGMENT]! &= ~LAST_CHALLENGE;
-  words[sender + WINDOW_END] = 0;
-  words[sender + WINDOW_MAX_END] = 0;
-  words[sender + WINDOW_MAX_WINDOW] = 0;
-  words[sender + WINDOW_MAX_ACK] = 0;
-  words[sender + WINDOW_FLAGS]! &= FLAG_LIBERAL;
-}
-
 /** Remembers a segment that passes without effect, for the answer that may tell us that we are out of step. */
 function noteIgnored(
   words: Int32Array,
@@ -404,186 +359,6 @@ function judgeReset(
   return RESET_IN_WINDOW;
 }
 
-/** The window rules I to IV of the page above; updates both windows if they hold. Returns IN_WINDOW_*. */
-function inWindow(
-  ct: Conntrack,
-  base: number,
-  direction: number,
-  kind: number,
-  state: number,
-  records: Int32Array,
-  at: number,
-  view: DataView,
-): number {
-  const words = ct.words;
-  const sender = base + ENTRY_PROTOCOL + direction * WINDOW_WORDS;
-  const receiver = base + ENTRY_PROTOCOL + (1 - direction) * WINDOW_WORDS;
-  const tcpFlags = records[at + PACKET_TCP_FLAGS]!;
-  const hasAck = (tcpFlags & 16) !== 0;
-  const hasSyn = (tcpFlags & 2) !== 0;
-  let seq = records[at + PACKET_TCP_SEQ]!;
-  let end = segmentEnd(records, at);
-  let ack = records[at + PACKET_TCP_ACK]!;
-  let sack = ack;
-  let window = records[at + PACKET_TCP_WINDOW]!;
-  if (
-    (words[receiver + WINDOW_FLAGS]! & FLAG_SACK_PERMITTED) !== 0 &&
-    records[at + PACKET_TRANSPORT_HEADER_BYTES]! > 20
-  ) {
-    sack = highestSack(records, at, view, ack);
-  }
-
-  if (words[sender + WINDOW_MAX_WINDOW] === 0) {
-    if (hasSyn) {
-      startSender(words, sender, receiver, direction, end, window, records, at, view);
-      if (!hasAck) return IN_WINDOW_ACCEPT;
-    } else {
-      adoptSender(words, sender, receiver, end, window, sack);
-    }
-  } else if (
-    hasSyn &&
-    isBefore(words[sender + WINDOW_END]!, end) &&
-    (state === TCP_STATE_SYN_SENT || state === TCP_STATE_SYN_RECV)
-  ) {
-    startSender(words, sender, receiver, direction, end, window, records, at, view);
-    if (direction === DIRECTION_REPLY && !hasAck) return IN_WINDOW_ACCEPT;
-  }
-  const receiverEnd = words[receiver + WINDOW_END]!;
-  // Without ACK there is nothing to check; some stacks send RST with ACK set and number 0.
-  if (!hasAck || (ack === 0 && (tcpFlags & 4) !== 0)) {
-    ack = receiverEnd;
-    sack = receiverEnd;
-  }
-  if (seq === 0 && (tcpFlags & 4) !== 0 && state === TCP_STATE_SYN_SENT) {
-    seq = words[sender + WINDOW_END]!;
-    end = seq;
-  }
-
-  const senderEnd = words[sender + WINDOW_END]!;
-  const senderMaxEnd = words[sender + WINDOW_MAX_END]!;
-  const senderMaxWindow = words[sender + WINDOW_MAX_WINDOW]!;
-  const receiverMaxWindow = words[receiver + WINDOW_MAX_WINDOW]!;
-  const isLiberal = ct.isLiberal || (words[sender + WINDOW_FLAGS]! & FLAG_LIBERAL) !== 0;
-  const ackWindow = senderMaxWindow >>> 0 > ACK_WINDOW_BYTES ? senderMaxWindow : ACK_WINDOW_BYTES;
-  const isEndRecent = isBefore((senderEnd - receiverMaxWindow - 1) | 0, end);
-  const isAckRecent = isBefore((receiverEnd - ackWindow - 1) | 0, sack);
-  const isAckSent = isBefore(sack, (receiverEnd + 1) | 0);
-  if (!isBefore(seq, (senderMaxEnd + 1) | 0)) {
-    const overshoot = (end - senderMaxEnd + 1) >>> 0;
-    const isSlight = receiverMaxWindow !== 0 && isEndRecent && isAckRecent && isAckSent;
-    if (isSlight && overshoot <= receiverMaxWindow >>> 0) {
-      words[sender + WINDOW_END] = end;
-      words[sender + WINDOW_FLAGS]! |= FLAG_UNACKNOWLEDGED;
-      return isLiberal ? IN_WINDOW_ACCEPT : IN_WINDOW_IGNORE;
-    }
-    return isLiberal ? IN_WINDOW_ACCEPT : IN_WINDOW_INVALID;
-  }
-  if (!isAckSent) return isLiberal ? IN_WINDOW_ACCEPT : IN_WINDOW_INVALID;
-  if ((receiverMaxWindow !== 0 && !isEndRecent) || !isAckRecent) return isLiberal ? IN_WINDOW_ACCEPT : IN_WINDOW_IGNORE;
-
-  if (!hasSyn) window = (window << (words[sender + WINDOW_FLAGS]! >>> WINDOW_SCALE_SHIFT)) | 0;
-  const sackWindow = (window + sack - ack) | 0;
-  if (senderMaxWindow >>> 0 < sackWindow >>> 0) words[sender + WINDOW_MAX_WINDOW] = sackWindow;
-  if (isBefore(senderEnd, end)) {
-    words[sender + WINDOW_END] = end;
-    words[sender + WINDOW_FLAGS]! |= FLAG_UNACKNOWLEDGED;
-  }
-  if (hasAck) noteAck(words, sender, ack);
-  if (receiverMaxWindow !== 0 && isBefore(senderMaxEnd, end)) {
-    words[receiver + WINDOW_MAX_WINDOW] = (receiverMaxWindow + end - senderMaxEnd) | 0;
-  }
-  if (isBefore((words[receiver + WINDOW_MAX_END]! - 1) | 0, (sack + window) | 0)) {
-    words[receiver + WINDOW_MAX_END] = (sack + window + (window === 0 ? 1 : 0)) | 0;
-  }
-  if (ack === receiverEnd) words[receiver + WINDOW_FLAGS]! &= ~FLAG_UNACKNOWLEDGED;
-  if (kind === KIND_ACK) noteRepetition(words, base, direction, seq, ack, end, records[at + PACKET_TCP_WINDOW]!);
-  return IN_WINDOW_ACCEPT;
-}
-
-/** A SYN or SYN-ACK (re)starts its sender's window. Scaling needs the option on both sides (RFC 7323). */
-function startSender(
-  words: Int32Array,
-  sender: number,
-  receiver: number,
-  direction: number,
-  end: number,
-  window: number,
-  records: Int32Array,
-  at: number,
-  view: DataView,
-): void {
-  words[sender + WINDOW_END] = end;
-  words[sender + WINDOW_MAX_END] = end;
-  words[sender + WINDOW_MAX_WINDOW] = window === 0 ? 1 : window;
-  readOptions(words, sender, receiver, records, at, view);
-  const both = words[sender + WINDOW_FLAGS]! & words[receiver + WINDOW_FLAGS]!;
-  if (direction === DIRECTION_REPLY && (both & FLAG_WINDOW_SCALE) === 0) {
-    words[sender + WINDOW_FLAGS]! &= WINDOW_FLAGS_MASK;
-    words[receiver + WINDOW_FLAGS]! &= WINDOW_FLAGS_MASK;
-  }
-}
-
-/** The first segment of a direction is no SYN: take its numbers for granted. */
-function adoptSender(
-  words: Int32Array,
-  sender: number,
-  receiver: number,
-  end: number,
-  window: number,
-  sack: number,
-): void {
-  const scaled = (window << (words[sender + WINDOW_FLAGS]! >>> WINDOW_SCALE_SHIFT)) | 0;
-  words[sender + WINDOW_END] = end;
-  words[sender + WINDOW_MAX_WINDOW] = scaled === 0 ? 1 : scaled;
-  words[sender + WINDOW_MAX_END] = (end + words[sender + WINDOW_MAX_WINDOW]!) | 0;
-  if (words[receiver + WINDOW_MAX_WINDOW] === 0) {
-    words[receiver + WINDOW_END] = sack;
-    words[receiver + WINDOW_MAX_END] = sack;
-  } else if (sack === ((words[receiver + WINDOW_END]! + 1) | 0)) {
-    // The answer to a keep-alive.
-    words[receiver + WINDOW_END] = sack;
-  }
-}
-
-function noteAck(words: Int32Array, sender: number, ack: number): void {
-  const flags = words[sender + WINDOW_FLAGS]!;
-  if ((flags & FLAG_MAX_ACK_SET) === 0 || isBefore(words[sender + WINDOW_MAX_ACK]!, ack)) {
-    words[sender + WINDOW_MAX_ACK] = ack;
-    words[sender + WINDOW_FLAGS] = flags | FLAG_MAX_ACK_SET;
-  }
-}
-
-/** Counts how often the same segment came in a row. */
-function noteRepetition(
-  words: Int32Array,
-  base: number,
-  direction: number,
-  seq: number,
-  ack: number,
-  end: number,
-  window: number,
-): void {
-  const last = words[base + LAST_SEGMENT]!;
-  if (
-    ((last >>> LAST_DIRECTION_SHIFT) & 1) === direction &&
-    words[base + LAST_SEQ] === seq &&
-    words[base + LAST_ACK] === ack &&
-    words[base + LAST_END] === end &&
-    words[base + LAST_OPTIONS]! >>> 16 === window
-  ) {
-    const isSaturated = last >>> LAST_RETRANSMISSIONS_SHIFT === 255;
-    if (!isSaturated) words[base + LAST_SEGMENT] = (last + (1 << LAST_RETRANSMISSIONS_SHIFT)) | 0;
-    return;
-  }
-  words[base + LAST_SEGMENT] =
-    (last & ~(1 << LAST_DIRECTION_SHIFT) & ((1 << LAST_RETRANSMISSIONS_SHIFT) - 1)) |
-    (direction << LAST_DIRECTION_SHIFT);
-  words[base + LAST_SEQ] = seq;
-  words[base + LAST_ACK] = ack;
-  words[base + LAST_END] = end;
-  words[base + LAST_OPTIONS] = (words[base + LAST_OPTIONS]! & 0xffff) | (window << 16);
-}
-
 /** FIN or RST outside the window, from both sides: the ends are done with each other, so don't wait five days. */
 function noteInvalid(ct: Conntrack, base: number, direction: number, kind: number, timeMs: number): void {
   const words = ct.words;
@@ -651,93 +426,4 @@ function timeoutOf(words: Int32Array, base: number, kind: number, state: number)
 function setLastSegment(words: Int32Array, base: number, direction: number, kind: number): void {
   words[base + LAST_SEGMENT] =
     (words[base + LAST_SEGMENT]! & ~LAST_KIND_MASK) | (direction << LAST_DIRECTION_SHIFT) | kind;
-}
-
-/** Sequence number behind the segment: data, SYN and FIN count. */
-function segmentEnd(records: Int32Array, at: number): number {
-  const tcpFlags = records[at + PACKET_TCP_FLAGS]!;
-  const dataBytes = records[at + PACKET_TRANSPORT_BYTES]! - records[at + PACKET_TRANSPORT_HEADER_BYTES]!;
-  return (records[at + PACKET_TCP_SEQ]! + dataBytes + ((tcpFlags >>> 1) & 1) + (tcpFlags & 1)) | 0;
-}
-
-/** `first` lies before `second` on the circle of sequence numbers. */
-function isBefore(first: number, second: number): boolean {
-  return ((first - second) | 0) < 0;
-}
-
-/** Takes over scale and SACK of a SYN or SYN-ACK. A header without options leaves what there was, as in the kernel. */
-function readOptions(
-  words: Int32Array,
-  sender: number,
-  receiver: number,
-  records: Int32Array,
-  at: number,
-  view: DataView,
-): void {
-  const headerBytes = records[at + PACKET_TRANSPORT_HEADER_BYTES]!;
-  if (headerBytes <= 20) return;
-  if (records[at + PACKET_TRANSPORT_CAPTURED_BYTES]! < headerBytes) {
-    words[sender + WINDOW_FLAGS]! |= FLAG_LIBERAL;
-    words[receiver + WINDOW_FLAGS]! |= FLAG_LIBERAL;
-    return;
-  }
-  words[sender + WINDOW_FLAGS] = (words[sender + WINDOW_FLAGS]! & FLAG_LIBERAL) | tcpOptions(records, at, view);
-}
-
-/** `scale << 8 | FLAG_*` of the options (`tcp_options`); 0 if the capture lacks them. */
-function tcpOptions(records: Int32Array, at: number, view: DataView): number {
-  const headerBytes = records[at + PACKET_TRANSPORT_HEADER_BYTES]!;
-  if (records[at + PACKET_TRANSPORT_CAPTURED_BYTES]! < headerBytes) return 0;
-  let found = 0;
-  let offset = records[at + PACKET_TRANSPORT_OFFSET]! + 20;
-  const end = records[at + PACKET_TRANSPORT_OFFSET]! + headerBytes;
-  while (offset < end) {
-    const option = view.getUint8(offset);
-    if (option === 0) return found;
-    if (option === 1) {
-      offset++;
-      continue;
-    }
-    const optionBytes = offset + 1 < end ? view.getUint8(offset + 1) : 0;
-    if (optionBytes < 2 || optionBytes > end - offset) return found;
-    if (option === 4 && optionBytes === 2) {
-      found |= FLAG_SACK_PERMITTED;
-    } else if (option === 3 && optionBytes === 3) {
-      const scale = view.getUint8(offset + 2);
-      found = (found & WINDOW_FLAGS_MASK) | FLAG_WINDOW_SCALE;
-      found |= Math.min(scale, WINDOW_SCALE_MAX) << WINDOW_SCALE_SHIFT;
-    }
-    offset += optionBytes;
-  }
-  return found;
-}
-
-/** Highest right edge of the first SACK option, or `ack` if none lies beyond it (`tcp_sack`). */
-function highestSack(records: Int32Array, at: number, view: DataView, ack: number): number {
-  const headerBytes = records[at + PACKET_TRANSPORT_HEADER_BYTES]!;
-  if (records[at + PACKET_TRANSPORT_CAPTURED_BYTES]! < headerBytes) return ack;
-  let offset = records[at + PACKET_TRANSPORT_OFFSET]! + 20;
-  // Timestamps alone, as on most segments.
-  if (headerBytes === 32 && view.getInt32(offset) === 0x0101080a) return ack;
-  const end = offset - 20 + headerBytes;
-  while (offset < end) {
-    const option = view.getUint8(offset);
-    if (option === 0) return ack;
-    if (option === 1) {
-      offset++;
-      continue;
-    }
-    const optionBytes = offset + 1 < end ? view.getUint8(offset + 1) : 0;
-    if (optionBytes < 2 || optionBytes > end - offset) return ack;
-    if (option === 5 && optionBytes >= 10 && ((optionBytes - 2) & 7) === 0) {
-      let sack = ack;
-      for (let edge = offset + 6; edge < offset + optionBytes; edge += 8) {
-        const right = view.getInt32(edge);
-        if (isBefore(sack, right)) sack = right;
-      }
-      return sack;
-    }
-    offset += optionBytes;
-  }
-  return ack;
 }

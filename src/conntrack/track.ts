@@ -32,54 +32,52 @@
  * Source: Linux 6.18 net/netfilter/nf_conntrack_core.c (`nf_conntrack_in`, `resolve_normal_ct`, `__nf_conntrack_confirm`),
  * nf_conntrack_proto_icmp.c, _icmpv6.c, _udp.c, _gre.c, _generic.c; semantics 6.7.
  */
-import {
-  FLAG_IPV6,
-  FLAG_L4_INVALID,
-  FLAG_L4_PORTS,
-  FLAG_L4_TRUNCATED,
-  FLAG_PROTOCOL_UNKNOWN,
-  PACKET_DST,
-  PACKET_FLAGS,
-  PACKET_FRAGMENT_OFFSET_BYTES,
-  PACKET_ICMP_TYPE,
-  PACKET_PROTOCOL,
-  PACKET_SRC,
-  PACKET_STATUS,
-  PACKET_TCP_FLAGS,
-  PACKET_TRANSPORT_BYTES,
-  PACKET_TRANSPORT_CAPTURED_BYTES,
-  PACKET_TRANSPORT_OFFSET,
-} from '../wire/record.ts';
+import * as record from '../wire/record.ts';
+import { insertEntry, removeEntry, scratchEntry } from './entries.ts';
+import { packetKey } from './key.ts';
+import { findEntry, findPorts } from './lookup.ts';
 import { sctpIsReadable, sctpPacket } from './sctp.ts';
 import type { Conntrack } from './table.ts';
-import {
-  DIRECTION_ORIGINAL,
-  DIRECTION_REPLY,
-  ENTRY_EXPIRES,
-  ENTRY_GENERATION,
-  ENTRY_STATUS,
-  ENTRY_TAG,
-  ENTRY_WORDS,
-  findEntry,
-  insertEntry,
-  LAST_DIRECTION,
-  LAST_ENTRY,
-  NO_ENTRY,
-  packetKey,
-  removeEntry,
-  STATUS_ASSURED,
-  STATUS_SEEN_REPLY,
-  scratchEntry,
-} from './table.ts';
-import {
-  TCP_ACCEPT,
-  TCP_ACCEPT_AND_DELETE,
-  TCP_REOPEN,
-  tcpFlagsAreValid,
-  tcpMayOpen,
-  tcpOpen,
-  tcpPacket,
-} from './tcp.ts';
+import * as table from './table.ts';
+import { TCP_ACCEPT, TCP_INVALID, TCP_REOPEN, tcpFlagsAreValid, tcpMayOpen, tcpOpen, tcpPacket } from './tcp.ts';
+import { fastAck } from './tcp-fast.ts';
+import { TCP_STATE_ESTABLISHED } from './tcp-layout.ts';
+
+// Copies: Node 20 reads an imported constant anew at every use.
+const PACKET_STATUS = record.PACKET_STATUS;
+const PACKET_FLAGS = record.PACKET_FLAGS;
+const PACKET_PROTOCOL = record.PACKET_PROTOCOL;
+const PACKET_ICMP_TYPE = record.PACKET_ICMP_TYPE;
+const PACKET_SRC = record.PACKET_SRC;
+const PACKET_DST = record.PACKET_DST;
+const PACKET_TCP_FLAGS = record.PACKET_TCP_FLAGS;
+const PACKET_FRAGMENT_OFFSET_BYTES = record.PACKET_FRAGMENT_OFFSET_BYTES;
+const PACKET_TRANSPORT_OFFSET = record.PACKET_TRANSPORT_OFFSET;
+const PACKET_TRANSPORT_BYTES = record.PACKET_TRANSPORT_BYTES;
+const PACKET_TRANSPORT_CAPTURED_BYTES = record.PACKET_TRANSPORT_CAPTURED_BYTES;
+const FLAG_IPV6 = record.FLAG_IPV6;
+const FLAG_L4_PORTS = record.FLAG_L4_PORTS;
+const FLAG_L4_TRUNCATED = record.FLAG_L4_TRUNCATED;
+const FLAG_L4_INVALID = record.FLAG_L4_INVALID;
+const FLAG_PROTOCOL_UNKNOWN = record.FLAG_PROTOCOL_UNKNOWN;
+const NO_ENTRY = table.NO_ENTRY;
+const DIRECTION_ORIGINAL = table.DIRECTION_ORIGINAL;
+const DIRECTION_REPLY = table.DIRECTION_REPLY;
+const ENTRY_WORDS = table.ENTRY_WORDS;
+const ENTRY_EXPIRES = table.ENTRY_EXPIRES;
+const ENTRY_STATUS = table.ENTRY_STATUS;
+const ENTRY_GENERATION = table.ENTRY_GENERATION;
+const ENTRY_TAG = table.ENTRY_TAG;
+const STATUS_SEEN_REPLY = table.STATUS_SEEN_REPLY;
+const STATUS_ASSURED = table.STATUS_ASSURED;
+const LAST_ENTRY = table.LAST_ENTRY;
+const LAST_DIRECTION = table.LAST_DIRECTION;
+/** Status of a TCP connection that `fastAck` may take: established, and answered. */
+const PLAIN_STATUS_MASK = table.STATUS_STATE_MASK | table.STATUS_SEEN_REPLY;
+const PLAIN_STATUS = TCP_STATE_ESTABLISHED | table.STATUS_SEEN_REPLY;
+/** What the flags of a record must say before TCP, and UDP, is looked up: FLAG_L4_PORTS alone. */
+const UDP_FLAGS_MASK = FLAG_L4_PORTS | FLAG_L4_INVALID;
+const TCP_FLAGS_MASK = UDP_FLAGS_MASK | FLAG_L4_TRUNCATED;
 
 /** The first packet of a connection, or one of the original direction that nobody has answered yet. */
 export const CT_NEW = 0;
@@ -92,6 +90,10 @@ export const CT_INVALID = 3;
 export const CT_UNTRACKED = 4;
 /** The capture cut off what the state depends on. */
 export const CT_TRUNCATED = 5;
+const STATE_NEW = 0;
+const STATE_ESTABLISHED = 1;
+const STATE_INVALID = 3;
+const STATE_TRUNCATED = 5;
 export const CT_STATE_NAMES: readonly string[] = ['new', 'established', 'related', 'invalid', 'untracked', 'truncated'];
 
 const ICMP_TIMEOUT_MS = 30e3;
@@ -103,7 +105,7 @@ const GENERIC_TIMEOUT_MS = 600e3;
 
 /**
  * State of the packet on `node` (a number below CONNTRACK_NODES_MAX), as CT_*. Moves the entry if there is one; LAST_ENTRY
- * and LAST_DIRECTION of `ct.last` then name it, else LAST_ENTRY is NO_ENTRY.
+ * and LAST_DIRECTION of `ct.last` then name it, else LAST_ENTRY is NO_ENTRY (also when the packet is INVALID, or ended its entry).
  *
  * The packet must be whole (reassembled) and its record DECODE_OK. ICMP errors go to `trackError`; here they are INVALID.
  *
@@ -117,9 +119,81 @@ export function trackPacket(
   view: DataView,
   timeMs: number,
 ): number {
+  const protocol = records[at + PACKET_PROTOCOL]!;
+  if (protocol !== 6 && protocol !== 17) return trackOther(ct, node, records, at, view, timeMs);
+  const last = ct.last;
+  const flags = records[at + PACKET_FLAGS]!;
+  const needed = protocol === 6 ? TCP_FLAGS_MASK : UDP_FLAGS_MASK;
+  if ((flags & needed) !== FLAG_L4_PORTS) {
+    last[LAST_ENTRY] = NO_ENTRY;
+    return (flags & FLAG_L4_INVALID) !== 0 ? STATE_INVALID : STATE_TRUNCATED;
+  }
+  const tcpFlags = records[at + PACKET_TCP_FLAGS]!;
+  const found = findPorts(ct, node, records, at, protocol, flags, timeMs);
+  const entry = found >> 1;
+  last[LAST_ENTRY] = entry;
+  if (entry === NO_ENTRY) return protocol === 17 || opensTcp(ct, tcpFlags) ? STATE_NEW : STATE_INVALID;
+
+  const words = ct.words;
+  const direction = found & 1;
+  const base = entry << 5;
+  const status = words[base + ENTRY_STATUS]!;
+  last[LAST_DIRECTION] = direction;
+  if (protocol === 6) {
+    // An established, answered connection, and neither SYN, FIN nor RST, but ACK.
+    const isPlain = (status & PLAIN_STATUS_MASK) === PLAIN_STATUS && (tcpFlags & 0x17) === 0x10;
+    if (isPlain && fastAck(ct, words, base, direction, records, at, timeMs)) return STATE_ESTABLISHED;
+    return trackTcp(ct, entry, direction, tcpFlags, records, at, view, timeMs);
+  }
+  if (direction === DIRECTION_ORIGINAL && (status & STATUS_SEEN_REPLY) === 0) {
+    ct.times[(base >> 1) + ENTRY_EXPIRES] = timeMs + UDP_TIMEOUT_MS;
+    return STATE_NEW;
+  }
+  ct.times[(base >> 1) + ENTRY_EXPIRES] = timeMs + UDP_ANSWERED_TIMEOUT_MS;
+  words[base + ENTRY_STATUS] = status | STATUS_SEEN_REPLY | STATUS_ASSURED;
+  return STATE_ESTABLISHED;
+}
+
+function opensTcp(ct: Conntrack, tcpFlags: number): boolean {
+  return tcpFlagsAreValid(tcpFlags) && tcpMayOpen(tcpFlags, ct.isStrict);
+}
+
+/** A TCP segment of a known connection. */
+function trackTcp(
+  ct: Conntrack,
+  entry: number,
+  direction: number,
+  tcpFlags: number,
+  records: Int32Array,
+  at: number,
+  view: DataView,
+  timeMs: number,
+): number {
+  const base = entry * ENTRY_WORDS;
+  const status = ct.words[base + ENTRY_STATUS]!;
+  const state = direction === DIRECTION_REPLY || (status & STATUS_SEEN_REPLY) !== 0 ? CT_ESTABLISHED : CT_NEW;
+  const outcome = tcpFlagsAreValid(tcpFlags) ? tcpPacket(ct, base, direction, records, at, view, timeMs) : TCP_INVALID;
+  if (outcome === TCP_ACCEPT) {
+    if (direction === DIRECTION_REPLY) ct.words[base + ENTRY_STATUS]! |= STATUS_SEEN_REPLY;
+    return state;
+  }
+  ct.last[LAST_ENTRY] = NO_ENTRY;
+  if (outcome === TCP_INVALID) return CT_INVALID;
+  removeEntry(ct, entry);
+  return outcome === TCP_REOPEN ? CT_NEW : state;
+}
+
+/** The other protocols. */
+function trackOther(
+  ct: Conntrack,
+  node: number,
+  records: Int32Array,
+  at: number,
+  view: DataView,
+  timeMs: number,
+): number {
   const last = ct.last;
   last[LAST_ENTRY] = NO_ENTRY;
-  last[LAST_DIRECTION] = DIRECTION_ORIGINAL;
   const protocol = records[at + PACKET_PROTOCOL]!;
   const readable = checkReadable(protocol, records, at, view);
   if (readable !== CT_NEW) return readable;
@@ -133,22 +207,13 @@ export function trackPacket(
   const words = ct.words;
   const status = words[base + ENTRY_STATUS]!;
   const state = direction === DIRECTION_REPLY || (status & STATUS_SEEN_REPLY) !== 0 ? CT_ESTABLISHED : CT_NEW;
-  if (protocol === 6) {
-    const outcome = tcpPacket(ct, base, direction, records, at, view, timeMs);
-    if (outcome !== TCP_ACCEPT) {
-      if (outcome !== TCP_ACCEPT_AND_DELETE && outcome !== TCP_REOPEN) return CT_INVALID;
-      removeEntry(ct, entry);
-      return outcome === TCP_REOPEN ? CT_NEW : state;
-    }
-  } else if (protocol === 132) {
+  if (protocol === 132) {
     if (!sctpPacket(ct, base, direction, false, records, at, view, timeMs)) return CT_INVALID;
   } else {
     // GRE is a stream only from the packet after the first answer on, in the kernel too.
     const isAnswered = protocol === 47 ? (status & STATUS_SEEN_REPLY) !== 0 : state === CT_ESTABLISHED;
     ct.times[(base >> 1) + ENTRY_EXPIRES] = timeMs + timeoutOf(protocol, isAnswered);
-    if (isAnswered && (protocol === 17 || protocol === 136 || protocol === 47)) {
-      words[base + ENTRY_STATUS] = status | STATUS_ASSURED;
-    }
+    if (isAnswered && (protocol === 136 || protocol === 47)) words[base + ENTRY_STATUS] = status | STATUS_ASSURED;
   }
   if (direction === DIRECTION_REPLY) words[base + ENTRY_STATUS]! |= STATUS_SEEN_REPLY;
   last[LAST_ENTRY] = entry;
@@ -165,11 +230,6 @@ function checkReadable(protocol: number, records: Int32Array, at: number, view: 
     if ((type >= 130 && type <= 136) || type === 143) return CT_UNTRACKED;
   }
   if ((flags & FLAG_L4_INVALID) !== 0) return CT_INVALID;
-  if (protocol === 6) {
-    if ((flags & FLAG_L4_TRUNCATED) !== 0) return CT_TRUNCATED;
-    return tcpFlagsAreValid(records[at + PACKET_TCP_FLAGS]!) ? CT_NEW : CT_INVALID;
-  }
-  if (protocol === 17) return (flags & FLAG_L4_PORTS) === 0 ? CT_TRUNCATED : CT_NEW;
   if (protocol === 136) {
     if ((flags & FLAG_L4_TRUNCATED) !== 0) return CT_TRUNCATED;
     // UDP-Lite demands a checksum (RFC 3828): 0 is INVALID, whatever the right one is.
@@ -194,7 +254,6 @@ function stateWithoutEntry(
   view: DataView,
   timeMs: number,
 ): number {
-  if (protocol === 6) return tcpMayOpen(records[at + PACKET_TCP_FLAGS]!, ct.isStrict) ? CT_NEW : CT_INVALID;
   if (protocol === 1 || protocol === 58) return isQuestion(records, at) ? CT_NEW : CT_INVALID;
   if (protocol === 132) {
     const base = scratchEntry(ct) * ENTRY_WORDS;
