@@ -100,7 +100,7 @@ function stepCount(tables: Tables, step: number): RuleCount {
 }
 
 /** Direction of the chain that `step` belongs to: chains lie in the order of their steps. */
-function chainDirection(tables: Tables, step: number): string {
+export function chainDirection(tables: Tables, step: number): string {
   let low = 0;
   let high = tables.counts[layout.SECTION_CHAINS]! - 1;
   while (low < high) {

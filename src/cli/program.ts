@@ -8,6 +8,7 @@ import { InvariantError } from '../base/assert.ts';
 import { formatPolicyError, formatReport, PolicyError } from '../base/errors.ts';
 import { addCompile } from './commands/compile.ts';
 import { addEval } from './commands/eval.ts';
+import { addExplain } from './commands/explain.ts';
 import { addGet } from './commands/get.ts';
 import { addReplay } from './commands/replay.ts';
 import { addSchema } from './commands/schema.ts';
@@ -65,6 +66,7 @@ function createProgram(output: Output, finish: Finish): Command {
     })
     .addHelpText('after', `${EXAMPLES}\n${EXIT_CODES}`);
   addReplay(program, output, finish);
+  addExplain(program, output, finish);
   addEval(program, output, finish);
   addValidate(program, output, finish);
   addCompile(program, output, finish);
