@@ -109,7 +109,10 @@ function readYamlPart(part: TextPart, sink: DocumentSink, budget: NodeBudget): v
 
 /** Delivers the JSON values of `part`, and their errors; but gives the first error if nothing was delivered before it. */
 function readJsonPart(part: TextPart, sink: DocumentSink): TextProblem | undefined {
-  const reader = new JsonReader(part.file, sink, false);
+  const reader = new JsonReader(part.file, sink, {
+    isBytes: false,
+    isYamlPossible: part.text.length <= FLOW_LENGTH_MAX,
+  });
   const limits = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: Number.POSITIVE_INFINITY };
   try {
     const cutter = new JsonCutter(reader, limits, part.origin);
@@ -137,7 +140,7 @@ export function readJsonPieces(
   sink: DocumentSink,
   objectBytesMax: number,
 ): void {
-  const reader = new JsonReader(file, sink, true);
+  const reader = new JsonReader(file, sink, { isBytes: true, isYamlPossible: false });
   const limits = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: objectBytesMax };
   const cutter = new JsonCutter(reader, limits, { line: 1, column: 1 });
   try {
@@ -161,21 +164,27 @@ class NotJson extends Error {
   }
 }
 
+interface JsonForm {
+  /** The pieces hold bytes, one a code unit, not characters. */
+  readonly isBytes: boolean;
+  /** A first value that is not JSON is no error yet. */
+  readonly isYamlPossible: boolean;
+}
+
 /** Takes pieces from the cutter, parses them and passes them on as documents. */
 class JsonReader implements JsonSink {
   /** Nothing has been delivered yet. */
   isUntouched = true;
   private readonly file: string;
   private readonly sink: DocumentSink;
-  /** The pieces hold bytes, one a code unit, not characters. */
-  private readonly isBytes: boolean;
+  private readonly form: JsonForm;
   /** Items without a kind of their own, until the kind of the list is known. */
   private waiting: { readonly cut: JsonCut; readonly index: number }[] = [];
 
-  constructor(file: string, sink: DocumentSink, isBytes: boolean) {
+  constructor(file: string, sink: DocumentSink, form: JsonForm) {
     this.file = file;
     this.sink = sink;
-    this.isBytes = isBytes;
+    this.form = form;
   }
 
   item(piece: JsonCut, index: number, header: ListHeader): void {
@@ -214,12 +223,14 @@ class JsonReader implements JsonSink {
   }
 
   private characters(cut: JsonCut): JsonCut {
-    return this.isBytes && NOT_ASCII.test(cut.text) ? { ...cut, text: decode(Buffer.from(cut.text, 'latin1')) } : cut;
+    return this.form.isBytes && NOT_ASCII.test(cut.text)
+      ? { ...cut, text: decode(Buffer.from(cut.text, 'latin1')) }
+      : cut;
   }
 
   /** The value; `undefined` after an error, which has been delivered. */
   private parse(cut: JsonCut): unknown {
-    if (this.isBytes && cut.text.includes(INVALID_BYTES)) {
+    if (this.form.isBytes && cut.text.includes(INVALID_BYTES)) {
       reportInvalidBytes({ file: this.file, text: cut.text, origin: cut.place }, this.sink);
       return undefined;
     }
@@ -231,7 +242,7 @@ class JsonReader implements JsonSink {
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
       const problem = { file: this.file, ...syntaxErrorOf(cut), fix: JSON_FIX };
-      if (this.isUntouched) throw new NotJson(problem);
+      if (this.form.isYamlPossible && this.isUntouched) throw new NotJson(problem);
       this.sink.problem(problem);
       return undefined;
     }

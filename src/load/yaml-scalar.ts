@@ -49,7 +49,7 @@ function resolvePlain(text: string): string | number | boolean | null {
   const first = text.charCodeAt(0);
   // Numbers begin with a digit, a sign or a dot.
   if (!((first >= 0x30 && first <= 0x39) || first === 0x2b || first === 0x2d || first === 0x2e)) return text;
-  const digits = text.replaceAll('_', '');
+  const digits = first === 0x2e ? text : text.replaceAll('_', '');
   if (DECIMAL.test(digits)) return Number(digits);
   const prefixed = PREFIXED.exec(digits);
   if (prefixed !== null) {
