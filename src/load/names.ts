@@ -29,10 +29,10 @@ export function subdomainProblem(text: string): string | undefined {
 /** The key of a label: a name, which a DNS subdomain and a slash may precede. */
 export function labelKeyProblem(text: string): string | undefined {
   const parts = text.split('/');
-  if (parts.length > 2) return 'more than one slash';
+  if (parts.length > 2) return 'made of more than two parts';
   if (parts.length === 2) {
     const problem = parts[0] === '' ? 'empty' : subdomainProblem(parts[0]!);
-    if (problem !== undefined) return `the part before the slash is ${problem}`;
+    if (problem !== undefined) return `wrong before the slash: ${problem}`;
   }
   const name = parts.at(-1)!;
   if (name === '') return 'empty';
