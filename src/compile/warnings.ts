@@ -17,8 +17,14 @@ export interface WarningSubject {
 /** A warning about `subject`; `field` is the path of the field (`spec.ingress[2].source`), `''` for the whole object. */
 export function warning(subject: WarningSubject, field: string, message: string, fix: string): PlanWarning {
   const { origin, namespace, name } = subject.meta;
-  return { origin, kind: subject.kind, namespace, name, field, message, fix };
+  return { origin, kind: KINDS_AS_WRITTEN.get(subject.kind) ?? subject.kind, namespace, name, field, message, fix };
 }
+
+/** Kinds that users write under another name than the model has. */
+const KINDS_AS_WRITTEN: ReadonlyMap<string, string> = new Map([
+  ['KubernetesNetworkPolicy', 'NetworkPolicy'],
+  ['KubernetesClusterNetworkPolicy', 'ClusterNetworkPolicy'],
+]);
 
 /** Sorted by file, line, object, field, text; equal ones once. */
 export function sortWarnings(warnings: readonly PlanWarning[]): PlanWarning[] {
