@@ -5,7 +5,7 @@
  * connection tracking of each node, or each packet by itself), count, and gather into connections. Packets whose verdict
  * must wait (fragments of a datagram that is not whole yet) hold their line back, so that `--packets` prints in the order of the file.
  *
- * Big captures with `--summary --stateless` need none of the bookkeeping and go through match/batch.ts instead.
+ * Big captures with `--summary --stateless` need none of the bookkeeping and go through match/plain.ts instead.
  */
 import {
   addFragment,
@@ -16,15 +16,25 @@ import {
 } from '../conntrack/reassembly.ts';
 import { CONNTRACK_ENTRIES_DEFAULT, type Conntrack, createConntrack } from '../conntrack/table.ts';
 import { CT_NEW, CT_UNTRACKED } from '../conntrack/track.ts';
-import { type BatchJudge, createBatchJudge, decidingStep, judgeBatch } from '../match/batch.ts';
 import { type Counters, countPacket, countUndecoded, createCounters } from '../match/counters.ts';
-import { createJudge, type Judge, judgeNewPacket, judgeTrackedPacket, markUncertain } from '../match/judge.ts';
+import { judgeFolded } from '../match/folded.ts';
+import {
+  createJudge,
+  decidingStep,
+  type Judge,
+  judgeNewPacket,
+  judgeTrackedPacket,
+  markUncertain,
+} from '../match/judge.ts';
+import { countPlain, createPlainJudge, foldPlainCounts, judgePlain, type PlainJudge } from '../match/plain.ts';
 import { REASON_FRAGMENT, VERDICT_UNPOLICED } from '../model/flow.ts';
 import { openCapture } from '../packets/pcap-file.ts';
 import { BATCH_RECORDS, type CaptureReader, createRecordBatch, type RecordBatch } from '../packets/source.ts';
+import { NONE } from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
-import { decodeBatch, decodePacket } from '../wire/decode.ts';
+import { decodePacket } from '../wire/decode.ts';
 import { LINKTYPE_IPV4, LINKTYPE_IPV6 } from '../wire/link.ts';
+import { createPlainColumns, type PlainColumns, readPlain } from '../wire/plain.ts';
 import { decodeQuoted, isIcmpError } from '../wire/quoted.ts';
 import {
   DECODE_OK,
@@ -157,6 +167,11 @@ interface Arrival {
   readonly nanos: number;
 }
 
+interface FastPath {
+  readonly plain: PlainJudge;
+  readonly columns: PlainColumns;
+}
+
 /** The stations of one packet after the other; memory is made once, but for one record a connection and one line a packet if asked. */
 export class Replayer {
   readonly counters: Counters;
@@ -168,8 +183,7 @@ export class Replayer {
   readonly #reassembler: Reassembler;
   readonly #fragmentEvents: ReassemblyEvents;
   /** The fast path, where nothing but counts is asked for. */
-  readonly #fast: BatchJudge | undefined;
-  readonly #batchRecords = new Int32Array(BATCH_RECORDS * PACKET_WORDS);
+  readonly #fast: FastPath | undefined;
   readonly #waiting = new Map<number, Arrival & { readonly record: Int32Array }>();
   readonly #lines: LineQueue | undefined;
   #packets = 0;
@@ -191,7 +205,9 @@ export class Replayer {
     };
     const isPlain = options.decapsulate !== true && this.#connections === undefined && this.#lines === undefined;
     this.#fast =
-      this.#conntrack === undefined && isPlain ? createBatchJudge(tables, this.#judge, this.counters) : undefined;
+      this.#conntrack === undefined && isPlain
+        ? { plain: createPlainJudge(tables, BATCH_RECORDS), columns: createPlainColumns(BATCH_RECORDS) }
+        : undefined;
   }
 
   get connectionCount(): number {
@@ -207,50 +223,43 @@ export class Replayer {
       this.#fastBatch(this.#fast, batch);
       return;
     }
-    for (let i = 0; i < batch.count; i++) {
-      this.#packets++;
-      const arrival = {
-        packet: this.#packets,
-        bytes: batch.wireBytes[i]!,
-        seconds: batch.seconds[i]!,
-        nanos: batch.nanos[i]!,
-      };
-      const status = decodePacket(
-        batch.view,
-        batch.offsets[i]!,
-        batch.capturedBytes[i]!,
-        batch.wireBytes[i]!,
-        batch.linkTypes[i]!,
-        this.#records,
-        0,
-      );
-      this.#packet(arrival, status, batch.view);
-    }
+    for (let i = 0; i < batch.count; i++) this.#single(batch, i);
+    this.#packets += batch.count;
   }
 
   /** Judges what still waits and closes the connections. Call once, after the last batch. */
   finish(): void {
+    if (this.#fast !== undefined) foldPlainCounts(this.#fast.plain, this.counters);
     expireFragments(this.#reassembler, Number.POSITIVE_INFINITY, this.#fragmentEvents);
     this.#connections?.closeAll();
   }
 
-  #fastBatch(fast: BatchJudge, batch: RecordBatch): void {
-    const records = this.#batchRecords;
+  /** Plain frames over the folded tables; the others decoded one by one, and over the rows where the tables are not enough. */
+  #fastBatch(fast: FastPath, batch: RecordBatch): void {
+    const { plain, columns } = fast;
     const { view, offsets, capturedBytes, wireBytes, linkTypes, count } = batch;
-    decodeBatch(view, offsets, capturedBytes, wireBytes, linkTypes, count, records);
-    this.#packets += judgeBatch(fast, records, count, wireBytes);
-    for (let i = 0; i < fast.fragmentCount; i++) {
-      const packet = fast.fragments[i]!;
-      this.#records.set(records.subarray(packet * PACKET_WORDS, (packet + 1) * PACKET_WORDS));
-      this.#packets++;
-      const arrival = {
-        packet: this.#packets,
-        bytes: wireBytes[packet]!,
-        seconds: batch.seconds[packet]!,
-        nanos: batch.nanos[packet]!,
-      };
-      this.#packet(arrival, DECODE_OK, view);
-    }
+    readPlain(columns, view, offsets, capturedBytes, wireBytes, linkTypes, count);
+    const { src, dst, ports, frames } = columns;
+    judgePlain(plain, src, dst, ports, frames, columns.count, wireBytes);
+    for (let i = 0; i < plain.sideCount; i++) this.#single(batch, frames[plain.side[i]!]!);
+    for (let i = 0; i < columns.otherCount; i++) this.#single(batch, columns.others[i]!);
+    this.#packets += count;
+  }
+
+  /** One packet of the batch through all stations. */
+  #single(batch: RecordBatch, index: number): void {
+    const bytes = batch.wireBytes[index]!;
+    const status = decodePacket(
+      batch.view,
+      batch.offsets[index]!,
+      batch.capturedBytes[index]!,
+      bytes,
+      batch.linkTypes[index]!,
+      this.#records,
+      0,
+    );
+    const packet = this.#packets + index + 1;
+    this.#packet({ packet, bytes, seconds: batch.seconds[index]!, nanos: batch.nanos[index]! }, status, batch.view);
   }
 
   #packet(arrival: Arrival, status: number, view: DataView): void {
@@ -267,7 +276,9 @@ export class Replayer {
       }
     }
     if ((records[PACKET_FLAGS]! & FLAG_FRAGMENT) === 0) {
-      this.#settle(arrival, 0, view, this.#judgeAt(0, view, arrival));
+      const value = this.#fast === undefined ? NONE : judgeFolded(this.#judge.tables, records, 0);
+      if (value !== NONE && this.#fast !== undefined) countPlain(this.#fast.plain, value, arrival.bytes);
+      else this.#settle(arrival, 0, view, this.#judgeAt(0, view, arrival));
       return;
     }
     this.#waiting.set(arrival.packet, { ...arrival, record: records.slice(0, PACKET_WORDS) });

@@ -8,15 +8,17 @@ import { formatPrefix, prefixContains } from '../base/ip.ts';
 import { Words } from '../base/words.ts';
 import * as layout from '../tables/layout.ts';
 import type { PeerClasses, Segment } from './classes.ts';
-import type { ChainPacker } from './pack-chains.ts';
+import { type ChainPacker, NO_CHECK_CLASS } from './pack-chains.ts';
 import type { Plan, Prefix } from './plan.ts';
 import type { Sections } from './sections.ts';
 
-/** Who owns an exact address: endpoints (usually one) and the node whose host processes it stands for. */
+/** Who owns an exact address: usually one endpoint, or the node whose host processes it stands for. */
 export interface Owner {
   readonly address: Prefix;
-  readonly endpoints: number[];
-  node: number;
+  /** Pods, refused ones (numbered after the endpoints of the plan) last. */
+  readonly pods: number[];
+  readonly hostEndpoints: number[];
+  readonly nodes: number[];
 }
 
 /** Owners by `formatPrefix` of the address, in order of address. */
@@ -26,16 +28,22 @@ export function collectOwners(plan: Plan): ReadonlyMap<string, Owner> {
     const key = formatPrefix(address);
     let entry = owners.get(key);
     if (entry === undefined) {
-      entry = { address, endpoints: [], node: layout.NONE };
+      entry = { address, pods: [], hostEndpoints: [], nodes: [] };
       owners.set(key, entry);
     }
     return entry;
   };
   plan.endpoints.forEach((endpoint, index) => {
-    for (const address of endpoint.addresses) owner(address).endpoints.push(index);
+    for (const address of endpoint.addresses) {
+      const { pods, hostEndpoints } = owner(address);
+      (endpoint.kind === 'wep' ? pods : hostEndpoints).push(index);
+    }
+  });
+  plan.rejectedPods.forEach((pod, index) => {
+    for (const address of pod.addresses) owner(address).pods.push(plan.endpoints.length + index);
   });
   plan.nodes.forEach((node, index) => {
-    for (const address of node.addresses) owner(address).node = index;
+    for (const address of node.addresses) owner(address).nodes.push(index);
   });
   return owners;
 }
@@ -45,6 +53,7 @@ export function addressMarks(plan: Plan): Prefix[] {
   return [
     ...plan.nodes.flatMap((node) => [...node.addresses, ...node.podCidrs]),
     ...plan.services.flatMap((service) => service.addresses),
+    ...plan.rejectedPods.flatMap((pod) => pod.addresses),
     ...plan.serviceLoopPrefixes,
   ];
 }
@@ -54,11 +63,12 @@ export function packOwners(owners: ReadonlyMap<string, Owner>, sections: Section
   let slots = 2;
   while (slots < owners.size * 2) slots *= 2;
   const table = new Int32Array(slots * layout.RECORD_WORDS[layout.SECTION_OWNERS]!);
-  for (const { address, endpoints, node } of owners.values()) {
+  for (const { address, pods, hostEndpoints, nodes } of owners.values()) {
     const [w0, w1, w2, w3] = address.words;
     let slot = layout.addressHash(w0, w1, w2, w3) & (slots - 1);
     while (table[slot * 6] !== 0) slot = (slot + 1) & (slots - 1);
-    table.set([address.version, w0, w1, w2, w3, sections.ints([endpoints.length, ...endpoints, node])], slot * 6);
+    const list = [pods.length, ...pods, nodes.length, ...nodes, hostEndpoints.length, ...hostEndpoints];
+    table.set([address.version, w0, w1, w2, w3, sections.ints(list)], slot * 6);
   }
   sections.section(layout.SECTION_OWNERS).append(table);
 }
@@ -141,27 +151,31 @@ class AddressClasses {
 
   /** The number of the address class with this peer class, flags and owner. */
   classOf(peerClass: number, baseFlags: number, owner: Owner | undefined): number {
-    const policy = [0, 0, 0, 0];
+    let egress = NO_CHECK_CLASS;
+    let ingress = NO_CHECK_CLASS;
     let flags = baseFlags;
     if (owner !== undefined) {
-      if (owner.node !== layout.NONE || owner.endpoints.length !== 1) flags |= layout.CLASS_NEEDS_PATH;
-      for (const index of owner.endpoints) flags |= this.#endpointFlags(index);
-      const slots = owner.endpoints.length === 1 ? this.#slotsOf(owner.endpoints[0]!) : undefined;
-      if (slots !== undefined && this.#plan.endpoints[owner.endpoints[0]!]!.kind === 'wep') {
-        const classOfSlot = (slot: number): number => this.#packer.policyClass(slots[slot]!, peerClass);
-        policy[0] = classOfSlot(layout.SLOT_EGRESS);
-        policy[1] = classOfSlot(layout.SLOT_INGRESS);
-        policy[2] = classOfSlot(layout.SLOT_PENDING_EGRESS);
-        policy[3] = classOfSlot(layout.SLOT_PENDING_INGRESS);
+      const { pods, hostEndpoints, nodes } = owner;
+      if (pods.length !== 1 || hostEndpoints.length + nodes.length > 0) flags |= layout.CLASS_NEEDS_PATH;
+      for (const index of pods) flags |= this.#podFlags(index);
+      const slots = pods.length === 1 ? this.#slotsOf(pods[0]!) : undefined;
+      if (slots !== undefined) {
+        egress = this.#packer.policyClass(slots[layout.SLOT_EGRESS]!, peerClass);
+        ingress = this.#packer.policyClass(slots[layout.SLOT_INGRESS]!, peerClass);
       }
     }
-    return this.#intern([peerClass, policy[0]!, policy[1]!, flags, policy[2]!, policy[3]!, 0, 0]);
+    const lookup = (policyClass: number): number[] => {
+      const at = policyClass * layout.RECORD_WORDS[layout.SECTION_POLICY_CLASSES]!;
+      const words = this.#sections.section(layout.SECTION_POLICY_CLASSES);
+      return [words.at(at + layout.POLICY_CLASS_MAP), words.at(at + layout.POLICY_CLASS_REFS)];
+    };
+    return this.#intern([peerClass, flags, ...lookup(egress), ...lookup(ingress), egress, ingress]);
   }
 
-  #endpointFlags(index: number): number {
-    const endpoint = this.#plan.endpoints[index]!;
-    if (endpoint.kind === 'hep') return layout.CLASS_NEEDS_PATH;
-    const hasHostEndpoint = this.#nodesWithHostEndpoint.has(endpoint.node);
+  #podFlags(index: number): number {
+    const { endpoints, rejectedPods } = this.#plan;
+    const { node } = endpoints[index] ?? rejectedPods[index - endpoints.length]!;
+    const hasHostEndpoint = this.#nodesWithHostEndpoint.has(node);
     const isLocal = this.#slotsOf(index) !== undefined;
     return (hasHostEndpoint ? layout.CLASS_NEEDS_PATH : 0) | (isLocal ? layout.CLASS_IS_LOCAL : 0);
   }
@@ -178,10 +192,13 @@ class AddressClasses {
   }
 }
 
-/** SECTION_TRIE_4. Segments come parents first, so each simply paints over what it covers. */
+/**
+ * SECTION_TRIE_4. Segments come parents first, so each simply paints over what it covers. While painting, an entry >= 0 is an
+ * address class and `~offset` a node; `layOutTrie` then writes the form that needs no branch.
+ */
 function packTrie(painted: readonly Painted[], outside: number, sections: Sections): void {
   const trie = new Words(1 << 17);
-  trie.append(new Int32Array(65536).fill(outside));
+  trie.append(new Int32Array(layout.TRIE_ROOT_ENTRIES).fill(outside));
   for (const { prefix, addressClass } of painted) {
     const address = prefix.words[0];
     if (prefix.length <= 16) {
@@ -196,7 +213,7 @@ function packTrie(painted: readonly Painted[], outside: number, sections: Sectio
     const leaf = child(trie, middle + ((address >>> 8) & 255));
     fill(trie, leaf + (address & 255), 32 - prefix.length, addressClass);
   }
-  sections.section(layout.SECTION_TRIE_4).append(trie.view());
+  sections.section(layout.SECTION_TRIE_4).append(layOutTrie(trie.view()));
 }
 
 function fill(trie: Words, first: number, freeBits: number, value: number): void {
@@ -207,9 +224,40 @@ function fill(trie: Words, first: number, freeBits: number, value: number): void
 function child(trie: Words, at: number): number {
   const entry = trie.at(at);
   if (entry < 0) return ~entry;
-  const node = trie.append(new Int32Array(256).fill(entry));
+  const node = trie.append(new Int32Array(layout.TRIE_NODE_ENTRIES).fill(entry));
   trie.set(at, ~node);
   return node;
+}
+
+/** Three levels everywhere: where the painted trie ends early, cells of one entry, shared by class, stand for the missing nodes. */
+function layOutTrie(painted: Int32Array): Int32Array {
+  const out = new Words(painted.length);
+  out.append(new Int32Array(layout.TRIE_ROOT_ENTRIES));
+  const classWords = layout.RECORD_WORDS[layout.SECTION_CLASSES_4]!;
+  const cells = [new Map<number, number>(), new Map<number, number>()] as const;
+  const cell = (addressClass: number, level: 0 | 1): number => {
+    let offset = cells[level].get(addressClass);
+    if (offset === undefined) {
+      const entry = level === 1 ? addressClass * classWords : cell(addressClass, 1) << 1;
+      offset = out.append([entry]);
+      cells[level].set(addressClass, offset);
+    }
+    return offset;
+  };
+  const node = (from: number, level: 0 | 1): number => {
+    const at = out.append(new Int32Array(layout.TRIE_NODE_ENTRIES));
+    for (let i = 0; i < layout.TRIE_NODE_ENTRIES; i++) {
+      const entry = painted[from + i]!;
+      if (level === 1) out.set(at + i, entry * classWords);
+      else out.set(at + i, entry < 0 ? (node(~entry, 1) << 1) | 1 : cell(entry, 1) << 1);
+    }
+    return at;
+  };
+  for (let i = 0; i < layout.TRIE_ROOT_ENTRIES; i++) {
+    const entry = painted[i]!;
+    out.set(i, entry < 0 ? (node(~entry, 0) << 1) | 1 : cell(entry, 0) << 1);
+  }
+  return out.view();
 }
 
 /** SECTION_EXACT_6 and SECTION_RANGES_6. */

@@ -64,7 +64,7 @@ import {
   PACKET_WORDS,
 } from '../wire/record.ts';
 import { lastAtMost, PATH_STEPS_MAX, walkChain } from './chain.ts';
-import { classOf4, classOf6, findOwner } from './lookup.ts';
+import { claimCount, claimNode, claimPod, classOf4, classOf6, findOwner, ownerHostEndpoint } from './lookup.ts';
 
 /* Words of one check in `Judge.checks`. */
 export const CHECK_WORDS = 4;
@@ -268,35 +268,17 @@ function ownerAt(judge: Judge, records: Int32Array, at: number): number {
   return findOwner(judge.tables, judge.version, records[at]!, records[at + 1]!, records[at + 2]!, records[at + 3]!);
 }
 
-/** Sets the ends, taking owner number `srcChoice` and `dstChoice` of addresses that several endpoints claim. */
+/** Sets the ends, taking claim number `srcChoice` and `dstChoice` of addresses that several claim (match/lookup.ts). */
 function resolveEnds(judge: Judge, records: Int32Array, at: number, srcChoice: number, dstChoice: number): void {
+  const { tables } = judge;
   const srcOwner = ownerAt(judge, records, at + PACKET_SRC);
   const dstOwner = ownerAt(judge, records, at + PACKET_DST);
-  judge.srcEndpoint = chosenEndpoint(judge, srcOwner, srcChoice);
-  judge.dstEndpoint = chosenEndpoint(judge, dstOwner, dstChoice);
-  judge.srcPod = isPod(judge, judge.srcEndpoint) ? judge.srcEndpoint : layout.NONE;
-  judge.dstPod = isPod(judge, judge.dstEndpoint) ? judge.dstEndpoint : layout.NONE;
-  judge.srcNode = endNode(judge, srcOwner, judge.srcPod);
-  judge.dstNode = endNode(judge, dstOwner, judge.dstPod);
-}
-
-function chosenEndpoint(judge: Judge, owner: number, choice: number): number {
-  if (owner === layout.NONE) return layout.NONE;
-  const ints = judge.tables.ints;
-  return ints[owner]! === 0 ? layout.NONE : ints[owner + 1 + choice]!;
-}
-
-function isPod(judge: Judge, endpoint: number): boolean {
-  if (endpoint === layout.NONE) return false;
-  return judge.tables.endpoints[endpoint * ENDPOINT_WORDS + layout.ENDPOINT_KIND] === layout.KIND_WEP;
-}
-
-/** The node of an end: the pod's, or the one whose host process it is. */
-function endNode(judge: Judge, owner: number, pod: number): number {
-  if (pod !== layout.NONE) return judge.tables.endpoints[pod * ENDPOINT_WORDS + layout.ENDPOINT_NODE]!;
-  if (owner === layout.NONE) return layout.NONE;
-  const ints = judge.tables.ints;
-  return ints[owner + 1 + ints[owner]!]!;
+  judge.srcPod = claimPod(tables, srcOwner, srcChoice);
+  judge.dstPod = claimPod(tables, dstOwner, dstChoice);
+  judge.srcNode = claimNode(tables, srcOwner, srcChoice);
+  judge.dstNode = claimNode(tables, dstOwner, dstChoice);
+  judge.srcEndpoint = judge.srcPod === layout.NONE ? ownerHostEndpoint(tables, srcOwner) : judge.srcPod;
+  judge.dstEndpoint = judge.dstPod === layout.NONE ? ownerHostEndpoint(tables, dstOwner) : judge.dstPod;
 }
 
 /* ---- stateless judgement ---- */
@@ -305,8 +287,8 @@ function judgeAddresses(judge: Judge, records: Int32Array, at: number): number {
   begin(judge, records, at);
   const srcOwner = ownerAt(judge, records, at + PACKET_SRC);
   const dstOwner = ownerAt(judge, records, at + PACKET_DST);
-  const srcCount = podCount(judge, srcOwner);
-  const dstCount = podCount(judge, dstOwner);
+  const srcCount = claimCount(judge.tables, srcOwner);
+  const dstCount = claimCount(judge.tables, dstOwner);
   if (srcCount > 1 || dstCount > 1) {
     const first = judgeChoice(judge, records, at, 0, 0);
     for (let src = 0; src < srcCount; src++) {
@@ -316,11 +298,6 @@ function judgeAddresses(judge: Judge, records: Int32Array, at: number): number {
     }
   }
   return judgeChoice(judge, records, at, 0, 0);
-}
-
-/** Number of endpoints to try for an end, at least 1. */
-function podCount(judge: Judge, owner: number): number {
-  return owner === layout.NONE ? 1 : Math.max(1, judge.tables.ints[owner]!);
 }
 
 function judgeChoice(judge: Judge, records: Int32Array, at: number, srcChoice: number, dstChoice: number): number {
@@ -372,6 +349,18 @@ export function markUncertain(judge: Judge, reason: number): void {
   judge.verdict = VERDICT_UNCERTAIN;
   judge.reason = reason;
   judge.deciding = layout.NONE;
+}
+
+/** The step that decided the judge's last packet, or NONE. */
+export function decidingStep(judge: Judge): number {
+  if (judge.deciding < 0) return layout.NONE;
+  const at = judge.deciding * CHECK_WORDS;
+  const count = judge.checks[at + CHECK_STEP_COUNT]!;
+  if (count === 0) return layout.NONE;
+  const step = judge.path[judge.checks[at + CHECK_STEPS]! + count - 1]!;
+  // What comes after policy (service loops, DefaultEndpointToHostAction) denies although the step allowed.
+  const isDeny = judge.tables.steps[step * STEP_WORDS + layout.STEP_ACTION] === layout.STEP_DENY;
+  return judge.verdict === VERDICT_DENY && !isDeny ? layout.NONE : step;
 }
 
 function lastStep(judge: Judge): number {

@@ -2,17 +2,18 @@
 import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 
+const ENDPOINT_WORDS = 18;
+
 const CLASS_WORDS = 8;
 const EXACT_WORDS = 5;
 const RANGE_WORDS = 5;
 const OWNER_WORDS = 6;
 
-/** Word offset in `tables.classes4` of the class of an IPv4 address (int32). At most three dependent loads. */
+/** Word offset in `tables.classes4` of the class of an IPv4 address (int32). Three dependent loads, no branch. */
 export function classOf4(trie: Int32Array, address: number): number {
-  let entry = trie[address >>> 16]!;
-  if (entry < 0) entry = trie[~entry + ((address >>> 8) & 255)]!;
-  if (entry < 0) entry = trie[~entry + (address & 255)]!;
-  return entry * CLASS_WORDS;
+  const root = trie[address >>> 16]!;
+  const middle = trie[(root >>> 1) + ((address >>> 8) & 255 & -(root & 1))]!;
+  return trie[(middle >>> 1) + (address & 255 & -(middle & 1))]!;
 }
 
 /** Word offset in `tables.classes6` of the class of an IPv6 address: the hash of full addresses, then the ranges. */
@@ -67,4 +68,39 @@ function startsAtOrBefore(ranges: Int32Array, at: number, w0: number, w1: number
   if (ranges[at + 1] !== w1) return ranges[at + 1]! >>> 0 < w1 >>> 0;
   if (ranges[at + 2] !== w2) return ranges[at + 2]! >>> 0 < w2 >>> 0;
   return ranges[at + 3]! >>> 0 <= w3 >>> 0;
+}
+
+/*
+ * An owner (word offset in SECTION_INTS, or NONE) lists who claims an address. Each of its pods is a claim, then each node
+ * whose host processes the address stands for; an address that nobody owns has one claim, outside.
+ */
+
+/** Number of claims, at least 1. */
+export function claimCount(tables: Tables, owner: number): number {
+  if (owner === layout.NONE) return 1;
+  const pods = tables.ints[owner]!;
+  return Math.max(1, pods + tables.ints[owner + pods + 1]!);
+}
+
+/** The pod of claim number `claim`, or NONE. */
+export function claimPod(tables: Tables, owner: number, claim: number): number {
+  return owner === layout.NONE || claim >= tables.ints[owner]! ? layout.NONE : tables.ints[owner + 1 + claim]!;
+}
+
+/** The node of claim number `claim`: the pod's, or the one whose host process it is; NONE = outside. */
+export function claimNode(tables: Tables, owner: number, claim: number): number {
+  if (owner === layout.NONE) return layout.NONE;
+  const { ints, endpoints } = tables;
+  const pods = ints[owner]!;
+  if (claim < pods) return endpoints[ints[owner + 1 + claim]! * ENDPOINT_WORDS + layout.ENDPOINT_NODE]!;
+  const nodes = owner + 1 + pods;
+  return claim - pods < ints[nodes]! ? ints[nodes + 1 + claim - pods]! : layout.NONE;
+}
+
+/** The first host endpoint that expects the address, or NONE. */
+export function ownerHostEndpoint(tables: Tables, owner: number): number {
+  if (owner === layout.NONE) return layout.NONE;
+  const nodes = owner + 1 + tables.ints[owner]!;
+  const hosts = nodes + 1 + tables.ints[nodes]!;
+  return tables.ints[hosts]! === 0 ? layout.NONE : tables.ints[hosts + 1]!;
 }

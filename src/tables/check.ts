@@ -123,7 +123,7 @@ const USES: readonly (readonly [section: number, uses: readonly Use[]])[] = [
       [S.ENDPOINT_LABELS, S.SECTION_INTS, 'pairs'],
       [S.ENDPOINT_ADDRESSES, S.SECTION_PREFIXES, 'list'],
       [S.ENDPOINT_INTERFACE, S.SECTION_STRINGS, 'index'],
-      [S.ENDPOINT_GROUP, S.SECTION_GROUPS, 'index'],
+      [S.ENDPOINT_GROUP, S.SECTION_GROUPS, 'optional'],
       [S.ENDPOINT_FILE, S.SECTION_STRINGS, 'index'],
       [S.ENDPOINT_ALLOWED_SOURCES, S.SECTION_PREFIXES, 'list'],
     ],
@@ -284,33 +284,46 @@ function checkFunctions(tables: Tables): void {
 
 function checkAddressClasses(tables: Tables, section: number): void {
   const limit = tables.counts[layout.SECTION_POLICY_CLASSES]!;
-  const version = section === layout.SECTION_CLASSES_4 ? 4 : 6;
+  const { policyClasses } = tables;
+  const size = layout.RECORD_WORDS[layout.SECTION_POLICY_CLASSES]!;
   check(tables.counts[section]! > 0, `section ${section} is empty`);
   eachRecord(tables, section, (at, index) => {
-    check(
-      at(layout.CLASS_PEER) >= 0 && at(layout.CLASS_PEER) < peerClassLimit(tables, version),
-      `class ${index} has no peer class`,
-    );
-    for (const word of [
-      layout.CLASS_EGRESS,
-      layout.CLASS_INGRESS,
-      layout.CLASS_PENDING_EGRESS,
-      layout.CLASS_PENDING_INGRESS,
-    ]) {
-      check(at(word) >= 0 && at(word) < limit, `class ${index} names no policy class`);
+    check(at(layout.CLASS_PEER) >= 0, `class ${index} has no peer class`);
+    for (const [word, copy] of [
+      [layout.CLASS_EGRESS, layout.CLASS_EGRESS_MAP],
+      [layout.CLASS_INGRESS, layout.CLASS_INGRESS_MAP],
+    ] as const) {
+      const policyClass = at(word);
+      check(policyClass >= 0 && policyClass < limit, `class ${index} names no policy class`);
+      check(
+        at(copy) === policyClasses[policyClass * size + layout.POLICY_CLASS_MAP] &&
+          at(copy + 1) === policyClasses[policyClass * size + layout.POLICY_CLASS_REFS],
+        `class ${index} differs from its policy class`,
+      );
     }
   });
 }
 
+/** Every path of three loads ends at an address class. */
 function checkTrie(tables: Tables): void {
   const { trie4 } = tables;
-  const classes = tables.counts[layout.SECTION_CLASSES_4]!;
-  check(trie4.length >= 65536 && trie4.length % 256 === 0, 'the IPv4 trie has no root');
-  for (let i = 0; i < trie4.length; i++) {
+  const classWords = layout.RECORD_WORDS[layout.SECTION_CLASSES_4]!;
+  const classLimit = tables.counts[layout.SECTION_CLASSES_4]! * classWords;
+  const root = layout.TRIE_ROOT_ENTRIES;
+  check(trie4.length > root, 'the IPv4 trie has no root');
+  const levels = [new Uint8Array(trie4.length), new Uint8Array(trie4.length)] as const;
+  const mark = (entry: number, level: 0 | 1): void => {
+    const offset = entry >>> 1;
+    const count = (entry & 1) === 1 ? layout.TRIE_NODE_ENTRIES : 1;
+    check(entry >= 0 && offset >= root && offset + count <= trie4.length, 'the IPv4 trie leads nowhere');
+    levels[level].fill(1, offset, offset + count);
+  };
+  for (let i = 0; i < root; i++) mark(trie4[i]!, 0);
+  for (let i = root; i < trie4.length; i++) if (levels[0][i] === 1) mark(trie4[i]!, 1);
+  for (let i = root; i < trie4.length; i++) {
     const entry = trie4[i]!;
-    const isNode = entry < 0 && ~entry >= 65536 && ~entry % 256 === 0 && ~entry < trie4.length;
-    // A node is always made after the entry that names it, so chains of nodes end.
-    check((entry >= 0 && entry < classes) || (isNode && ~entry > i), `entry ${i} of the IPv4 trie leads nowhere`);
+    const isClass = entry >= 0 && entry < classLimit && entry % classWords === 0;
+    check(levels[1][i] === 0 || isClass, `entry ${i} of the IPv4 trie names no class`);
   }
 }
 
@@ -343,16 +356,16 @@ function checkOwners(tables: Tables): void {
     if (at(layout.OWNER_VERSION) === 0) return;
     used++;
     const offset = at(layout.OWNER_LIST);
-    const count = tables.ints[offset] ?? -1;
-    check(count >= 0 && list(offset, count + 2, tables.ints.length), `owner ${index} has its list outside`);
-    for (let i = 1; i <= count; i++) {
-      const endpoint = tables.ints[offset + i]!;
-      check(endpoint >= 0 && endpoint < tables.counts[layout.SECTION_ENDPOINTS]!, `owner ${index} names no endpoint`);
+    let next = offset;
+    for (const section of [layout.SECTION_ENDPOINTS, layout.SECTION_NODES, layout.SECTION_ENDPOINTS]) {
+      const count = tables.ints[next] ?? -1;
+      check(count >= 0 && list(next, count + 1, tables.ints.length), `owner ${index} has its list outside`);
+      for (let i = 1; i <= count; i++) {
+        const number = tables.ints[next + i]!;
+        check(number >= 0 && number < tables.counts[section]!, `owner ${index} names no endpoint or node`);
+      }
+      next += count + 1;
     }
-    check(
-      inside(tables.ints[offset + count + 1]!, tables.counts[layout.SECTION_NODES]!),
-      `owner ${index} names no node`,
-    );
   });
   check(used < slots, 'the owner hash is full');
   eachRecord(tables, layout.SECTION_ENDPOINTS, (at, index) => {

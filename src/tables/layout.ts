@@ -25,6 +25,9 @@
  *   first step set in  srcRow[class of src] & dstRow[class of dst] & keyRow[key] & sourceKeyRow[source key]
  */
 
+/** The values of RULE_ACTION (beside RULE_LOG), TIER_DEFAULT_ACTION and NODE_TO_HOST_ACTION, for readers of tables alone. */
+export { ACTION_ALLOW, ACTION_DENY, ACTION_PASS } from '../model/flow.ts';
+
 /** `mrgy` */
 export const MAGIC = 0x6d726779;
 export const LAYOUT_VERSION = 1;
@@ -266,7 +269,7 @@ export const SERVICE_BACKENDS = 3;
 /** 0 = empty, 4 or 6 */
 export const OWNER_VERSION = 0;
 export const OWNER_WORDS = 1;
-/** ints: word offset of `endpointCount endpoints… node-or-NONE` */
+/** ints: word offset of `podCount pods… nodeCount nodes… hostEndpointCount hostEndpoints…` */
 export const OWNER_LIST = 5;
 
 /* ---- SECTION_CHAINS: the steps of one check, as bit rows ---- */
@@ -332,13 +335,21 @@ export const POLICY_CLASS_COLUMNS = 4;
 export const KEY_UNUSED = 0x7fffffff;
 export const VALUE_STEP_SHIFT = 2;
 
-/* ---- SECTION_CLASSES_4, _6: address classes ---- */
+/*
+ * ---- SECTION_CLASSES_4, _6: address classes ----
+ * What the packet path needs of a policy class stands here again (its map and refs), so that a packet reads one line of memory for each
+ * of its addresses.
+ */
 export const CLASS_PEER = 0;
-export const CLASS_EGRESS = 1;
-export const CLASS_INGRESS = 2;
-export const CLASS_FLAGS = 3;
-export const CLASS_PENDING_EGRESS = 4;
-export const CLASS_PENDING_INGRESS = 5;
+export const CLASS_FLAGS = 1;
+/** POLICY_CLASS_MAP and POLICY_CLASS_REFS of the policy classes below */
+export const CLASS_EGRESS_MAP = 2;
+export const CLASS_EGRESS_REFS = 3;
+export const CLASS_INGRESS_MAP = 4;
+export const CLASS_INGRESS_REFS = 5;
+/** policy classes of the pod that owns the address; 0 = no check */
+export const CLASS_EGRESS = 6;
+export const CLASS_INGRESS = 7;
 
 /** Needs the full path of match/path.ts: host addresses, host endpoints, shared addresses, service addresses. */
 export const CLASS_NEEDS_PATH = 1;
@@ -351,9 +362,12 @@ export const CLASS_IN_POD_CIDR = 8;
 
 /*
  * ---- SECTION_TRIE_4: 16-8-8 trie of IPv4 addresses ----
- * 65 536 root entries, then nodes of 256. An entry >= 0 is an address class, < 0 is `~word offset` of a node.
+ * 65 536 root entries, then nodes of 256 entries and cells of one. An entry of the first two levels is `offset << 1 | isNode`: the next
+ * index is offset + (the next 8 bits of the address if isNode, else 0), so that a lookup takes three loads and no branch.
+ * An entry of the last level is the word offset of an address class.
  */
-export const TRIE_ROOT_BITS = 16;
+export const TRIE_ROOT_ENTRIES = 65_536;
+export const TRIE_NODE_ENTRIES = 256;
 
 /* ---- SECTION_EXACT_6: open-addressing hash of full-length IPv6 prefixes: 4 address words, class + 1 (0 = empty) ---- */
 /* ---- SECTION_RANGES_6: what is not exact: sorted start addresses (4 words) and their class, covering the whole space ---- */
