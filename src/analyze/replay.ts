@@ -176,6 +176,7 @@ interface FastPath {
 export class Replayer {
   readonly counters: Counters;
   readonly #judge: Judge;
+  readonly #otherJudge: Judge;
   readonly #conntrack: Conntrack | undefined;
   readonly #connections: ConnectionTable | undefined;
   readonly #options: ReplayOptions;
@@ -191,6 +192,7 @@ export class Replayer {
   constructor(tables: Tables, options: ReplayOptions) {
     this.#options = options;
     this.#judge = createJudge(tables);
+    this.#otherJudge = createJudge(tables);
     this.counters = createCounters(tables);
     this.#conntrack =
       options.stateless === true
@@ -317,15 +319,15 @@ export class Replayer {
   #fullRecord(at: number, view: DataView): FlowRecord {
     const records = this.#records;
     const judge = this.#judge;
-    const { verdict, reason, state, deciding } = judge;
     const record = flowRecord(judge, records, at);
-    if (judge.state === CT_NEW || judge.state === CT_UNTRACKED) addPending(record, judge, records, at);
+    // A second judge, so that the answer stays what it is for the packet's line and for further fragments.
+    const other = this.#otherJudge;
+    if (judge.state === CT_NEW || judge.state === CT_UNTRACKED) addPending(record, other, records, at);
     const kind = tunnelKind(records, at);
     if (kind !== TUNNEL_NONE && decodeInner(kind, view, records, at, records, INNER) === DECODE_OK) {
-      judgeNewPacket(judge, records, INNER);
-      record.inner = flowRecord(judge, records, INNER);
+      judgeNewPacket(other, records, INNER);
+      record.inner = flowRecord(other, records, INNER);
     }
-    Object.assign(judge, { verdict, reason, state, deciding });
     return record;
   }
 

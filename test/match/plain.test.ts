@@ -1,0 +1,96 @@
+/**
+ * The fast path says what the full path says: the same totals and the same deciding steps, on every conformance capture, plain
+ * frames and all others, and `readPlain` takes from a frame what `decodePacket` takes.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { ruleCounts } from '../../src/analyze/counters.ts';
+import { replayCaptures } from '../../src/analyze/replay.ts';
+import { compile } from '../../src/compile/compile.ts';
+import { loadResources } from '../../src/load/load.ts';
+import { buildFrame, Xorshift32 } from '../../src/packets/synthetic.ts';
+import { openTables } from '../../src/tables/tables.ts';
+import { decodePacket } from '../../src/wire/decode.ts';
+import { createPlainColumns, readPlain } from '../../src/wire/plain.ts';
+import {
+  DECODE_OK,
+  FLAG_FRAGMENT,
+  FLAG_IPV6,
+  FLAG_L4_PORTS,
+  PACKET_DST,
+  PACKET_DST_PORT,
+  PACKET_FLAGS,
+  PACKET_PROTOCOL,
+  PACKET_SRC,
+  PACKET_WORDS,
+} from '../../src/wire/record.ts';
+
+const ROOT = new URL('../conformance/', import.meta.url);
+
+for (const folder of ['basic', 'worlds']) {
+  describe(`${folder}: folded tables and rows agree`, () => {
+    for (const world of readdirSync(new URL(folder, ROOT))) {
+      const directory = new URL(`${folder}/${world}/`, ROOT);
+      if (!existsSync(new URL('packets.pcap', directory))) continue;
+      test(world, async () => {
+        const text = readFileSync(new URL('cluster.yaml', directory), 'utf8');
+        const tables = openTables(compile(loadResources([{ name: 'cluster.yaml', text }]).resources));
+        const capture = fileURLToPath(new URL('packets.pcap', directory));
+        const fast = await replayCaptures(tables, [capture], { stateless: true });
+        const full = await replayCaptures(tables, [capture], { stateless: true, onPacket: () => undefined });
+        expect(fast.totals).toEqual(full.totals);
+        expect(fast.totals.packets).toBeGreaterThan(30);
+        expect(ruleCounts(tables, fast.counters)).toEqual(ruleCounts(tables, full.counters));
+      });
+    }
+  });
+}
+
+describe('readPlain', () => {
+  /** Frames of all sorts, some damaged, with what the reader would say of them. */
+  function frames(seed: number): Uint8Array[] {
+    const random = new Xorshift32(seed);
+    return Array.from({ length: 256 }, () => {
+      const frame = buildFrame({
+        src: random.next() | 0,
+        dst: random.next() | 0,
+        protocol: [6, 17, 1, 132][random.below(4)]!,
+        srcPort: random.below(65_536),
+        dstPort: random.below(65_536),
+        payload: random.bytes(random.below(30)),
+      });
+      if (random.float() < 0.3) frame[12 + random.below(frame.length - 12)] = random.below(256);
+      return random.float() < 0.2 ? frame.subarray(0, random.below(frame.length + 1)) : frame;
+    });
+  }
+
+  test('takes what decodePacket takes, and leaves the rest to it', () => {
+    const columns = createPlainColumns(256);
+    let plainCount = 0;
+    for (let seed = 1; seed <= 200; seed++) {
+      const batch = frames(seed);
+      const bytes = new Uint8Array(Buffer.concat(batch));
+      const view = new DataView(bytes.buffer);
+      const captured = Int32Array.from(batch, (frame) => frame.length);
+      const offsets = Int32Array.from(batch, () => 0);
+      for (let i = 1; i < 256; i++) offsets[i] = offsets[i - 1]! + captured[i - 1]!;
+      const wire = Float64Array.from(batch, (frame) => frame.length);
+      readPlain(columns, view, offsets, captured, wire, new Int32Array(256).fill(1), 256);
+      const record = new Int32Array(PACKET_WORDS);
+      for (let row = 0; row < columns.count; row++) {
+        const frame = columns.frames[row]!;
+        const status = decodePacket(view, offsets[frame]!, captured[frame]!, wire[frame]!, 1, record, 0);
+        expect(status).toBe(DECODE_OK);
+        expect(record[PACKET_FLAGS]! & (FLAG_FRAGMENT | FLAG_IPV6 | FLAG_L4_PORTS)).toBe(FLAG_L4_PORTS);
+        expect([columns.src[row], columns.dst[row]]).toEqual([record[PACKET_SRC], record[PACKET_DST]]);
+        const slot = record[PACKET_PROTOCOL] === 6 ? 0 : 1;
+        expect(columns.ports[row]).toBe((slot << 16) | record[PACKET_DST_PORT]!);
+      }
+      const listed = [...columns.frames.subarray(0, columns.count), ...columns.others.subarray(0, columns.otherCount)];
+      expect(listed.sort((a, b) => a - b)).toEqual(Array.from({ length: 256 }, (_, i) => i));
+      plainCount += columns.count;
+    }
+    expect(plainCount).toBeGreaterThan(10_000);
+  });
+});
