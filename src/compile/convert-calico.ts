@@ -126,6 +126,6 @@ export function convertRules(
 }
 
 function dropWarning(subject: WarningSubject, field: string, problem: string): PlanWarning {
-  const what = subject.kind === 'Profile' ? 'rules of this profile' : 'policy';
-  return warning(subject, field, `${problem}; Felix drops the whole ${what}`, 'correct the field');
+  const effect = subject.kind === 'Profile' ? 'all rules of this profile' : 'the whole policy';
+  return warning(subject, field, `${problem}; Felix drops ${effect}`, 'correct the field');
 }

@@ -34,7 +34,7 @@ import { LABEL_ORCHESTRATOR } from './selectors.ts';
 import { warning } from './warnings.ts';
 
 /** Order of every converted NetworkPolicy. */
-export const KUBERNETES_POLICY_ORDER = 1000;
+const KUBERNETES_POLICY_ORDER = 1000;
 
 export function kubernetesPolicyForm(policy: KubernetesNetworkPolicy): Converted<PolicyForm> {
   const { kind, meta } = policy;

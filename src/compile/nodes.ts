@@ -3,8 +3,8 @@
  *
  * A node's uplink is the interface through which everything passes that is not between its own pods and itself. Nothing
  * in the objects names it, so (semantics 2.4, 6.1): it is governed by an explicit host endpoint, one with an interface
- * name other than `*`, or one without interface name that lists an address of the node; of several the smallest name wins,
- * match by name and match by address being equal. Only without one does the wildcard endpoint govern it. Pod interfaces
+ * name other than `*`, or one without interface name that expects an address, since what it expects is an address of the
+ * node; of several the smallest name wins, match by name and match by address being equal. Only without one does the wildcard endpoint govern it. Pod interfaces
  * are governed by the wildcard endpoint alone.
  *
  * Worked example: `b` (eth0), `a` (by address), `all` (`*`): `a` governs the uplink, `all` the pods' interfaces.
@@ -47,7 +47,7 @@ export function planNodes(
     return {
       name,
       addresses: sortedPrefixes([...own, ...hosts.flatMap((index) => endpoints[index]!.addresses)]),
-      ...governingEndpoints(endpoints, hosts, own),
+      ...governingEndpoints(endpoints, hosts),
       podCidrs: sortedPrefixes((node?.podCIDRs ?? []).flatMap((text) => parsePrefix(text) ?? [])),
       settings: settingsOf(name).plan,
     };
@@ -60,20 +60,16 @@ function parseFull(text: string): Prefix[] {
 }
 
 /**
- * `hosts` are the node's host endpoints by name (the endpoints of a plan are sorted). A node whose addresses no object
- * tells is taken to have those that its host endpoints expect.
+ * `hosts` are the node's host endpoints by name (the endpoints of a plan are sorted). What they expect are addresses of
+ * the node (semantics 6.1), so one that expects any governs by address if it names no interface.
  */
 function governingEndpoints(
   endpoints: readonly PlanEndpoint[],
   hosts: readonly number[],
-  own: readonly Prefix[],
 ): Pick<PlanNode, 'uplinkEndpoint' | 'isUplinkExplicit' | 'wildcardEndpoint'> {
-  const isOwn = (address: Prefix): boolean =>
-    own.length === 0 ||
-    own.some((mine) => mine.version === address.version && mine.words.every((word, i) => word === address.words[i]));
   const isExplicit = (index: number): boolean => {
     const { interfaceName, addresses } = endpoints[index]!;
-    return interfaceName === '' ? addresses.some(isOwn) : interfaceName !== '*';
+    return interfaceName === '' ? addresses.length > 0 : interfaceName !== '*';
   };
   const explicit = hosts.find(isExplicit);
   const wildcard = hosts.find((index) => endpoints[index]!.interfaceName === '*') ?? -1;

@@ -18,7 +18,7 @@ import type { PlanWarning } from './plan.ts';
 import { LABEL_NAME, NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX, type SelectorCache } from './selectors.ts';
 import { warning } from './warnings.ts';
 
-export const DEFAULT_ALLOW_PROFILE = 'projectcalico-default-allow';
+const DEFAULT_ALLOW_PROFILE = 'projectcalico-default-allow';
 
 export interface ProfileRules {
   readonly ingress: readonly RuleDraft[];

@@ -85,6 +85,6 @@ function isInRange(value: number, low: number, high: number): boolean {
 }
 
 /** Kubernetes' rule for names of ports: 1-15 of `a-z 0-9 -`, at least one letter, no `-` at an end or beside another. */
-export function isPortName(name: string): boolean {
+function isPortName(name: string): boolean {
   return /^[a-z0-9-]{1,15}$/.test(name) && /[a-z]/.test(name) && !/^-|-$|--/.test(name);
 }

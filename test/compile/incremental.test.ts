@@ -42,7 +42,14 @@ function moveTo(compiler: IncrementalCompiler, state: readonly Resource[]): void
 }
 
 const WORLDS = ['worlds/2001', 'worlds/2012', 'worlds/2030', 'basic/101', 'hosts/308'];
-const pools = WORLDS.map((world) => allObjects(load(world)));
+const SETTINGS = `
+{apiVersion: projectcalico.org/v3, kind: FelixConfiguration, metadata: {name: default}, spec: {vxlanPort: 4790}}
+---
+{apiVersion: projectcalico.org/v3, kind: BGPConfiguration, metadata: {name: default}, spec: {serviceClusterIPs: [{cidr: 10.96.0.0/12}]}}
+`;
+const { felixConfigurations, bgpConfigurations } = loadResources([SETTINGS]).resources;
+const settings = [...felixConfigurations, ...bgpConfigurations];
+const pools = WORLDS.map((world) => [...allObjects(load(world)), ...settings]);
 
 describe('a sequence of states', () => {
   const states = [...pools, pools[0]!.slice(0, 20), pools[1]!.filter((object) => object.kind !== 'Namespace')];

@@ -37,9 +37,11 @@ describe('which host endpoint governs', () => {
     expect(governing(wildcard('w2'), wildcard('w1'))).toEqual(['hep:w1', false, 'hep:w1']);
   });
 
-  test('one by an address that the node does not have does not govern it', () => {
-    expect(governing(byAddress('a', '172.16.0.1'))).toEqual(['none', false, 'none']);
+  test('what a host endpoint expects is an address of its node, so it governs by any; without one it governs nothing', () => {
+    expect(governing(byAddress('a', '172.16.0.1'))).toEqual(['hep:a', true, 'none']);
     expect(governing(byAddress('a', '"fd00::1"'))).toEqual(['hep:a', true, 'none']);
+    const plan = permissivePlanOf(joinDocuments(NODE, hostEndpoint('a', 'node: n1, expectedIPs: [banana]')));
+    expect(nodeOf(plan)).toMatchObject({ uplinkEndpoint: -1, isUplinkExplicit: false, wildcardEndpoint: -1 });
   });
 
   test('a node whose addresses nothing tells has those that its host endpoints expect', () => {
