@@ -6,7 +6,7 @@
  */
 import { formatIpv4, formatIpv6 } from '../base/ip.ts';
 import { CHECK_KIND, CHECK_STEP_COUNT, CHECK_STEPS, CHECK_WORDS, type Judge, judgeNewPacket } from '../match/judge.ts';
-import { findOwner } from '../match/lookup.ts';
+import { claimPod, findOwner, ownerHostEndpoint } from '../match/lookup.ts';
 import {
   CHECK_NAMES,
   type CheckRecord,
@@ -15,6 +15,7 @@ import {
   REASON_FAILSAFE,
   REASON_NAMES,
   VERDICT_ALLOW,
+  VERDICT_DENY,
   VERDICT_NAMES,
 } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
@@ -90,6 +91,11 @@ export function flowRecord(judge: Judge, records: Int32Array, at: number): FlowR
     const next = checkRecord(judge, check);
     const before = record[name];
     record[name] = before === undefined ? next : joinChecks(before, next);
+  }
+  // What comes after policy (DefaultEndpointToHostAction, service loops) denies in a check whose policy allowed.
+  if (judge.verdict === VERDICT_DENY && record.direction !== undefined) {
+    const name = record.direction as CheckName;
+    record[name] = { ...record[name]!, action: 'deny' };
   }
   return record;
 }
@@ -211,7 +217,9 @@ interface End {
 function endRecord(tables: Tables, version: number, words: Int32Array, at: number): End {
   const [w0, w1, w2, w3] = [words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!];
   const owner = findOwner(tables, version, w0, w1, w2, w3);
-  if (owner !== layout.NONE && tables.ints[owner]! > 0) return endpointEnd(tables, tables.ints[owner + 1]!);
+  const pod = claimPod(tables, owner, 0);
+  const endpoint = pod === layout.NONE ? ownerHostEndpoint(tables, owner) : pod;
+  if (endpoint !== layout.NONE) return endpointEnd(tables, endpoint);
   const end: End = { type: 'net', namespace: '', name: '', serviceAccount: '', labels: undefined };
   const set = longestNetworkSet(tables, version, words, at);
   if (set !== undefined) {

@@ -33,6 +33,7 @@ import {
   REASON_NONE,
   REASON_PROFILE_MISSING,
   REASON_RULE,
+  REASON_SPOOFED,
   REASON_VXLAN,
 } from '../model/flow.ts';
 import { NONE, STEP_ALLOW, STEP_DENY, STEP_NONE, STEP_PASS } from '../tables/layout.ts';
@@ -40,8 +41,9 @@ import { type AddressTest, ANY_ADDRESS, type PredicateTable, ruleTerms, type Ter
 import { ALL_KEYS, intersectKeys, portKey, portKeys, protocolKeys } from './keys.ts';
 import type { Plan, PlanFailsafe, PlanRule, PlanSettings, PlanTierPolicies } from './plan.ts';
 
-export type ChainKind = 'wep' | 'normal' | 'forward' | 'preDnat' | 'untracked';
-export const CHAIN_KINDS: readonly ChainKind[] = ['wep', 'normal', 'forward', 'preDnat', 'untracked'];
+/** `rejected`: of a pod that Felix refuses, whose interface it does not know (semantics 6.4): everything is dropped. */
+export type ChainKind = 'wep' | 'normal' | 'forward' | 'preDnat' | 'untracked' | 'rejected';
+export const CHAIN_KINDS: readonly ChainKind[] = ['wep', 'normal', 'forward', 'preDnat', 'untracked', 'rejected'];
 
 export interface ChainSpec {
   readonly version: 4 | 6;
@@ -73,6 +75,7 @@ const ALWAYS: Term = { src: ANY_ADDRESS, dst: ANY_ADDRESS, keys: ALL_KEYS, sourc
 
 /** The steps of `spec`; registers the predicates its terms need in `table`. */
 export function chainSteps(plan: Plan, spec: ChainSpec, table: PredicateTable): Step[] {
+  if (spec.kind === 'rejected') return [{ ...BARE_STEP, reason: REASON_SPOOFED }];
   const steps: Step[] = [];
   if (spec.kind === 'wep' && spec.direction !== DIRECTION_INGRESS) steps.push(...encapsulationSteps(spec));
   if (spec.kind === 'normal' || spec.kind === 'preDnat' || spec.kind === 'untracked') {

@@ -15,7 +15,15 @@ import { fullPrefix, parseAddress, parsePrefix } from '../base/ip.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
 import type { FailsafePort, FelixConfiguration, Node } from '../model/resources.ts';
 import { sortedPrefixes } from './ip-sets.ts';
-import type { PlanEndpoint, PlanFailsafe, PlanNode, PlanSettings, PlanWarning, Prefix } from './plan.ts';
+import type {
+  PlanEndpoint,
+  PlanFailsafe,
+  PlanNode,
+  PlanRejectedPod,
+  PlanSettings,
+  PlanWarning,
+  Prefix,
+} from './plan.ts';
 import { warning } from './warnings.ts';
 
 /** Felix's settings for a node, with what concerns the pods themselves. */
@@ -26,15 +34,16 @@ export interface NodeSettings {
   readonly isFloatingEnabled: boolean;
 }
 
-/** All nodes that an object describes or an endpoint names, by name. */
+/** All nodes that an object describes or a pod, refused ones included, or host endpoint names, by name. */
 export function planNodes(
   nodes: readonly Node[],
   endpoints: readonly PlanEndpoint[],
+  rejectedPods: readonly PlanRejectedPod[],
   settingsOf: (node: string) => NodeSettings,
 ): PlanNode[] {
   const nodeByName = new Map(nodes.map((node) => [node.meta.name, node]));
   const hostsByNode = new Map<string, number[]>();
-  const names = new Set(nodeByName.keys());
+  const names = new Set([...nodeByName.keys(), ...rejectedPods.map(({ node }) => node)]);
   for (const [index, { kind, node }] of endpoints.entries()) {
     if (node === '') continue;
     names.add(node);

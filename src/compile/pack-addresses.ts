@@ -4,6 +4,7 @@
  * An address class is what a packet needs to know of one of its addresses: the peer class (what rules can tell), the policy
  * classes of the endpoint that owns it, and flags. Addresses that agree in all of it share one record.
  */
+import { compareBytewise } from '../base/bytewise.ts';
 import { formatPrefix, prefixContains } from '../base/ip.ts';
 import { Words } from '../base/words.ts';
 import * as layout from '../tables/layout.ts';
@@ -15,7 +16,7 @@ import type { Sections } from './sections.ts';
 /** Who owns an exact address: usually one endpoint, or the node whose host processes it stands for. */
 export interface Owner {
   readonly address: Prefix;
-  /** Pods, refused ones (numbered after the endpoints of the plan) last. */
+  /** Pods by key; refused ones are numbered after the endpoints of the plan. */
   readonly pods: number[];
   readonly hostEndpoints: number[];
   readonly nodes: number[];
@@ -42,6 +43,10 @@ export function collectOwners(plan: Plan): ReadonlyMap<string, Owner> {
   plan.rejectedPods.forEach((pod, index) => {
     for (const address of pod.addresses) owner(address).pods.push(plan.endpoints.length + index);
   });
+  if (plan.rejectedPods.length > 0) {
+    const keyOf = (pod: number): string => (plan.endpoints[pod] ?? plan.rejectedPods[pod - plan.endpoints.length]!).key;
+    for (const { pods } of owners.values()) pods.sort((a, b) => compareBytewise(keyOf(a), keyOf(b)));
+  }
   plan.nodes.forEach((node, index) => {
     for (const address of node.addresses) owner(address).nodes.push(index);
   });

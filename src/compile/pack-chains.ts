@@ -72,6 +72,20 @@ export class ChainPacker {
     return slots;
   }
 
+  /** The chains of a pod that Felix refuses, in the same form. */
+  rejectedSlots(settings: PlanSettings, settingsKey: number): readonly number[] {
+    const slots = new Array<number>(layout.CHAIN_SLOT_COUNT).fill(layout.NONE);
+    if (this.version === 6 && !settings.ipv6Support) return slots;
+    const chain = (direction: number): number =>
+      this.#chain(
+        { version: this.version, direction, kind: 'rejected', tiers: [], profiles: [], withStaged: false, settings },
+        settingsKey,
+      );
+    slots[layout.SLOT_EGRESS] = slots[layout.SLOT_PENDING_EGRESS] = chain(DIRECTION_EGRESS);
+    slots[layout.SLOT_INGRESS] = slots[layout.SLOT_PENDING_INGRESS] = chain(DIRECTION_INGRESS);
+    return slots;
+  }
+
   /** Writes all chains collected so far. */
   packChains(classes: PeerClasses, numbers: ObjectNumbers): void {
     this.#classCount = classes.count;

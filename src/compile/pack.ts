@@ -9,7 +9,7 @@ import { buildPeerClasses } from './classes.ts';
 import { addressMarks, collectOwners, packAddresses, packOwners } from './pack-addresses.ts';
 import { ChainPacker, packNoCheck, packNoCheckStep } from './pack-chains.ts';
 import { packObjects } from './pack-objects.ts';
-import type { Plan, PlanSettings } from './plan.ts';
+import type { Plan, PlanRejectedPod, PlanSettings } from './plan.ts';
 import { Sections } from './sections.ts';
 
 export interface PackOptions {
@@ -23,8 +23,7 @@ export function packPlan(plan: Plan, options: PackOptions = {}): SharedArrayBuff
   const numbers = packObjects(plan, sections);
   const localNode =
     options.node === undefined ? layout.NONE : plan.nodes.findIndex((node) => node.name === options.node);
-  const isLocal = (endpoint: number): boolean =>
-    options.node === undefined || plan.endpoints[endpoint]!.node === options.node;
+  const isLocal = (node: string): boolean => options.node === undefined || node === options.node;
   packNoCheckStep(sections);
 
   const slotsOf4 = new Map<number, readonly number[]>();
@@ -74,13 +73,18 @@ function collectSlots(
   plan: Plan,
   packer: ChainPacker,
   settings: ReadonlyMap<string, NodeSettings>,
-  isLocal: (endpoint: number) => boolean,
+  isLocal: (node: string) => boolean,
   slotsOf: Map<number, readonly number[]>,
 ): void {
   plan.endpoints.forEach((endpoint, index) => {
     const node = settings.get(endpoint.node);
-    if (node === undefined || !isLocal(index)) return;
+    if (node === undefined || !isLocal(endpoint.node)) return;
     slotsOf.set(index, packer.endpointSlots(endpoint.group, node.settings, node.key));
+  });
+  plan.rejectedPods.forEach((pod, index) => {
+    const node = settings.get(pod.node);
+    if (node === undefined || !isLocal(pod.node)) return;
+    slotsOf.set(plan.endpoints.length + index, packer.rejectedSlots(node.settings, node.key));
   });
 }
 
@@ -91,9 +95,12 @@ function packEndpoints(
   sections: Sections,
 ): void {
   const nodes = new Map(plan.nodes.map((node, index) => [node.name, index]));
+  const slotsOf = (endpoint: number): readonly number[] | undefined => {
+    const [slots4, slots6] = [slotsOf4.get(endpoint), slotsOf6.get(endpoint)];
+    return slots4 === undefined || slots6 === undefined ? undefined : [...slots4, ...slots6];
+  };
   plan.endpoints.forEach((endpoint, index) => {
-    const slots4 = slotsOf4.get(index);
-    const slots6 = slotsOf6.get(index);
+    const slots = slotsOf(index);
     const labels = endpoint.labels.flatMap(([key, value]) => [sections.string(key), sections.string(value)]);
     const [labelsAt] = sections.intList(labels);
     sections.record(layout.SECTION_ENDPOINTS, [
@@ -111,8 +118,41 @@ function packEndpoints(
       endpoint.group,
       sections.string(endpoint.origin.file),
       endpoint.origin.line,
-      slots4 === undefined || slots6 === undefined ? layout.NONE : sections.ints([...slots4, ...slots6]),
+      slots === undefined ? layout.NONE : sections.ints([...slots]),
       ...sections.prefixList(endpoint.allowedSources),
     ]);
   });
+  plan.rejectedPods.forEach((pod, index) => {
+    const at = plan.endpoints.length + index;
+    sections.record(layout.SECTION_ENDPOINTS, rejectedPod(pod, nodes, slotsOf(at), sections));
+  });
+}
+
+/** A refused pod has an owner's place and chains that deny, but no labels and no group: it is nobody's peer. */
+function rejectedPod(
+  { key, node, addresses, origin }: PlanRejectedPod,
+  nodes: ReadonlyMap<string, number>,
+  slots: readonly number[] | undefined,
+  sections: Sections,
+): number[] {
+  const path = key.slice(key.indexOf(':') + 1);
+  const slash = path.indexOf('/');
+  return [
+    sections.string(key),
+    layout.KIND_WEP,
+    sections.string(path.slice(0, slash)),
+    sections.string(path.slice(slash + 1)),
+    nodes.get(node) ?? layout.NONE,
+    sections.string(''),
+    sections.string(''),
+    0,
+    0,
+    ...sections.prefixList(addresses),
+    sections.string(''),
+    layout.NONE,
+    sections.string(origin.file),
+    origin.line,
+    slots === undefined ? layout.NONE : sections.ints([...slots]),
+    ...sections.prefixList([]),
+  ];
 }

@@ -13,7 +13,14 @@ import { compareBytewise } from '../base/bytewise.ts';
 import type { Pod, Policy, Resources } from '../model/resources.ts';
 import { type AssembledGroup, assemble } from './assemble.ts';
 import { convertPolicy } from './convert-calico.ts';
-import type { Converted, IpSetSpec, PolicyDraft, RuleDraft, SideDraft } from './draft.ts';
+import {
+  type Converted,
+  EMPTY_SIDE,
+  type IpSetSpec,
+  type PolicyDraft,
+  type RuleDraft,
+  type SideDraft,
+} from './draft.ts';
 import { GroupIndex } from './group-index.ts';
 import { GroupIdentities } from './groups.ts';
 import { hostEndpointDraft, networkSetDraft } from './hosts.ts';
@@ -113,7 +120,7 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
       ordered.map((draft) => index.select(draft.selector)),
     ),
     endpoints,
-    nodes: planNodes(resources.nodes, endpoints, settingsOf),
+    nodes: planNodes(resources.nodes, endpoints, settled.rejected, settingsOf),
     services: planServices(resources.services, slices),
     serviceLoopPrefixes: serviceLoopPrefixes(resources.bgpConfigurations),
     sharedAddresses: sharedAddresses(endpoints, warnings),
@@ -263,8 +270,25 @@ function planRule(draft: RuleDraft, numbers: Numbers): PlanRule {
   return { ...draft, source: planSide(draft.source, numbers), destination: planSide(draft.destination, numbers) };
 }
 
+const NONE: readonly never[] = [];
+
+/** Most sides constrain nothing and share this. */
+const EMPTY_PLAN_SIDE: PlanSide = {
+  nets: NONE,
+  notNets: NONE,
+  ipSets: NONE,
+  notIpSets: NONE,
+  ports: NONE,
+  namedPorts: NONE,
+  notPorts: NONE,
+  notNamedPorts: NONE,
+  servicePorts: -1,
+};
+
 function planSide(draft: SideDraft, { setOf }: Numbers): PlanSide {
-  const indexes = (specs: readonly IpSetSpec[]): number[] => specs.map((spec) => setOf.get(spec.id)!);
+  if (draft === EMPTY_SIDE) return EMPTY_PLAN_SIDE;
+  const indexes = (specs: readonly IpSetSpec[]): readonly number[] =>
+    specs.length === 0 ? NONE : specs.map((spec) => setOf.get(spec.id)!);
   return {
     nets: draft.nets,
     notNets: draft.notNets,

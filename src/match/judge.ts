@@ -76,8 +76,8 @@ export const CHECK_ENDPOINT = 1;
 export const CHECK_STEPS = 2;
 export const CHECK_STEP_COUNT = 3;
 
-/** Two nodes, each at most: doNotTrack, preDNAT, two forward, egress, ingress. */
-const CHECKS_MAX = 12;
+/** Two nodes, each at most: doNotTrack, preDNAT, two forward, egress, ingress, service loop. */
+const CHECKS_MAX = 14;
 const NODE_WORDS = 20;
 const ENDPOINT_WORDS = 18;
 const STEP_WORDS = 10;
@@ -348,6 +348,7 @@ function uncertain(judge: Judge, reason: number): number {
 export function markUncertain(judge: Judge, reason: number): void {
   judge.verdict = VERDICT_UNCERTAIN;
   judge.reason = reason;
+  if (reason === REASON_SHARED_ADDRESS) judge.checkCount = 0;
   judge.deciding = layout.NONE;
 }
 
@@ -436,9 +437,10 @@ function endsHere(judge: Judge, visit: number): boolean {
   return judge.dstNode !== layout.NONE && judge.dstNode === visitNode(judge, visit);
 }
 
-/** With `--node` only that node's dataplane counts. */
+/** Whether the node polices nothing of this packet: with `--node` only one counts, and IPv6 may be switched off. */
 function isForeign(judge: Judge, node: number): boolean {
-  return judge.tables.localNode !== layout.NONE && node !== judge.tables.localNode;
+  if (judge.tables.localNode !== layout.NONE && node !== judge.tables.localNode) return true;
+  return judge.version === 6 && (nodeWord(judge, node, layout.NODE_FLAGS) & layout.NODE_IPV6) === 0;
 }
 
 function nodeWord(judge: Judge, node: number, word: number): number {
@@ -606,6 +608,7 @@ function runForward(judge: Judge, visit: number, isAccepted: boolean): number {
     outcome = Math.max(outcome, runChain(judge, CHECK_FORWARD, hostEndpoint, chain));
   }
   if (!stops(judge, outcome) && judge.dstIsLoop && preventsLoops(judge, node)) {
+    record(judge, CHECK_FORWARD, layout.NONE, 0);
     judge.reason = REASON_SERVICE_LOOP;
     return OUTCOME_DENY;
   }

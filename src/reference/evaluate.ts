@@ -35,10 +35,12 @@ export interface ReferenceOptions {
 
 /** The traces of the pending answer, for the directions whose check ran. */
 export interface PendingVerdict {
-  readonly action: 'allow' | 'deny' | 'unpoliced';
+  readonly action: 'allow' | 'deny' | 'unpoliced' | 'uncertain';
   readonly egress?: readonly string[];
   readonly ingress?: readonly string[];
   readonly forward?: readonly string[];
+  readonly untracked?: readonly string[];
+  readonly prednat?: readonly string[];
 }
 
 /** A verdict as records have it (design, section 5): a direction is present exactly when its check ran. */
@@ -87,18 +89,17 @@ export function createReference(resources: Resources, options: ReferenceOptions 
       return answers.every(({ action }) => action === first.action) ? first : 'shared-address';
     };
     const enforced = answer(false, connections);
-    if (enforced === 'shared-address') {
-      return { action: 'uncertain', reason: REASON_NAMES[REASON_SHARED_ADDRESS]!, direction: '' };
-    }
-    const verdict = {
-      action: enforced.action,
-      reason: enforced.reason,
-      direction: enforced.direction,
-      ...enforced.checks,
-    };
+    const verdict: ReferenceVerdict =
+      enforced === 'shared-address'
+        ? { action: 'uncertain', reason: REASON_NAMES[REASON_SHARED_ADDRESS]!, direction: '' }
+        : {
+            action: enforced.action,
+            reason: enforced.reason,
+            direction: enforced.direction,
+            ...enforced.checks,
+          };
     if (!hasStaged) return verdict;
     const staged = answer(true, { stateOn: connections.stateOn, passedOn: () => undefined });
-    if (staged === 'shared-address') return verdict;
     const pending = pendingOf(staged);
     return samePending(pending, pendingOf(enforced)) ? verdict : { ...verdict, pending };
   }
@@ -106,12 +107,16 @@ export function createReference(resources: Resources, options: ReferenceOptions 
   return { addresses, judge, evaluate: (flow) => judge(packetOfFlow(flow, addresses), NO_HISTORY) };
 }
 
-function pendingOf({ action, checks }: Judgement): PendingVerdict {
+function pendingOf(judgement: Judgement | 'shared-address'): PendingVerdict {
+  if (judgement === 'shared-address') return { action: 'uncertain' };
+  const { action, checks } = judgement;
   return {
     action,
     ...(checks.egress && { egress: checks.egress.trace }),
     ...(checks.ingress && { ingress: checks.ingress.trace }),
     ...(checks.forward && { forward: checks.forward.trace }),
+    ...(checks.untracked && { untracked: checks.untracked.trace }),
+    ...(checks.prednat && { prednat: checks.prednat.trace }),
   };
 }
 
@@ -121,7 +126,9 @@ function samePending(a: PendingVerdict, b: PendingVerdict): boolean {
     a.action === b.action &&
     sameTrace(a.egress, b.egress) &&
     sameTrace(a.ingress, b.ingress) &&
-    sameTrace(a.forward, b.forward)
+    sameTrace(a.forward, b.forward) &&
+    sameTrace(a.untracked, b.untracked) &&
+    sameTrace(a.prednat, b.prednat)
   );
 }
 
