@@ -76,6 +76,10 @@ function emptyLists(): MutableResources {
     profiles: [],
     felixConfigurations: [],
     bgpConfigurations: [],
+    roles: [],
+    roleBindings: [],
+    admissionPolicies: [],
+    admissionBindings: [],
   };
 }
 
@@ -106,6 +110,16 @@ function addTo(lists: MutableResources, resource: Resource): void {
       return void lists.felixConfigurations.push(resource);
     case 'BGPConfiguration':
       return void lists.bgpConfigurations.push(resource);
+    case 'Role':
+    case 'ClusterRole':
+      return void lists.roles.push(resource);
+    case 'RoleBinding':
+    case 'ClusterRoleBinding':
+      return void lists.roleBindings.push(resource);
+    case 'ValidatingAdmissionPolicy':
+      return void lists.admissionPolicies.push(resource);
+    case 'ValidatingAdmissionPolicyBinding':
+      return void lists.admissionBindings.push(resource);
     default:
       return void lists.policies.push(resource);
   }

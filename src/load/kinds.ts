@@ -3,16 +3,19 @@ import type { Resource } from '../model/resources.ts';
 import * as calico from './convert-calico.ts';
 import * as core from './convert-core.ts';
 import * as kubernetes from './convert-kubernetes.ts';
+import * as rbac from './convert-rbac.ts';
 import type { ObjectContext } from './object.ts';
 import type { Schema } from './schemas/build.ts';
 import * as calicoSchemas from './schemas/calico.ts';
 import { CLUSTER_NETWORK_POLICY } from './schemas/cluster-network-policy.ts';
 import * as schemas from './schemas/kubernetes.ts';
+import * as rbacSchemas from './schemas/rbac.ts';
 import { nearestWord } from './suggest.ts';
 import * as checkCalico from './validate-calico.ts';
 import { checkClusterPolicy } from './validate-cluster-policy.ts';
 import * as checkCore from './validate-core.ts';
 import { checkKubernetesPolicy, checkStagedKubernetesPolicy } from './validate-kubernetes.ts';
+import * as checkRbac from './validate-rbac.ts';
 import { convertWorkload, type Workload } from './workloads.ts';
 
 /** How one kind is loaded. `value` has passed `schema` whenever `check` and `convert` see it. */
@@ -217,6 +220,41 @@ const APPS: readonly KindLoader[] = [
 
 const BATCH: readonly KindLoader[] = [workload('Job', schemas.JOB), workload('CronJob', schemas.CRON_JOB)];
 
+function role(kind: string, schema: Schema): KindLoader {
+  const isNamespaced = kind === 'Role';
+  return loader({ kind, isNamespaced, schema, check: checkRbac.checkRole, convert: rbac.convertRole });
+}
+
+function binding(kind: string): KindLoader {
+  const isNamespaced = kind === 'RoleBinding';
+  const schema = rbacSchemas.BINDING;
+  return loader({ kind, isNamespaced, schema, check: checkRbac.checkBinding, convert: rbac.convertBinding });
+}
+
+const RBAC: readonly KindLoader[] = [
+  role('Role', rbacSchemas.ROLE),
+  role('ClusterRole', rbacSchemas.CLUSTER_ROLE),
+  binding('RoleBinding'),
+  binding('ClusterRoleBinding'),
+];
+
+const ADMISSION: readonly KindLoader[] = [
+  loader({
+    kind: 'ValidatingAdmissionPolicy',
+    isNamespaced: false,
+    schema: rbacSchemas.ADMISSION_POLICY,
+    check: checkRbac.checkAdmission,
+    convert: rbac.convertAdmissionPolicy,
+  }),
+  loader({
+    kind: 'ValidatingAdmissionPolicyBinding',
+    isNamespaced: false,
+    schema: rbacSchemas.ADMISSION_POLICY_BINDING,
+    check: checkRbac.checkAdmission,
+    convert: rbac.convertAdmissionBinding,
+  }),
+];
+
 /** Objects as Calico stores them, with metadata of its own inside (see `stored-metadata.ts`). */
 export const STORED_VERSION = 'crd.projectcalico.org/v1';
 
@@ -225,12 +263,15 @@ const VERSIONS: ReadonlyMap<string, ReadonlyMap<string, KindLoader>> = new Map(
   (
     [
       ['v1', CORE],
+      ['admissionregistration.k8s.io/v1', ADMISSION],
+      ['admissionregistration.k8s.io/v1beta1', ADMISSION],
       ['apps/v1', APPS],
       ['batch/v1', BATCH],
       ['discovery.k8s.io/v1', DISCOVERY],
       ['networking.k8s.io/v1', NETWORKING],
       ['policy.networking.k8s.io/v1alpha2', CLUSTER_POLICY],
       ['projectcalico.org/v3', CALICO],
+      ['rbac.authorization.k8s.io/v1', RBAC],
       [STORED_VERSION, CALICO],
     ] as const
   ).map(([version, kinds]) => [version, new Map(kinds.map((kind) => [kind.kind, kind]))]),

@@ -185,6 +185,10 @@ class Loader implements DocumentSink {
       profiles: [],
       felixConfigurations: [],
       bgpConfigurations: [],
+      roles: [],
+      roleBindings: [],
+      admissionPolicies: [],
+      admissionBindings: [],
     };
     for (const resource of this.all) sort(resource, resources);
     if (resources.pods.length === 0) resources.pods = synthesisePods(this.workloads, resources.nodes, this.problems);
@@ -232,6 +236,20 @@ function sort(resource: Resource, into: MutableResources): void {
       break;
     case 'BGPConfiguration':
       into.bgpConfigurations.push(resource);
+      break;
+    case 'Role':
+    case 'ClusterRole':
+      into.roles.push(resource);
+      break;
+    case 'RoleBinding':
+    case 'ClusterRoleBinding':
+      into.roleBindings.push(resource);
+      break;
+    case 'ValidatingAdmissionPolicy':
+      into.admissionPolicies.push(resource);
+      break;
+    case 'ValidatingAdmissionPolicyBinding':
+      into.admissionBindings.push(resource);
       break;
     default:
       into.policies.push(resource);

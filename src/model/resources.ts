@@ -6,6 +6,7 @@
  * number or object is `undefined`: nobody downstream has to tell "absent" from "empty" but where Calico itself does,
  * and there the field's comment says so. Labels and annotations are Maps, so that a key such as `__proto__` is a key.
  */
+import type { Role, RoleBinding, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding } from './rbac.ts';
 import type { Rule } from './rule.ts';
 
 /** Where an object or a part of it was written: the name of the input and the 1-based line. */
@@ -327,7 +328,11 @@ export type Resource =
   | HostEndpoint
   | Profile
   | FelixConfiguration
-  | BGPConfiguration;
+  | BGPConfiguration
+  | Role
+  | RoleBinding
+  | ValidatingAdmissionPolicy
+  | ValidatingAdmissionPolicyBinding;
 
 export type ResourceKind = Resource['kind'];
 
@@ -346,6 +351,10 @@ export interface Resources {
   readonly profiles: readonly Profile[];
   readonly felixConfigurations: readonly FelixConfiguration[];
   readonly bgpConfigurations: readonly BGPConfiguration[];
+  readonly roles: readonly Role[];
+  readonly roleBindings: readonly RoleBinding[];
+  readonly admissionPolicies: readonly ValidatingAdmissionPolicy[];
+  readonly admissionBindings: readonly ValidatingAdmissionPolicyBinding[];
 }
 
 /** `kind/namespace/name`, unique within one load; the namespace is empty for cluster-scoped kinds. */
