@@ -18,7 +18,7 @@ import { uniqueId } from '../base/hash.ts';
 import { parsePrefixOrAddress } from '../base/ip.ts';
 import type { EntityRule, IcmpMatch, Port, Protocol, Rule, ServiceMatch } from '../model/rule.ts';
 import type { Selector } from '../selector/selector.ts';
-import type { IpSetSpec, PlacedRule, RuleDraft, SideDraft } from './draft.ts';
+import { EMPTY_SIDE, type IpSetSpec, type PlacedRule, type RuleDraft, type SideDraft } from './draft.ts';
 import { type PeerSelectors, peerSelectors } from './peers.ts';
 import type { Prefix } from './plan.ts';
 import { impliedIpVersion, portProtocolName, protocolNumber } from './protocols.ts';
@@ -90,6 +90,7 @@ function convertSide(
   notices: RuleNotice[],
 ): SideDraft | undefined {
   const entity = rule[side];
+  if (isUnconstrained(entity)) return EMPTY_SIDE;
   const peers = peerSelectors(entity, namespace, selectors);
   if (isSyntaxErrorOfPeers(peers)) {
     // A bad raw field has been named already; this is one that only the combination breaks, such as a blank selector.
@@ -101,23 +102,42 @@ function convertSide(
   noticePeers(entity, peers, side, notices);
   const ranges = numericPorts(entity.ports);
   const names = portNames(entity.ports);
-  const positive = peers.positive === undefined ? [] : [selectorSet(peers.positive)];
+  const notNames = portNames(entity.notPorts);
   const isSetNeeded = ranges.length > 0 || names.length === 0;
-  const owners = peers.positive ?? allEndpoints(selectors);
+  const owners = names.length > 0 || notNames.length > 0 ? (peers.positive ?? allEndpoints(selectors)) : undefined;
   const portProtocol = namedPortProtocol(rule.protocol);
-  const nameSets = (list: readonly string[]): IpSetSpec[] => list.map((name) => portSet(owners, name, portProtocol));
-  const sourceService = side === 'source' ? serviceSets(entity.services, 'svcnoport:') : [];
+  const nameSets = (list: readonly string[]): readonly IpSetSpec[] =>
+    owners === undefined ? NONE : list.map((name) => portSet(owners, name, portProtocol, selectors));
+  const sourceService = side === 'source' ? serviceSet(entity.services, 'svcnoport:', selectors) : undefined;
   return {
     nets: parseNets(entity.nets, `${side}.nets`, notices),
     notNets: parseNets(entity.notNets, `${side}.notNets`, notices),
-    ipSets: [...(isSetNeeded ? positive : []), ...sourceService],
-    notIpSets: peers.negative === undefined ? [] : [selectorSet(peers.negative)],
+    ipSets: given(isSetNeeded ? selectorSet(peers.positive, selectors) : undefined, sourceService),
+    notIpSets: given(selectorSet(peers.negative, selectors)),
     ports: ranges,
     namedPorts: nameSets(names),
     notPorts: numericPorts(entity.notPorts),
-    notNamedPorts: nameSets(portNames(entity.notPorts)),
-    servicePorts: side === 'destination' ? serviceSets(entity.services, 'svc:')[0] : undefined,
+    notNamedPorts: nameSets(notNames),
+    servicePorts: side === 'destination' ? serviceSet(entity.services, 'svc:', selectors) : undefined,
   };
+}
+
+/** Rules are many and most of their lists are empty: one for all. */
+const NONE: readonly never[] = [];
+
+function isUnconstrained(entity: EntityRule): boolean {
+  const { nets, notNets, selector, notSelector, namespaceSelector, serviceAccounts, services, ports, notPorts } =
+    entity;
+  const isAnyEndpoint =
+    selector === '' && notSelector === '' && namespaceSelector === '' && serviceAccounts === undefined;
+  const lengths = nets.length + notNets.length + ports.length + notPorts.length;
+  return isAnyEndpoint && services === undefined && lengths === 0;
+}
+
+/** The sets that there are. */
+function given(...sets: readonly (IpSetSpec | undefined)[]): readonly IpSetSpec[] {
+  const list = sets.filter((set) => set !== undefined);
+  return list.length === 0 ? NONE : list;
 }
 
 function isSyntaxErrorOfPeers(peers: ReturnType<typeof peerSelectors>): peers is Exclude<typeof peers, PeerSelectors> {
@@ -150,7 +170,8 @@ function noticePeers(entity: EntityRule, peers: PeerSelectors, side: string, not
 }
 
 /** Unparsable entries are skipped, as Calico does; if none is left, the match is gone. */
-function parseNets(nets: readonly string[], field: string, notices: RuleNotice[]): Prefix[] {
+function parseNets(nets: readonly string[], field: string, notices: RuleNotice[]): readonly Prefix[] {
+  if (nets.length === 0) return NONE;
   const parsed: Prefix[] = [];
   for (const [i, text] of nets.entries()) {
     const prefix = parsePrefixOrAddress(text);
@@ -167,12 +188,14 @@ function parseNets(nets: readonly string[], field: string, notices: RuleNotice[]
   return parsed;
 }
 
-function numericPorts(ports: readonly Port[]): (readonly [number, number])[] {
+function numericPorts(ports: readonly Port[]): readonly (readonly [number, number])[] {
+  if (ports.length === 0) return NONE;
   return ports.flatMap((port) => (port.type === 'range' ? [[port.min, port.max] as const] : []));
 }
 
 /** Each name once: two equal names are one set. */
-function portNames(ports: readonly Port[]): string[] {
+function portNames(ports: readonly Port[]): readonly string[] {
+  if (!ports.some((port) => port.type === 'named')) return NONE;
   return [...new Set(ports.flatMap((port) => (port.type === 'named' ? [port.name] : [])))];
 }
 
@@ -183,36 +206,34 @@ function namedPortProtocol(protocol: Protocol | undefined): number {
   return number === 17 || number === 132 ? number : 6;
 }
 
-function selectorSet(selector: Selector): IpSetSpec {
-  return {
-    id: selector.id,
-    type: 'net',
-    text: selector.canonical,
-    selector,
-    portName: '',
-    portProtocol: 0,
-    service: '',
-  };
+function selectorSet(selector: Selector | undefined, selectors: SelectorCache): IpSetSpec | undefined {
+  if (selector === undefined) return undefined;
+  const { id, canonical } = selector;
+  return selectors.ipSet(id, () => ({ ...PLAIN_SET, id, type: 'net', text: canonical, selector }));
 }
 
-function portSet(owners: Selector, portName: string, portProtocol: number): IpSetSpec {
+const PLAIN_SET = { selector: undefined, portName: '', portProtocol: 0, service: '' } as const;
+
+function portSet(owners: Selector, portName: string, portProtocol: number, selectors: SelectorCache): IpSetSpec {
   const protocol = portProtocolName(portProtocol);
-  return {
-    id: uniqueId('n:', `${owners.id},${protocol},${portName}`),
-    type: 'ipPort',
-    text: `${owners.canonical} port ${protocol} ${portName}`,
-    selector: owners,
-    portName,
-    portProtocol,
-    service: '',
-  };
+  const key = `${owners.id},${protocol},${portName}`;
+  const text = `${owners.canonical} port ${protocol} ${portName}`;
+  return selectors.ipSet(key, () => {
+    const id = uniqueId('n:', key);
+    return { ...PLAIN_SET, id, type: 'ipPort', text, selector: owners, portName, portProtocol };
+  });
 }
 
 /** The set of a services match, or none. The key is pasted as Calico does: without a namespace it is `/name`. */
-function serviceSets(match: ServiceMatch | undefined, prefix: 'svc:' | 'svcnoport:'): IpSetSpec[] {
-  if (match === undefined || match.name === '') return [];
+function serviceSet(
+  match: ServiceMatch | undefined,
+  prefix: 'svc:' | 'svcnoport:',
+  selectors: SelectorCache,
+): IpSetSpec | undefined {
+  if (match === undefined || match.name === '') return undefined;
   const service = `${match.namespace}/${match.name}`;
   const type = prefix === 'svc:' ? 'ipPort' : 'net';
-  const id = uniqueId(prefix, service);
-  return [{ id, type, text: `service ${service}`, selector: undefined, portName: '', portProtocol: 0, service }];
+  return selectors.ipSet(prefix + service, () => {
+    return { ...PLAIN_SET, id: uniqueId(prefix, service), type, text: `service ${service}`, service };
+  });
 }

@@ -33,6 +33,19 @@ export interface SideDraft extends Pick<PlanSide, 'nets' | 'notNets' | 'ports' |
   readonly servicePorts: IpSetSpec | undefined;
 }
 
+/** A side that constrains nothing; rules share it, since most sides of most rules are this. */
+export const EMPTY_SIDE: SideDraft = {
+  nets: [],
+  notNets: [],
+  ipSets: [],
+  notIpSets: [],
+  ports: [],
+  namedPorts: [],
+  notPorts: [],
+  notNamedPorts: [],
+  servicePorts: undefined,
+};
+
 export interface RuleDraft extends Omit<PlanRule, 'source' | 'destination'> {
   readonly source: SideDraft;
   readonly destination: SideDraft;

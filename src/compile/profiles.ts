@@ -12,7 +12,7 @@
 import type { Namespace, Origin, Profile, Resources, ServiceAccount, StringMap } from '../model/resources.ts';
 import type { Rule } from '../model/rule.ts';
 import { convertRules } from './convert-calico.ts';
-import type { Converted, RuleDraft, SideDraft } from './draft.ts';
+import { type Converted, EMPTY_SIDE, type RuleDraft } from './draft.ts';
 import type { Memo } from './memo.ts';
 import type { PlanWarning } from './plan.ts';
 import { LABEL_NAME, NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX, type SelectorCache } from './selectors.ts';
@@ -112,18 +112,6 @@ function allowAll(origin: Origin): ProfileRules {
   };
   return { ingress: [rule], egress: [rule] };
 }
-
-const EMPTY_SIDE: SideDraft = {
-  nets: [],
-  notNets: [],
-  ipSets: [],
-  notIpSets: [],
-  ports: [],
-  namedPorts: [],
-  notPorts: [],
-  notNamedPorts: [],
-  servicePorts: undefined,
-};
 
 const BUILT_IN: Origin = { file: '(built in)', line: 0 };
 const DEFAULT_ALLOW: ProfileDraft = {

@@ -52,6 +52,7 @@ function checkSelectors(entity: EntityRule, side: string, selectors: SelectorCac
     ['serviceAccounts.selector', entity.serviceAccounts?.selector ?? ''],
   ];
   for (const [field, text] of texts) {
+    if (text === '') continue;
     const parsed = selectors.parse(text);
     if (isSyntaxError(parsed)) problems.push({ field: `${side}.${field}`, problem: parsed.message });
   }

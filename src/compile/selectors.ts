@@ -1,5 +1,5 @@
 /**
- * Parsed selectors, one for each distinct text.
+ * Parsed selectors, one for each distinct text, and what is made of them.
  *
  * A cluster repeats few selectors in many rules, and an ID costs a hash, so both good and bad parses are kept. The cache
  * outlives one plan: `IncrementalCompiler` hands the same one to every compile.
@@ -8,6 +8,7 @@ import { PolicyError, SELECTOR_SYNTAX } from '../base/errors.ts';
 import { canonicalText } from '../selector/canonical.ts';
 import { prefixKeys } from '../selector/prefix.ts';
 import { parseSelector, type Selector } from '../selector/selector.ts';
+import type { IpSetSpec } from './draft.ts';
 
 /** Prefixes that inherited labels carry on an endpoint (semantics 2.2). */
 export const NAMESPACE_PREFIX = 'pcns.';
@@ -22,6 +23,8 @@ export const LABEL_NAME = 'projectcalico.org/name';
 
 export class SelectorCache {
   readonly #byText = new Map<string, Selector | PolicyError>();
+  readonly #prefixed = new Map<string, string | undefined>();
+  readonly #ipSets = new Map<string, IpSetSpec>();
 
   /**
    * The selector, or the syntax error that Calico would find too. A text beyond our own limits (`SELECTOR_LIMIT`) is
@@ -37,8 +40,19 @@ export class SelectorCache {
 
   /** Canonical text with `prefix` before every key, or `undefined` if `text` does not parse. */
   prefixed(text: string, prefix: string): string | undefined {
+    const key = prefix + text;
+    if (this.#prefixed.has(key)) return this.#prefixed.get(key);
     const parsed = this.parse(text);
-    return isSyntaxError(parsed) ? undefined : canonicalText(prefixKeys(parsed.root, prefix));
+    const prefixed = isSyntaxError(parsed) ? undefined : canonicalText(prefixKeys(parsed.root, prefix));
+    this.#prefixed.set(key, prefixed);
+    return prefixed;
+  }
+
+  /** The description of an IP set, made once for each `key`: its ID costs a hash. */
+  ipSet(key: string, make: () => IpSetSpec): IpSetSpec {
+    const known = this.#ipSets.get(key) ?? make();
+    this.#ipSets.set(key, known);
+    return known;
   }
 }
 
