@@ -1,7 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { mayHaveBeenEvicted } from '../../src/conntrack/entries.ts';
 import type { Conntrack } from '../../src/conntrack/table.ts';
-import { createConntrack, evictedEntries, liveEntries, NO_ENTRY } from '../../src/conntrack/table.ts';
+import {
+  createConntrack,
+  ENTRY_NEXT,
+  ENTRY_WORDS,
+  evictedEntries,
+  liveEntries,
+  NO_ENTRY,
+  SHARD_WORDS,
+} from '../../src/conntrack/table.ts';
 import { Harness, Talk } from './harness.ts';
 import { ACK, ip, packet, SYN, udpPayload } from './packets.ts';
 
