@@ -118,6 +118,15 @@ test('many entries in few buckets: the buckets grow, and all are found', () => {
   const harness = new Harness({ capacityEntries: 64_000 });
   for (let index = 0; index < 40_000; index++) harness.accept(flow(index));
   expect(liveEntries(harness.ct)).toBe(40_000);
+  const { words, shardsAt, shardStride } = harness.ct;
+  let longest = 0;
+  for (let bucket = shardsAt; bucket < shardsAt + 64 * shardStride; bucket++) {
+    if ((bucket - shardsAt) % shardStride < SHARD_WORDS) continue;
+    let length = 0;
+    for (let entry = words[bucket]!; entry !== NO_ENTRY; entry = words[entry * ENTRY_WORDS + ENTRY_NEXT]!) length++;
+    longest = Math.max(longest, length);
+  }
+  expect(longest).toBeLessThan(12);
   for (let index = 0; index < 40_000; index++)
     if (harness.find(flow(index, true)) === NO_ENTRY) throw new Error(`${index}`);
 });
