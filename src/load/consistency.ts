@@ -122,7 +122,8 @@ const ADDRESS_ANNOTATIONS = [
 function warnOfPodsWithoutAddress(pods: readonly Pod[], problems: ProblemList): void {
   const without = pods.filter((pod) => isLive(pod) && !hasAddress(pod));
   if (without.length === 0) return;
-  const others = without.length === 1 ? '' : `, as do ${without.length - 1} more pods`;
+  const more = without.length - 1;
+  const others = more === 0 ? '' : ` (nor ${more === 1 ? 'has 1 more pod' : `have ${more} more pods`})`;
   problems.warnings.push({
     ...podSubject(without[0]!, 'status.podIPs'),
     message: `the pod has no address${others}: without one it is no endpoint, and no policy applies to it`,

@@ -169,6 +169,9 @@ export interface RawFelixConfiguration extends RawObject {
     readonly serviceLoopPrevention?: Opt<string>;
     readonly floatingIPs?: Opt<'Enabled' | 'Disabled'>;
     readonly ipv6Support?: Opt<boolean>;
+    readonly vxlanEnabled?: Opt<boolean>;
+    readonly ipipEnabled?: Opt<boolean>;
+    readonly interfacePrefix?: Opt<string>;
   }>;
 }
 
@@ -188,6 +191,9 @@ export function convertFelixConfiguration(raw: RawFelixConfiguration, context: O
     serviceLoopPrevention: wordOf(spec.serviceLoopPrevention, LOOP_PREVENTION),
     floatingIPs: spec.floatingIPs ?? undefined,
     ipv6Support: spec.ipv6Support ?? undefined,
+    vxlanEnabled: spec.vxlanEnabled ?? undefined,
+    ipipEnabled: spec.ipipEnabled ?? undefined,
+    interfacePrefix: spec.interfacePrefix ?? undefined,
   };
 }
 

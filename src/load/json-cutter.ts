@@ -69,6 +69,8 @@ export class JsonCutter {
   /** Text not yet handed out; all offsets below are into it. */
   private text = '';
   private at = 0;
+  /** Where to go on looking for the end of a string that began before: not before this offset. */
+  private stringAt = 0;
   private line: number;
   /** Offset of column 1 of the current line; negative when the line began in text already dropped. */
   private lineStart: number;
@@ -107,13 +109,17 @@ export class JsonCutter {
     const keepFrom = this.keepFrom();
     this.text = keepFrom === 0 ? this.text + piece : this.text.slice(keepFrom) + piece;
     this.at -= keepFrom;
+    this.stringAt -= keepFrom;
     this.lineStart -= keepFrom;
     this.valueStart -= keepFrom;
     this.itemStart -= keepFrom;
     this.scan();
-    if (this.text.length - this.keepFrom() > this.pieceLengthMax) {
-      throw new JsonCutError(`one object is longer than ${this.pieceLengthMax} bytes`, this.valuePlace);
-    }
+    this.checkLength(this.text.length - this.keepFrom(), this.valuePlace);
+  }
+
+  private checkLength(length: number, place: Place): void {
+    if (length <= this.pieceLengthMax) return;
+    throw new JsonCutError(`one object is longer than ${this.pieceLengthMax} bytes`, place);
   }
 
   /** Declares the end of the text. Throws `JsonCutError` if a value is still open. */
@@ -143,8 +149,11 @@ export class JsonCutter {
     while (at < length) {
       const code = text.charCodeAt(at);
       if (code === QUOTE) {
-        const end = closingQuote(text, at + 1);
-        if (end < 0) break;
+        const end = closingQuote(text, Math.max(at + 1, this.stringAt));
+        if (end < 0) {
+          this.stringAt = length;
+          break;
+        }
         if (this.depth < 3) this.string(at, end);
         at = end + 1;
         continue;
@@ -234,6 +243,7 @@ export class JsonCutter {
     const index = this.itemCount!;
     this.itemCount = index + 1;
     this.isItemDue = false;
+    this.checkLength(at + 1 - this.itemStart, this.itemPlace);
     const cut = {
       text: this.text.slice(this.itemStart, at + 1),
       place: this.itemPlace,
@@ -245,6 +255,7 @@ export class JsonCutter {
 
   private closeValue(at: number): void {
     const text = this.prefix + this.text.slice(this.valueStart, at + 1);
+    this.checkLength(text.length, this.valuePlace);
     const cut = { text, place: this.valuePlace, keyCount: this.colons - this.valueColons };
     this.sink.value(cut, this.itemCount);
   }

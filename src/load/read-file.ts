@@ -13,7 +13,7 @@ import { readDocuments, readJsonPieces } from './documents.ts';
 import type { FileSource } from './files.ts';
 
 const STDIN = 0;
-const READ_BYTES = 1 << 20;
+const READ_BYTES = 4 * 1024 * 1024;
 
 /** Delivers all documents of a file, and all errors in it. Throws the system's error if it cannot be read. */
 export function readFileDocuments(source: FileSource, sink: DocumentSink): void {

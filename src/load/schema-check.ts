@@ -38,13 +38,7 @@ function areFieldsValid(schema: Schema, value: Readonly<Record<string, unknown>>
     const field = properties?.[key] ?? additionalProperties;
     if (field === false || (field !== undefined && !isValid(field, value[key]))) return false;
   }
-  return schema.required === undefined || schema.required.every((key) => isPresent(value, key));
-}
-
-function isPresent(value: object, key: string): boolean {
-  if (!Object.hasOwn(value, key)) return false;
-  const field: unknown = (value as Record<string, unknown>)[key];
-  return field !== null && field !== undefined;
+  return schema.required === undefined || schema.required.every((key) => Object.hasOwn(value, key));
 }
 
 function hasType(type: TypeName | readonly TypeName[], value: unknown): boolean {
@@ -124,7 +118,7 @@ class Reporter {
       else if (field !== undefined) this.at(key, field, value[key]);
     }
     for (const key of required ?? []) {
-      if (!isPresent(value, key)) this.context.error([...this.path, key], 'required, but not given', 'add it');
+      if (!Object.hasOwn(value, key)) this.context.error([...this.path, key], 'required, but not given', 'add it');
     }
   }
 

@@ -149,7 +149,7 @@ function announcement(pods: readonly Pod[]): { message: string; fix: string } {
     first === last ? `pod ${first.meta.name}` : `${pods.length} pods, ${first.meta.name} to ${last.meta.name},`;
   const range = first === last ? first.podIP : `${first.podIP} to ${last.podIP}`;
   const addresses =
-    range === '' ? "their node's addresses" : `the made-up address${first === last ? '' : 'es'} ${range}`;
+    range === '' ? 'the addresses of the node' : `the made-up address${first === last ? '' : 'es'} ${range}`;
   return {
     message: `the input has no pods, so it is taken to run ${names} with ${addresses}`,
     fix: 'add the pods (kubectl get pods -A -o json) to judge real addresses',

@@ -94,6 +94,8 @@ describe('cutting', () => {
     const list = (size: number): string[] => ['{"items":[{"a":"', 'x'.repeat(size), '"}', ',{}]}'];
     expect(errorOf(list(12), limits)).toBe('');
     expect(errorOf(list(30), limits)).toBe('1:1: one object is longer than 20 bytes');
+    expect(errorOf([list(30).join('')], limits)).toBe('1:11: one object is longer than 20 bytes');
+    expect(errorOf([JSON.stringify({ a: 'x'.repeat(30) })], limits)).toBe('1:1: one object is longer than 20 bytes');
   });
 
   /** Cut anywhere, the pieces come out the same. */

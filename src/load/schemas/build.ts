@@ -74,16 +74,12 @@ function required(schema: Schema): Schema {
 
 /** An object with these fields and no others; fields that are `isRequired` may be neither absent nor null. */
 export function closed(properties: Readonly<Record<string, Schema>>, isRequired: readonly string[] = []): Schema {
-  return {
-    type: 'object',
-    nullable: true,
-    properties: fields(properties),
-    required: isRequired,
-    additionalProperties: false,
-  };
+  const all = fields(properties);
+  for (const name of isRequired) all[name] = required(all[name]!);
+  return { type: 'object', nullable: true, properties: all, required: isRequired, additionalProperties: false };
 }
 
-function fields(properties: Readonly<Record<string, Schema>>): Readonly<Record<string, Schema>> {
+function fields(properties: Readonly<Record<string, Schema>>): Record<string, Schema> {
   return Object.assign(Object.create(null) as Record<string, Schema>, properties);
 }
 

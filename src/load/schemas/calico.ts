@@ -134,14 +134,17 @@ export const FELIX_CONFIGURATION = object({
       serviceLoopPrevention: text(),
       floatingIPs: word('Enabled', 'Disabled'),
       ipv6Support: flag(),
+      vxlanEnabled: flag(),
+      ipipEnabled: flag(),
+      interfacePrefix: text(),
     },
     `nodeSelector useInternalDataplaneDriver dataplaneDriver dataplaneWatchdogTimeout routeRefreshInterval
      interfaceRefreshInterval iptablesRefreshInterval iptablesPostWriteCheckInterval iptablesLockProbeInterval
      iptablesLockFilePath iptablesLockTimeout featureDetectOverride featureGates ipsetsRefreshInterval maxIpsetSize
-     iptablesBackend xdpRefreshInterval netlinkTimeout metadataAddr metadataPort openstackRegion interfacePrefix
+     iptablesBackend xdpRefreshInterval netlinkTimeout metadataAddr metadataPort openstackRegion
      interfaceExclude chainInsertMode iptablesFilterAllowAction iptablesMangleAllowAction iptablesFilterDenyAction
      logPrefix logActionRateLimit logActionRateLimitBurst logFilePath logSeverityFile logSeverityScreen logSeveritySys
-     logDebugFilenameRegex ipipEnabled ipipMTU vxlanEnabled vxlanMTU vxlanMTUV6 vxlanVNI reportingInterval reportingTTL
+     logDebugFilenameRegex ipipMTU vxlanMTU vxlanMTUV6 vxlanVNI reportingInterval reportingTTL
      endpointReportingEnabled endpointReportingDelay endpointStatusPathPrefix iptablesMarkMask healthEnabled healthHost
      healthPort healthTimeoutOverrides prometheusMetricsEnabled prometheusMetricsHost prometheusMetricsPort
      prometheusGoMetricsEnabled prometheusProcessMetricsEnabled prometheusWireGuardMetricsEnabled
