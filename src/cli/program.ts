@@ -6,6 +6,7 @@
 import { Command, CommanderError } from 'commander';
 import { InvariantError } from '../base/assert.ts';
 import { formatPolicyError, formatReport, PolicyError } from '../base/errors.ts';
+import { addCanI } from './commands/can-i.ts';
 import { addCompile } from './commands/compile.ts';
 import { addEval } from './commands/eval.ts';
 import { addExplain } from './commands/explain.ts';
@@ -71,6 +72,7 @@ function createProgram(output: Output, finish: Finish): Command {
   addValidate(program, output, finish);
   addCompile(program, output, finish);
   addGet(program, output, finish);
+  addCanI(program, output, finish);
   addSchema(program, output, finish);
   return program;
 }
