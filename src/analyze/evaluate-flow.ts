@@ -1,7 +1,8 @@
 /** `eval` and the library: the verdict on a flow given as text, as the first packet of a new connection. */
 import { PolicyError } from '../base/errors.ts';
 import { type IpAddress, parseAddress } from '../base/ip.ts';
-import { createJudge, type Judge, judgeNewPacket } from '../match/judge.ts';
+import { judgeNewPacket } from '../match/judge.ts';
+import { createJudge, type Judge } from '../match/state.ts';
 import type { Flow } from '../model/flow.ts';
 import {
   PROTOCOL_ICMP,
@@ -37,7 +38,7 @@ export function evaluateFlow(tables: Tables, flow: Flow): FlowRecord {
   writeFlow(flow, packet);
   judgeNewPacket(judge, packet, 0);
   const record = flowRecord(judge, packet, 0);
-  addPending(record, judge, packet, 0);
+  addPending(record, judge, judge, packet, 0);
   return record;
 }
 

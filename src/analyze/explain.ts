@@ -8,6 +8,7 @@
 import { assert } from '../base/assert.ts';
 import { formatAddress, type IpAddress } from '../base/ip.ts';
 import type { Plan } from '../compile/plan.ts';
+import { judgeNewPacket } from '../match/judge.ts';
 import {
   CHECK_ENDPOINT,
   CHECK_KIND,
@@ -16,8 +17,7 @@ import {
   CHECK_WORDS,
   createJudge,
   type Judge,
-  judgeNewPacket,
-} from '../match/judge.ts';
+} from '../match/state.ts';
 import { CHECK_NAMES, type Flow, REASON_NAMES } from '../model/flow.ts';
 import type { Resources } from '../model/resources.ts';
 import * as layout from '../tables/layout.ts';
@@ -97,7 +97,7 @@ export function explainFlow(resources: Resources, plan: Plan, tables: Tables, fl
     checks,
     changes: smallestChanges(resources, plan, record, checks, probe),
   };
-  addPending(record, judge, packet, 0);
+  addPending(record, judge, judge, packet, 0);
   return explanation;
 }
 

@@ -5,8 +5,9 @@
  * `eval`, `replay`, the flow log and the page. Text is made once a connection or once a flow, never once a packet.
  */
 import { formatIpv4, formatIpv6 } from '../base/ip.ts';
-import { CHECK_KIND, CHECK_STEP_COUNT, CHECK_STEPS, CHECK_WORDS, type Judge, judgeNewPacket } from '../match/judge.ts';
+import { judgePending } from '../match/judge.ts';
 import { claimPod, findOwner, ownerHostEndpoint } from '../match/lookup.ts';
+import { CHECK_KIND, CHECK_STEP_COUNT, CHECK_STEPS, CHECK_WORDS, type Judge } from '../match/state.ts';
 import {
   CHECK_NAMES,
   type CheckRecord,
@@ -17,6 +18,7 @@ import {
   VERDICT_ALLOW,
   VERDICT_DENY,
   VERDICT_NAMES,
+  VERDICT_UNCERTAIN,
 } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import { field, type Tables, textField } from '../tables/tables.ts';
@@ -101,15 +103,13 @@ export function flowRecord(judge: Judge, records: Int32Array, at: number): FlowR
 }
 
 /**
- * Adds `pending` to `record` if staged policies change anything in it. Judges the packet once more, as the first of a new
- * connection, so call it when `judge` is no longer needed.
+ * Adds `pending` to `record`, that of the packet which `of` has just judged, if staged policies change anything in it. Judges the
+ * packet once more by `judge`, which may be `of` if its answer is no longer needed. Where evidence is missing, nothing is added.
  */
-export function addPending(record: FlowRecord, judge: Judge, records: Int32Array, at: number): void {
-  if (!hasStagedPolicies(judge.tables)) return;
-  judge.isPending = true;
-  judgeNewPacket(judge, records, at);
+export function addPending(record: FlowRecord, judge: Judge, of: Judge, records: Int32Array, at: number): void {
+  if (!hasStagedPolicies(judge.tables) || of.verdict === VERDICT_UNCERTAIN) return;
+  if (judgePending(judge, of, records, at) === VERDICT_UNCERTAIN) return;
   const other = flowRecord(judge, records, at);
-  judge.isPending = false;
   const names: readonly CheckName[] = ['egress', 'ingress', 'forward', 'untracked', 'prednat'];
   const text = (check: CheckRecord | undefined): string => (check === undefined ? '-' : check.trace.join('\n'));
   if (other.action === record.action && names.every((name) => text(other[name]) === text(record[name]))) return;

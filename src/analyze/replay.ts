@@ -15,18 +15,11 @@ import {
   type ReassemblyEvents,
 } from '../conntrack/reassembly.ts';
 import { CONNTRACK_ENTRIES_DEFAULT, type Conntrack, createConntrack } from '../conntrack/table.ts';
-import { CT_NEW, CT_UNTRACKED } from '../conntrack/track.ts';
 import { type Counters, countPacket, countUndecoded, createCounters } from '../match/counters.ts';
 import { judgeFolded } from '../match/folded.ts';
-import {
-  createJudge,
-  decidingStep,
-  type Judge,
-  judgeNewPacket,
-  judgeTrackedPacket,
-  markUncertain,
-} from '../match/judge.ts';
+import { decidingStep, judgeNewPacket, judgeTrackedPacket, markUncertain } from '../match/judge.ts';
 import { countPlain, createPlainJudge, foldPlainCounts, judgePlain, type PlainJudge } from '../match/plain.ts';
+import { createJudge, type Judge } from '../match/state.ts';
 import { REASON_FRAGMENT, VERDICT_UNPOLICED } from '../model/flow.ts';
 import { openCapture } from '../packets/pcap-file.ts';
 import { BATCH_RECORDS, type CaptureReader, createRecordBatch, type RecordBatch } from '../packets/source.ts';
@@ -322,7 +315,7 @@ export class Replayer {
     const record = flowRecord(judge, records, at);
     // A second judge, so that the answer stays what it is for the packet's line and for further fragments.
     const other = this.#otherJudge;
-    if (judge.state === CT_NEW || judge.state === CT_UNTRACKED) addPending(record, other, records, at);
+    addPending(record, other, judge, records, at);
     const kind = tunnelKind(records, at);
     if (kind !== TUNNEL_NONE && decodeInner(kind, view, records, at, records, INNER) === DECODE_OK) {
       judgeNewPacket(other, records, INNER);

@@ -23,6 +23,7 @@
  * The bit-vector method is Lakshman and Stiliadis, SIGCOMM 1998.
  */
 import {
+  type Dataplane,
   DIRECTION_INGRESS,
   PROTOCOL_IPIP,
   PROTOCOL_UDP,
@@ -38,7 +39,7 @@ import {
 } from '../model/flow.ts';
 import { NONE, STEP_ALLOW, STEP_DENY, STEP_NONE, STEP_PASS } from '../tables/layout.ts';
 import { type AddressTest, ANY_ADDRESS, type PredicateTable, ruleTerms, type Term } from './fields.ts';
-import { ALL_KEYS, intersectKeys, portKey, portKeys, protocolKeys } from './keys.ts';
+import { ALL_KEYS, icmpKeys, intersectKeys, portKey, portKeys, protocolKeys } from './keys.ts';
 import type { Plan, PlanFailsafe, PlanRule, PlanSettings, PlanTierPolicies } from './plan.ts';
 
 /** `rejected`: of a pod that Felix refuses, whose interface it does not know (semantics 6.4): everything is dropped. */
@@ -54,6 +55,7 @@ export interface ChainSpec {
   readonly profiles: readonly string[];
   readonly withStaged: boolean;
   readonly settings: PlanSettings;
+  readonly dataplane: Dataplane;
 }
 
 /** One step; the fields are those of SECTION_STEPS. `owner` and `ruleIndex` name the rule: its number is given when packed. */
@@ -77,6 +79,7 @@ const ALWAYS: Term = { src: ANY_ADDRESS, dst: ANY_ADDRESS, keys: ALL_KEYS, sourc
 export function chainSteps(plan: Plan, spec: ChainSpec, table: PredicateTable): Step[] {
   if (spec.kind === 'rejected') return [{ ...BARE_STEP, reason: REASON_SPOOFED }];
   const steps: Step[] = [];
+  if (spec.dataplane === 'bpf' && spec.version === 6 && spec.kind !== 'untracked') steps.push(neighbourStep(spec));
   if (spec.kind === 'wep' && spec.direction !== DIRECTION_INGRESS) steps.push(...encapsulationSteps(spec));
   if (spec.kind === 'normal' || spec.kind === 'preDnat' || spec.kind === 'untracked') {
     steps.push(...failsafeSteps(spec, table));
@@ -100,14 +103,22 @@ const BARE_STEP: Step = {
   selectedBy: [],
 };
 
-/** A pod's encapsulated packets are dropped before any policy (semantics 6.3 step 5). */
+/** BPF lets neighbour discovery and MLD pass on every interface (semantics 6.10, Calico felix/bpf-gpl/tc.c). */
+function neighbourStep(spec: ChainSpec): Step {
+  const keys = [130, 131, 132, 133, 135, 136].flatMap((type) => icmpKeys(type, -1));
+  const action = spec.kind === 'preDnat' ? STEP_NONE : STEP_ALLOW;
+  return { ...BARE_STEP, term: { ...ALWAYS, keys }, action };
+}
+
+/** A pod's encapsulated packets are dropped before any policy (semantics 6.3 step 5); BPF has its own mind of them (6.10). */
 function encapsulationSteps(spec: ChainSpec): Step[] {
   const steps: Step[] = [];
-  if (!spec.settings.allowVxlanFromWorkloads) {
+  const isBpf = spec.dataplane === 'bpf';
+  if (!spec.settings.allowVxlanFromWorkloads && !isBpf) {
     const keys = portKey(PROTOCOL_UDP, spec.settings.vxlanPort);
     steps.push({ ...BARE_STEP, term: { ...ALWAYS, keys }, reason: REASON_VXLAN });
   }
-  if (!spec.settings.allowIpipFromWorkloads) {
+  if (!spec.settings.allowIpipFromWorkloads || isBpf) {
     const keys = protocolKeys(PROTOCOL_IPIP, spec.version);
     steps.push({ ...BARE_STEP, term: { ...ALWAYS, keys }, reason: REASON_IPIP });
   }
@@ -167,7 +178,7 @@ function pushTier(plan: Plan, spec: ChainSpec, entry: PlanTierPolicies, table: P
     const policy = plan.policies[index]!;
     const rules = isIngress ? policy.ingress : policy.egress;
     rules.forEach((rule, ruleIndex) => {
-      for (const term of ruleTerms(rule, spec.version, table)) {
+      for (const term of ruleTerms(rule, spec.version, table, spec.dataplane)) {
         const action = ruleStepAction(rule);
         if (action === undefined) continue;
         pending.push({
@@ -219,9 +230,10 @@ function pushProfiles(plan: Plan, spec: ChainSpec, table: PredicateTable, steps:
     const rules = spec.direction === DIRECTION_INGRESS ? profile.ingress : profile.egress;
     const pending: Step[] = [];
     rules.forEach((rule, traceIndex) => {
-      const action = ruleStepAction(rule);
-      if (action === undefined) return;
-      for (const term of ruleTerms(rule, spec.version, table)) {
+      const written = ruleStepAction(rule);
+      if (written === undefined) return;
+      const action = written === STEP_PASS && spec.dataplane === 'bpf' ? STEP_DENY : written;
+      for (const term of ruleTerms(rule, spec.version, table, spec.dataplane)) {
         // A Pass in a profile leaves no trace entry: the pseudo-tier's one entry is what the later profiles say.
         const traceName = action === STEP_PASS ? '' : `pro:${name}`;
         pending.push({ ...BARE_STEP, term, action, reason: REASON_RULE, rule, owner: ~index, traceIndex, traceName });

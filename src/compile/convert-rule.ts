@@ -60,6 +60,8 @@ function ruleDraft(rule: Rule, source: SideDraft, destination: SideDraft): RuleD
     ipVersion: rule.ipVersion ?? (rule.protocol === undefined ? 0 : impliedIpVersion(rule.protocol)),
     protocol: numberOrNone(rule.protocol),
     notProtocol: numberOrNone(rule.notProtocol),
+    isProtocolNamed: typeof rule.protocol === 'string',
+    isNotProtocolNamed: typeof rule.notProtocol === 'string',
     icmpType: rule.icmp?.type ?? -1,
     icmpCode: codeOf(rule.icmp),
     notIcmpType: rule.notICMP?.type ?? -1,

@@ -16,13 +16,16 @@
  * (classes.ts finds which peer classes are in it): an IP set, a list of CIDRs, or a tuple as above.
  *
  * The filter by IP version is semantics 3.6 (Calico felix/rules/policy.go, FilterRuleToIPVersion); the fields are 3.5, 3.7, 3.9 and,
- * for notICMP without a protocol, 10.5.
+ * for notICMP without a protocol, 10.5. Where the dataplanes differ: 6.10.
  */
 import { formatPrefix } from '../base/ip.ts';
+import { type Dataplane, PROTOCOL_ICMPV6, PROTOCOL_UDPLITE } from '../model/flow.ts';
 import {
   ALL_KEYS,
   allIcmpKeys,
+  bpfIcmpKeys,
   complementKeys,
+  icmpCodeKeys,
   icmpKeys,
   intersectKeys,
   isAllKeys,
@@ -100,10 +103,10 @@ export class PredicateTable {
   }
 }
 
-/** The terms of `rule` for packets of `version`; empty = the rule can match no such packet. */
-export function ruleTerms(rule: PlanRule, version: 4 | 6, table: PredicateTable): Term[] {
+/** The terms of `rule` for packets of `version` on `dataplane`; empty = the rule can match no such packet. */
+export function ruleTerms(rule: PlanRule, version: 4 | 6, table: PredicateTable, dataplane: Dataplane): Term[] {
   if (rule.ipVersion !== 0 && rule.ipVersion !== version) return [];
-  const keys = protocolAndIcmpKeys(rule, version);
+  const keys = protocolAndIcmpKeys(rule, version, dataplane);
   if (keys.length === 0) return [];
   const sources = sideAlternatives(rule.source, version, table);
   const destinations = sideAlternatives(rule.destination, version, table);
@@ -118,15 +121,28 @@ export function ruleTerms(rule: PlanRule, version: 4 | 6, table: PredicateTable)
   return terms;
 }
 
-function protocolAndIcmpKeys(rule: PlanRule, version: 4 | 6): KeySet {
+function protocolAndIcmpKeys(rule: PlanRule, version: 4 | 6, dataplane: Dataplane): KeySet {
   let keys: KeySet = ALL_KEYS;
-  if (rule.protocol >= 0) keys = intersectKeys(keys, protocolKeys(rule.protocol, version));
-  if (rule.notProtocol >= 0) keys = subtractKeys(keys, protocolKeys(rule.notProtocol, version));
-  if (rule.icmpType >= 0) keys = intersectKeys(keys, icmpKeys(rule.icmpType, rule.icmpCode));
-  if (rule.notIcmpType >= 0) {
-    keys = subtractKeys(intersectKeys(keys, allIcmpKeys()), icmpKeys(rule.notIcmpType, rule.notIcmpCode));
+  if (rule.protocol >= 0) {
+    if (isUnknownToBpf(rule.protocol, rule.isProtocolNamed, dataplane)) return [];
+    keys = intersectKeys(keys, protocolKeys(rule.protocol, version));
   }
-  return keys;
+  if (rule.notProtocol >= 0 && !isUnknownToBpf(rule.notProtocol, rule.isNotProtocolNamed, dataplane)) {
+    keys = subtractKeys(keys, protocolKeys(rule.notProtocol, version));
+  }
+  if (rule.icmpType >= 0) keys = intersectKeys(keys, icmpKeys(rule.icmpType, rule.icmpCode));
+  if (rule.notIcmpType < 0) return keys;
+  // BPF compares without a look at the protocol; the others match ICMP packets alone.
+  if (dataplane === 'bpf') return subtractKeys(keys, bpfIcmpKeys(rule.notIcmpType, rule.notIcmpCode));
+  keys = subtractKeys(intersectKeys(keys, allIcmpKeys()), icmpKeys(rule.notIcmpType, rule.notIcmpCode));
+  if (dataplane !== 'nftables' || rule.notIcmpCode < 0) return keys;
+  // nftables tests type and code one by one, each for being another.
+  return subtractKeys(subtractKeys(keys, icmpKeys(rule.notIcmpType, -1)), icmpCodeKeys(rule.notIcmpCode));
+}
+
+/** The names ICMPv6 and UDPLite are protocol 0 to BPF: no packet has it (Calico felix/bpf/polprog, protocolToNumber). */
+function isUnknownToBpf(protocol: number, isNamed: boolean, dataplane: Dataplane): boolean {
+  return dataplane === 'bpf' && isNamed && (protocol === PROTOCOL_ICMPV6 || protocol === PROTOCOL_UDPLITE);
 }
 
 interface SideAlternative {

@@ -54,6 +54,30 @@ export function icmpKeys(type: number, code: number): KeySet {
   return code < 0 ? [base, base | 0xff] : [base | code, base | code];
 }
 
+/** ICMP of a code, whatever its type. */
+export function icmpCodeKeys(code: number): KeySet {
+  return Array.from({ length: 256 }, (_, type) => icmpKeys(type, code)).flat();
+}
+
+/**
+ * What equals an ICMP type (and code) to Calico's BPF programs, which read both from where other protocols keep the destination port:
+ * type is its low byte, code its high byte (the machine's order), and 0 where there is no port. Source: Calico
+ * felix/bpf/polprog/pol_prog_builder.go (writeICMPTypeMatch), felix/bpf-gpl/types.h (struct cali_tc_state).
+ */
+export function bpfIcmpKeys(type: number, code: number): KeySet {
+  const keys: number[] = [];
+  for (let slot = KEY_SLOT_TCP; slot <= KEY_SLOT_SCTP; slot++) {
+    const highs = code < 0 ? Array.from({ length: 256 }, (_, high) => high) : [code];
+    for (const high of highs) {
+      const key = (slot << SLOT_BITS) | (high << 8) | type;
+      keys.push(key, key);
+    }
+  }
+  keys.push(...icmpKeys(type, code));
+  if (type === 0 && code <= 0) keys.push(KEY_SLOT_OTHER << SLOT_BITS, KEY_LIMIT - 1);
+  return keys;
+}
+
 export function allIcmpKeys(): KeySet {
   return [KEY_SLOT_ICMP << SLOT_BITS, (KEY_SLOT_ICMP << SLOT_BITS) | 0xffff];
 }

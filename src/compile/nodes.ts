@@ -124,10 +124,22 @@ function mergedSettings(global: FelixConfiguration | undefined, own: FelixConfig
       disableConntrackInvalidCheck: value('disableConntrackInvalidCheck') ?? false,
       ipv6Support: value('ipv6Support') ?? true,
       serviceLoopPrevention: value('serviceLoopPrevention') !== 'Disabled',
+      vxlanEnabled: value('vxlanEnabled') ?? false,
+      ipipEnabled: value('ipipEnabled') ?? false,
+      interfacePrefixes: interfacePrefixes(value('interfacePrefix') ?? ''),
     },
     isSpoofingAllowed: value('workloadSourceSpoofing') === 'Any',
     isFloatingEnabled: value('floatingIPs') === 'Enabled',
   };
+}
+
+/** Source: Calico felix/config/config_params.go, InterfacePrefix. */
+function interfacePrefixes(text: string): readonly string[] {
+  const prefixes = text
+    .split(',')
+    .map((prefix) => prefix.trim())
+    .filter((prefix) => prefix !== '');
+  return prefixes.length === 0 ? ['cali'] : prefixes;
 }
 
 const failsafe = (protocol: number, port: number): PlanFailsafe => ({ protocol, port, net: undefined });

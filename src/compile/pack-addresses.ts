@@ -149,7 +149,7 @@ class AddressClasses {
       const inside = (outer: Prefix): boolean => outer.length <= prefix.length && prefixContains(outer, prefix);
       if (this.#loopPrefixes.some(inside)) flags |= layout.CLASS_IS_LOOP | layout.CLASS_NEEDS_PATH;
       if (this.#podCidrs.some(inside)) flags |= layout.CLASS_IN_POD_CIDR;
-      if (this.#services.has(key)) flags |= layout.CLASS_NEEDS_PATH;
+      if (this.#services.has(key)) flags |= layout.CLASS_IS_SERVICE | layout.CLASS_NEEDS_PATH;
     }
     return this.classOf(peerClass, flags, owner);
   }

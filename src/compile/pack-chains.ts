@@ -6,7 +6,7 @@
  * steps and rows, and `policyClass` folds a chain with a local row on demand.
  */
 import { assert } from '../base/assert.ts';
-import { DIRECTION_EGRESS, DIRECTION_INGRESS } from '../model/flow.ts';
+import { type Dataplane, DIRECTION_EGRESS, DIRECTION_INGRESS, REASON_FAILSAFE } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import { CHAIN_KINDS, type ChainKind, type ChainSpec, chainSteps, type Step } from './chains.ts';
 import type { PeerClasses } from './classes.ts';
@@ -40,6 +40,7 @@ export class ChainPacker {
   readonly #plan: Plan;
   readonly #sections: Sections;
   readonly #firstNumber: number;
+  readonly #dataplane: Dataplane;
   readonly #chains: Chain[] = [];
   readonly #numbers = new Map<string, number>();
   readonly #packed: PackedChain[] = [];
@@ -49,12 +50,13 @@ export class ChainPacker {
   #classCount = 0;
 
   /** `firstNumber` is the number that the first chain of this version will get in SECTION_CHAINS. */
-  constructor(plan: Plan, version: 4 | 6, sections: Sections, firstNumber: number) {
+  constructor(plan: Plan, version: 4 | 6, sections: Sections, firstNumber: number, dataplane: Dataplane) {
     this.version = version;
     this.table = new PredicateTable(plan);
     this.#plan = plan;
     this.#sections = sections;
     this.#firstNumber = firstNumber;
+    this.#dataplane = dataplane;
   }
 
   get chainCount(): number {
@@ -78,7 +80,16 @@ export class ChainPacker {
     if (this.version === 6 && !settings.ipv6Support) return slots;
     const chain = (direction: number): number =>
       this.#chain(
-        { version: this.version, direction, kind: 'rejected', tiers: [], profiles: [], withStaged: false, settings },
+        {
+          version: this.version,
+          direction,
+          kind: 'rejected',
+          tiers: [],
+          profiles: [],
+          withStaged: false,
+          settings,
+          dataplane: this.#dataplane,
+        },
         settingsKey,
       );
     slots[layout.SLOT_EGRESS] = slots[layout.SLOT_PENDING_EGRESS] = chain(DIRECTION_EGRESS);
@@ -123,11 +134,13 @@ export class ChainPacker {
       tiers: readonly PlanTierPolicies[],
       withStaged: boolean,
     ): number => {
+      if (kind === 'untracked' && direction === DIRECTION_INGRESS && this.#isBeyondXdp(tiers, withStaged))
+        return layout.NONE;
       const isNeeded = kind === 'wep' || kind === 'normal' || this.#governs(tiers, direction, withStaged);
       if (!isNeeded) return layout.NONE;
       const profiles = kind === 'wep' || kind === 'normal' ? group.profiles : [];
       return this.#chain(
-        { version: this.version, direction, kind, tiers, profiles, withStaged, settings },
+        { version: this.version, direction, kind, tiers, profiles, withStaged, settings, dataplane: this.#dataplane },
         settingsKey,
       );
     };
@@ -148,6 +161,13 @@ export class ChainPacker {
     slots[layout.SLOT_PENDING_UNTRACKED_EGRESS] = chain('untracked', DIRECTION_EGRESS, group.untrackedTiers, true);
     slots[layout.SLOT_PENDING_UNTRACKED_INGRESS] = chain('untracked', DIRECTION_INGRESS, group.untrackedTiers, true);
     return slots;
+  }
+
+  /** BPF enforces doNotTrack ingress by XDP, and that only for a single tier (semantics 6.10, Calico bpf_ep_mgr.go). */
+  #isBeyondXdp(tiers: readonly PlanTierPolicies[], withStaged: boolean): boolean {
+    if (this.#dataplane !== 'bpf') return false;
+    const isEnforced = (policy: number): boolean => withStaged || !this.#plan.policies[policy]!.isStaged;
+    return tiers.filter(({ ingress, egress }) => [...ingress, ...egress].some(isEnforced)).length > 1;
   }
 
   #governs(tiers: readonly PlanTierPolicies[], direction: number, withStaged: boolean): boolean {
@@ -208,7 +228,7 @@ export class ChainPacker {
       this.#packRows(keys.rows),
       sourceKeysAt,
       CHAIN_KINDS.indexOf(spec.kind),
-      0,
+      failsafeCount(steps),
     ]);
     assert(number === this.#firstNumber + this.#packed.length, 'chains are packed in the order of their numbers');
     return { number, firstStep, src, dst, srcMap, dstMap };
@@ -285,6 +305,11 @@ export function packNoCheckStep(sections: Sections): void {
     0,
     0,
   ]);
+}
+
+/** Failsafe steps come first, or behind one step of BPF's, which no packet on a failsafe port takes. */
+function failsafeCount(steps: readonly Step[]): number {
+  return steps.findLastIndex((step) => step.reason === REASON_FAILSAFE) + 1;
 }
 
 function packStep(step: Step, sections: Sections, numbers: ObjectNumbers): void {

@@ -1,6 +1,14 @@
 /** Packing of what users named: tiers, policies, rules, IP sets with their members, groups, endpoints, nodes, services. */
+import { compareBytewise } from '../base/bytewise.ts';
 import { comparePrefixes } from '../base/ip.ts';
-import { ACTION_ALLOW, ACTION_DENY, ACTION_PASS, DIRECTION_EGRESS, DIRECTION_INGRESS } from '../model/flow.ts';
+import {
+  ACTION_ALLOW,
+  ACTION_DENY,
+  ACTION_PASS,
+  type Dataplane,
+  DIRECTION_EGRESS,
+  DIRECTION_INGRESS,
+} from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import type {
   Plan,
@@ -21,14 +29,14 @@ export interface ObjectNumbers {
   readonly rules: ReadonlyMap<PlanRule, number>;
 }
 
-export function packObjects(plan: Plan, sections: Sections): ObjectNumbers {
+export function packObjects(plan: Plan, sections: Sections, dataplane: Dataplane): ObjectNumbers {
   const rules = new Map<PlanRule, number>();
   packTiers(plan, sections);
   packPolicies(plan, sections, rules);
   packProfiles(plan, sections, rules);
   packIpSets(plan, sections);
   packGroups(plan, sections);
-  packNodes(plan, sections);
+  packNodes(plan, sections, dataplane);
   packServices(plan, sections);
   return { rules };
 }
@@ -224,7 +232,7 @@ function packPolicyList(tiers: readonly PlanTierPolicies[], sections: Sections):
   return sections.ints(words);
 }
 
-function packNodes(plan: Plan, sections: Sections): void {
+function packNodes(plan: Plan, sections: Sections, dataplane: Dataplane): void {
   for (const node of plan.nodes) {
     sections.record(layout.SECTION_NODES, [
       sections.string(node.name),
@@ -234,11 +242,11 @@ function packNodes(plan: Plan, sections: Sections): void {
       ...sections.prefixList(node.addresses),
       ...sections.prefixList(node.podCidrs),
       node.settings.defaultEndpointToHostAction === 'drop' ? ACTION_DENY : ACTION_ALLOW,
-      nodeFlags(node),
+      nodeFlags(node, dataplane),
       node.settings.vxlanPort,
       ...failsafeList(node.settings.failsafeInbound, sections),
       ...failsafeList(node.settings.failsafeOutbound, sections),
-      0,
+      sections.string(node.settings.interfacePrefixes.join(',')),
       0,
       0,
       0,
@@ -255,31 +263,36 @@ function failsafeList(failsafes: readonly PlanFailsafe[], sections: Sections): [
   return sections.intList(failsafes.flatMap((failsafe) => [failsafe.protocol, failsafe.port, remote(failsafe)]));
 }
 
-function nodeFlags({ settings }: PlanNode): number {
+function nodeFlags({ settings }: PlanNode, dataplane: Dataplane): number {
   return (
     (settings.allowVxlanFromWorkloads ? layout.NODE_ALLOW_VXLAN : 0) |
     (settings.allowIpipFromWorkloads ? layout.NODE_ALLOW_IPIP : 0) |
     (settings.disableConntrackInvalidCheck ? layout.NODE_NO_INVALID_CHECK : 0) |
     (settings.ipv6Support ? layout.NODE_IPV6 : 0) |
-    (settings.serviceLoopPrevention ? layout.NODE_LOOP_PREVENTION : 0)
+    (settings.serviceLoopPrevention ? layout.NODE_LOOP_PREVENTION : 0) |
+    (settings.vxlanEnabled ? layout.NODE_VXLAN_IS_ON : 0) |
+    (settings.ipipEnabled ? layout.NODE_IPIP_IS_ON : 0) |
+    (dataplane === 'bpf' ? layout.NODE_IS_BPF : 0)
   );
 }
 
+/** Sorted by version, address, protocol and port, then name: the packet path searches them. */
 function packServices(plan: Plan, sections: Sections): void {
-  for (const service of plan.services) {
-    const key = sections.string(service.key);
-    for (const address of service.addresses) {
-      for (const port of service.ports) {
-        const backends = port.backends.filter((backend) => backend.address.version === address.version);
-        const words = backends.flatMap((backend) => [sections.prefix(backend.address), backend.port]);
-        sections.record(layout.SECTION_SERVICES, [
-          key,
-          sections.prefix(address),
-          (port.protocol << 16) | port.port,
-          words.length === 0 ? 0 : sections.ints(words),
-          backends.length,
-        ]);
-      }
-    }
+  const ports = plan.services.flatMap((service) =>
+    service.addresses.flatMap((address) =>
+      service.ports.map((port) => ({ key: service.key, address, tuple: (port.protocol << 16) | port.port, port })),
+    ),
+  );
+  ports.sort((a, b) => comparePrefixes(a.address, b.address) || a.tuple - b.tuple || compareBytewise(a.key, b.key));
+  for (const { key, address, tuple, port } of ports) {
+    const backends = port.backends.filter((backend) => backend.address.version === address.version);
+    const words = backends.flatMap((backend) => [sections.prefix(backend.address), backend.port]);
+    sections.record(layout.SECTION_SERVICES, [
+      sections.string(key),
+      sections.prefix(address),
+      tuple,
+      words.length === 0 ? 0 : sections.ints(words),
+      backends.length,
+    ]);
   }
 }

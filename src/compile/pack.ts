@@ -4,6 +4,7 @@
  * `packPlan` reads top to bottom as the order of work: objects first (what `explain`, `render` and records read), then
  * the chains and classes of each IP version (what packets run over), then one copy into a SharedArrayBuffer.
  */
+import type { Dataplane } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import { buildPeerClasses } from './classes.ts';
 import { addressMarks, collectOwners, packAddresses, packOwners } from './pack-addresses.ts';
@@ -15,12 +16,15 @@ import { Sections } from './sections.ts';
 export interface PackOptions {
   /** Keep only the endpoints of this node local, as that node's dataplane would; `undefined` = the whole cluster. */
   readonly node?: string | undefined;
+  /** The dataplane whose ways apply where they differ (semantics 6.10); default iptables. */
+  readonly dataplane?: Dataplane | undefined;
 }
 
 /** The buffer for `plan`. Same plan and options, same bytes. */
 export function packPlan(plan: Plan, options: PackOptions = {}): SharedArrayBuffer {
   const sections = new Sections();
-  const numbers = packObjects(plan, sections);
+  const dataplane = options.dataplane ?? 'iptables';
+  const numbers = packObjects(plan, sections, dataplane);
   const localNode =
     options.node === undefined ? layout.NONE : plan.nodes.findIndex((node) => node.name === options.node);
   const isLocal = (node: string): boolean => options.node === undefined || node === options.node;
@@ -29,9 +33,9 @@ export function packPlan(plan: Plan, options: PackOptions = {}): SharedArrayBuff
   const slotsOf4 = new Map<number, readonly number[]>();
   const slotsOf6 = new Map<number, readonly number[]>();
   const settings = settingsByNode(plan);
-  const packer4 = new ChainPacker(plan, 4, sections, 0);
+  const packer4 = new ChainPacker(plan, 4, sections, 0, dataplane);
   collectSlots(plan, packer4, settings, isLocal, slotsOf4);
-  const packer6 = new ChainPacker(plan, 6, sections, packer4.chainCount);
+  const packer6 = new ChainPacker(plan, 6, sections, packer4.chainCount, dataplane);
   collectSlots(plan, packer6, settings, isLocal, slotsOf6);
 
   const owners = collectOwners(plan);

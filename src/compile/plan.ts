@@ -119,6 +119,9 @@ export interface PlanRule {
   /** IP protocol number, or -1. */
   readonly protocol: number;
   readonly notProtocol: number;
+  /** Written as a name: Calico's BPF dataplane does not know all of them (semantics 6.10). */
+  readonly isProtocolNamed: boolean;
+  readonly isNotProtocolNamed: boolean;
   /** -1 = not given; a code is given only with a type. `icmp` needs the rule's ICMP protocol by version. */
   readonly icmpType: number;
   readonly icmpCode: number;
@@ -195,6 +198,11 @@ export interface PlanSettings {
   readonly disableConntrackInvalidCheck: boolean;
   readonly ipv6Support: boolean;
   readonly serviceLoopPrevention: boolean;
+  /** Calico's own tunnels, where FelixConfiguration says so itself; what Felix derives from IP pools is not known here. */
+  readonly vxlanEnabled: boolean;
+  readonly ipipEnabled: boolean;
+  /** What the names of pods' interfaces start with; Calico gives them the first. */
+  readonly interfacePrefixes: readonly string[];
 }
 
 export interface PlanFailsafe {

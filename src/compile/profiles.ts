@@ -102,6 +102,8 @@ function allowAll(origin: Origin): ProfileRules {
     ipVersion: 0,
     protocol: -1,
     notProtocol: -1,
+    isProtocolNamed: false,
+    isNotProtocolNamed: false,
     icmpType: -1,
     icmpCode: -1,
     notIcmpType: -1,

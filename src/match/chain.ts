@@ -19,7 +19,7 @@ export const PATH_STEPS_MAX = 4096;
  * The step (index in SECTION_STEPS) that decides `chain` for these classes and keys.
  *
  * Steps taken on the way, passes first, the deciding one last, are written to `path` from `pathAt` on; their number is
- * returned. Allocates nothing; never throws. Every chain ends in a step that matches all, so one is always found.
+ * returned; the first step tried is `firstTried`. Allocates nothing; never throws. Every chain ends in a step that matches all, so one is always found.
  */
 export function walkChain(
   tables: Tables,
@@ -30,6 +30,7 @@ export function walkChain(
   sourceKey: number,
   path: Int32Array,
   pathAt: number,
+  firstTried = 0,
 ): number {
   const at = chain * CHAIN_WORDS;
   const { chains, steps, bits, classMaps, ints } = tables;
@@ -45,7 +46,7 @@ export function walkChain(
     const count = ints[sourceKeys]!;
     sourceRow = ints[sourceKeys + 1 + count]! + lastAtMost(ints, sourceKeys + 1, count, sourceKey) * words;
   }
-  let from = 0;
+  let from = firstTried;
   let taken = 0;
   for (;;) {
     const step = firstCommonStep(bits, srcRow, dstRow, keyRow, sourceRow, words, from);

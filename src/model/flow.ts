@@ -69,6 +69,10 @@ export const PROTOCOL_ICMPV6 = 58;
 export const PROTOCOL_SCTP = 132;
 export const PROTOCOL_UDPLITE = 136;
 
+/** Calico's dataplanes; where they differ, `iptables` is the default (semantics 6.10). */
+export const DATAPLANES = ['iptables', 'nftables', 'bpf'] as const;
+export type Dataplane = (typeof DATAPLANES)[number];
+
 /** A flow as `eval` and the library take it: text addresses, the first packet of a new connection. */
 export interface Flow {
   readonly src: string;

@@ -303,6 +303,11 @@ export interface FelixConfiguration {
   readonly serviceLoopPrevention: 'Drop' | 'Reject' | 'Disabled' | undefined;
   readonly floatingIPs: 'Enabled' | 'Disabled' | undefined;
   readonly ipv6Support: boolean | undefined;
+  /** Whether Calico's own tunnels are on; `undefined` leaves it to the IP pools. */
+  readonly vxlanEnabled: boolean | undefined;
+  readonly ipipEnabled: boolean | undefined;
+  /** What the names of pods' interfaces start with; several, separated by commas. */
+  readonly interfacePrefix: string | undefined;
 }
 
 export interface BGPConfiguration {

@@ -136,6 +136,7 @@ const USES: readonly (readonly [section: number, uses: readonly Use[]])[] = [
       [S.NODE_WILDCARD, S.SECTION_ENDPOINTS, 'optional'],
       [S.NODE_ADDRESSES, S.SECTION_PREFIXES, 'list'],
       [S.NODE_POD_CIDRS, S.SECTION_PREFIXES, 'list'],
+      [S.NODE_INTERFACE_PREFIXES, S.SECTION_STRINGS, 'index'],
       [S.NODE_FAILSAFES_INBOUND, S.SECTION_INTS, 'list'],
       [S.NODE_FAILSAFES_OUTBOUND, S.SECTION_INTS, 'list'],
     ],
@@ -220,6 +221,8 @@ function checkChains(tables: Tables): void {
         );
       }
     }
+    const failsafes = at(layout.CHAIN_FAILSAFES);
+    check(failsafes >= 0 && failsafes < stepCount, `chain ${index} has no step behind its failsafes`);
     const keyCount = at(layout.CHAIN_KEYS + 1);
     check(
       keyCount > 0 && list(at(layout.CHAIN_KEYS), keyCount, ints.length) && rows(layout.CHAIN_KEY_ROWS, keyCount),

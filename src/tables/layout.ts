@@ -246,6 +246,8 @@ export const NODE_VXLAN_PORT = 10;
 /** ints: protocol, port, and prefix of the remote side (an index, or NONE) of each failsafe, in turn; the count is of ints */
 export const NODE_FAILSAFES_INBOUND = 11;
 export const NODE_FAILSAFES_OUTBOUND = 13;
+/** string: what the names of pods' interfaces start with, separated by commas */
+export const NODE_INTERFACE_PREFIXES = 15;
 
 /** NODE_TO_HOST_ACTION: ACTION_ALLOW (accept and return) or ACTION_DENY (drop) */
 export const NODE_ALLOW_VXLAN = 1;
@@ -253,6 +255,11 @@ export const NODE_ALLOW_IPIP = 2;
 export const NODE_NO_INVALID_CHECK = 4;
 export const NODE_IPV6 = 8;
 export const NODE_LOOP_PREVENTION = 16;
+/** The dataplane is BPF: semantics 6.10. */
+export const NODE_IS_BPF = 32;
+/** FelixConfiguration says that Calico's own tunnels of this kind are on (semantics 6.7, 6.8). */
+export const NODE_VXLAN_IS_ON = 64;
+export const NODE_IPIP_IS_ON = 128;
 
 /* ---- SECTION_SERVICES: one record an (address, protocol, port) of a cluster service ---- */
 export const SERVICE_KEY = 0;
@@ -289,8 +296,12 @@ export const CHAIN_KEYS = 11;
 export const CHAIN_KEY_ROWS = 13;
 /** ints: word offset of `count, start keys…, first row word` for source keys, or NONE if no rule looks at source ports */
 export const CHAIN_SOURCE_KEYS = 14;
-/** 1 = the check was given by Calico but has no steps of its own kind (kept for records) */
+/** position in CHAIN_KINDS of compile/chains.ts */
 export const CHAIN_KIND = 15;
+/** the steps that the chain starts with for failsafe ports */
+export const CHAIN_FAILSAFES = 16;
+/** CHAIN_KIND of a pod that Felix refuses: all its packets are dropped, those of known connections too. */
+export const CHAIN_KIND_REJECTED = 5;
 
 /* ---- SECTION_STEPS ---- */
 /** STEP_ALLOW, STEP_DENY, STEP_PASS or STEP_NONE (the chain ends without a verdict) */
@@ -359,6 +370,8 @@ export const CLASS_IS_LOCAL = 2;
 export const CLASS_IS_LOOP = 4;
 /** Inside a node's podCIDRs. */
 export const CLASS_IN_POD_CIDR = 8;
+/** The cluster, external or load-balancer address of a service. */
+export const CLASS_IS_SERVICE = 16;
 
 /*
  * ---- SECTION_TRIE_4: 16-8-8 trie of IPv4 addresses ----

@@ -76,6 +76,9 @@ describe("Felix's settings", () => {
       allowIpipFromWorkloads: false,
       disableConntrackInvalidCheck: false,
       ipv6Support: true,
+      vxlanEnabled: false,
+      ipipEnabled: false,
+      interfacePrefixes: ['cali'],
       serviceLoopPrevention: true,
     });
     const list = (ports: PlanNode['settings']['failsafeInbound']): string[] =>
