@@ -35,7 +35,7 @@ export interface ReferenceOptions {
 
 /** The traces of the pending answer, for the directions whose check ran. */
 export interface PendingVerdict {
-  readonly action: 'allow' | 'deny' | 'unpoliced' | 'uncertain';
+  readonly action: 'allow' | 'deny' | 'unpoliced';
   readonly egress?: readonly string[];
   readonly ingress?: readonly string[];
   readonly forward?: readonly string[];
@@ -89,17 +89,18 @@ export function createReference(resources: Resources, options: ReferenceOptions 
       return answers.every(({ action }) => action === first.action) ? first : 'shared-address';
     };
     const enforced = answer(false, connections);
-    const verdict: ReferenceVerdict =
-      enforced === 'shared-address'
-        ? { action: 'uncertain', reason: REASON_NAMES[REASON_SHARED_ADDRESS]!, direction: '' }
-        : {
-            action: enforced.action,
-            reason: enforced.reason,
-            direction: enforced.direction,
-            ...enforced.checks,
-          };
+    if (enforced === 'shared-address') {
+      return { action: 'uncertain', reason: REASON_NAMES[REASON_SHARED_ADDRESS]!, direction: '' };
+    }
+    const verdict = {
+      action: enforced.action,
+      reason: enforced.reason,
+      direction: enforced.direction,
+      ...enforced.checks,
+    };
     if (!hasStaged) return verdict;
     const staged = answer(true, { stateOn: connections.stateOn, passedOn: () => undefined });
+    if (staged === 'shared-address') return verdict;
     const pending = pendingOf(staged);
     return samePending(pending, pendingOf(enforced)) ? verdict : { ...verdict, pending };
   }
@@ -107,9 +108,7 @@ export function createReference(resources: Resources, options: ReferenceOptions 
   return { addresses, judge, evaluate: (flow) => judge(packetOfFlow(flow, addresses), NO_HISTORY) };
 }
 
-function pendingOf(judgement: Judgement | 'shared-address'): PendingVerdict {
-  if (judgement === 'shared-address') return { action: 'uncertain' };
-  const { action, checks } = judgement;
+function pendingOf({ action, checks }: Judgement): PendingVerdict {
   return {
     action,
     ...(checks.egress && { egress: checks.egress.trace }),

@@ -58,17 +58,24 @@ export interface Disagreement {
   readonly tables: string;
 }
 
-/** The first of `flows` that the two answer differently, if any. */
+/** The first of `flows` that the two answer differently, if any. Counts in `endings` how flows ended. */
 export function firstDisagreement(
   reference: Reference,
   tables: Tables,
   flows: readonly Flow[],
+  endings: Map<string, number> = new Map(),
 ): Disagreement | undefined {
   for (const flow of flows) {
     const wanted = reference.evaluate(flow);
     const found = evaluateFlow(tables, flow);
     const [a, b] = [answerText(wanted), answerText(found)];
     if (a !== b) return { flow, reference: a, tables: b };
+    count(endings, `${wanted.action} ${wanted.reason}`.trim());
+    if (wanted.pending !== undefined) count(endings, 'pending');
   }
   return undefined;
+}
+
+function count(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
 }
