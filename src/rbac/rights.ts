@@ -1,0 +1,199 @@
+/**
+ * Who holds a right: the question of `authorize` the other way round.
+ *
+ * A need is one of some verbs on one resource. A holding says that a subject has it in a namespace (or everywhere), by
+ * which rule, and for which names. Every role is looked through once a need, every grant once a need, and what was found
+ * is kept by namespace; after that a question costs no more than its answer:
+ *
+ *     need ─► roles that have it ─► grants of those roles ─► everywhere: [holdings], namespace a: [holdings], …
+ *
+ * With 5 000 roles, 20 000 bindings and two dozen needs that is half a million cheap steps, done once.
+ */
+import type { EffectiveRule } from './effective-rules.ts';
+import { accountOfUser, type Grant, type RbacIndex, subjectKey } from './rbac-index.ts';
+import { ruleAllowsSomeName } from './rule-match.ts';
+
+/** One of `verbs` on `resource` (`pods`, `pods/exec`). */
+export interface Need {
+  readonly verbs: readonly string[];
+  readonly apiGroup: string;
+  readonly resource: string;
+}
+
+/** A subject of bindings, or one that is reached in some other way. A service account is one however it was named. */
+export interface Principal {
+  readonly kind: 'User' | 'Group' | 'ServiceAccount';
+  /** Service accounts only. */
+  readonly namespace: string;
+  readonly name: string;
+  /** As `subjectKey`. */
+  readonly key: string;
+}
+
+export interface Holding {
+  readonly principal: Principal;
+  readonly grant: Grant;
+  readonly rule: EffectiveRule;
+  readonly verb: string;
+  /** The names it is limited to; empty = every name, and requests without one. */
+  readonly names: readonly string[];
+}
+
+interface Holdings {
+  readonly everywhere: readonly Holding[];
+  readonly byNamespace: ReadonlyMap<string, readonly Holding[]>;
+}
+
+const NONE: readonly Holding[] = [];
+
+export class Rights {
+  readonly index: RbacIndex;
+  readonly #byNeed = new Map<string, Holdings>();
+  readonly #principals = new Map<Grant, readonly Principal[]>();
+
+  constructor(index: RbacIndex) {
+    this.index = index;
+  }
+
+  /** Everyone who has the need in `namespace`, cluster-wide grants first; `''` = what has no namespace. */
+  holders(need: Need, namespace: string): readonly Holding[] {
+    const { everywhere, byNamespace } = this.#holdings(need);
+    const local = namespace === '' ? NONE : (byNamespace.get(namespace) ?? NONE);
+    return local.length === 0 ? everywhere : [...everywhere, ...local];
+  }
+
+  /** The namespaces in which somebody has the need by a RoleBinding. */
+  namespacesWith(need: Need): readonly string[] {
+    return [...this.#holdings(need).byNamespace.keys()];
+  }
+
+  principalsOf(grant: Grant): readonly Principal[] {
+    let list = this.#principals.get(grant);
+    if (list === undefined) {
+      list = distinct(grant.binding.subjects.map(principalOf));
+      this.#principals.set(grant, list);
+    }
+    return list;
+  }
+
+  #holdings(need: Need): Holdings {
+    const key = `${need.verbs.join(',')} ${need.apiGroup}/${need.resource}`;
+    let found = this.#byNeed.get(key);
+    if (found === undefined) {
+      found = this.#find(need);
+      this.#byNeed.set(key, found);
+    }
+    return found;
+  }
+
+  #find(need: Need): Holdings {
+    const matches = new Map<readonly EffectiveRule[], readonly Match[]>();
+    const everywhere: Holding[] = [];
+    const byNamespace = new Map<string, Holding[]>();
+    for (const grant of this.index.grants) {
+      let found = matches.get(grant.rules);
+      if (found === undefined) {
+        found = matchesOf(grant.rules, need);
+        matches.set(grant.rules, found);
+      }
+      if (found.length === 0) continue;
+      let into = everywhere;
+      if (grant.namespace !== '') {
+        into = byNamespace.get(grant.namespace) ?? [];
+        byNamespace.set(grant.namespace, into);
+      }
+      for (const principal of this.principalsOf(grant)) {
+        for (const match of found) into.push({ principal, grant, ...match });
+      }
+    }
+    return { everywhere, byNamespace };
+  }
+}
+
+interface Match {
+  readonly rule: EffectiveRule;
+  readonly verb: string;
+  readonly names: readonly string[];
+}
+
+/** The rules that fit: one without names makes the others needless. */
+function matchesOf(rules: readonly EffectiveRule[], need: Need): readonly Match[] {
+  const found: Match[] = [];
+  for (const rule of rules) {
+    const verb = need.verbs.find((each) => ruleAllowsSomeName(rule.rule, each, need.apiGroup, need.resource));
+    if (verb === undefined) continue;
+    const match = { rule, verb, names: rule.rule.resourceNames };
+    if (match.names.length === 0) return [match];
+    found.push(match);
+  }
+  return found;
+}
+
+/** Whether a holding covers an object of this name; `''` = a request without name, as a create is. */
+export function coversName(holding: Holding, name: string): boolean {
+  return holding.names.length === 0 || holding.names.includes(name);
+}
+
+/** A subject that has two rights, perhaps one of them by a group that it is in whatever anybody does. */
+export interface BothHoldings {
+  readonly principal: Principal;
+  readonly first: Holding;
+  readonly second: Holding;
+}
+
+/** Subjects that have a holding of each list, the first one that is found. */
+export function holdersOfBoth(firsts: readonly Holding[], seconds: readonly Holding[]): BothHoldings[] {
+  const firstOf = byPrincipal(firsts);
+  const secondOf = byPrincipal(seconds);
+  const found: BothHoldings[] = [];
+  for (const key of new Set([...firstOf.keys(), ...secondOf.keys()])) {
+    const principal = (firstOf.get(key) ?? secondOf.get(key)!).principal;
+    const first = heldBy(principal, firstOf);
+    const second = heldBy(principal, secondOf);
+    if (first !== undefined && second !== undefined) found.push({ principal, first, second });
+  }
+  return found;
+}
+
+/** The holding of a subject, or of a group that all of its kind are in. */
+export function heldBy(principal: Principal, holdings: ReadonlyMap<string, Holding>): Holding | undefined {
+  const own = holdings.get(principal.key);
+  if (own !== undefined) return own;
+  for (const group of certainGroups(principal)) {
+    const shared = holdings.get(`Group/${group}`);
+    if (shared !== undefined) return shared;
+  }
+  return undefined;
+}
+
+/** The first holding of each subject. */
+export function byPrincipal(holdings: readonly Holding[]): ReadonlyMap<string, Holding> {
+  const map = new Map<string, Holding>();
+  for (const holding of holdings) if (!map.has(holding.principal.key)) map.set(holding.principal.key, holding);
+  return map;
+}
+
+/** Groups that a subject, or every member of it, is in for certain. */
+function certainGroups({ kind, namespace, name }: Principal): readonly string[] {
+  const everyone = ['system:authenticated'];
+  if (kind === 'ServiceAccount') return [`system:serviceaccounts:${namespace}`, 'system:serviceaccounts', ...everyone];
+  if (kind === 'User') return name === 'system:anonymous' ? ['system:unauthenticated'] : everyone;
+  if (name === 'system:unauthenticated') return [];
+  return name.startsWith('system:serviceaccounts:') ? ['system:serviceaccounts', ...everyone] : everyone;
+}
+
+export function principalOf(subject: Pick<Principal, 'kind' | 'name' | 'namespace'>): Principal {
+  const { kind, namespace, name } = subject;
+  const account = kind === 'User' ? accountOfUser(name) : undefined;
+  if (account === undefined) return { kind, namespace, name, key: subjectKey(subject) };
+  return { kind: 'ServiceAccount', ...account, key: subjectKey(subject) };
+}
+
+function distinct(principals: readonly Principal[]): Principal[] {
+  return [...new Map(principals.map((each) => [each.key, each])).values()];
+}
+
+/** `User ann`, `Group interns`, `ServiceAccount ns/name`. */
+export function principalText({ kind, namespace, name }: Principal): string {
+  return kind === 'ServiceAccount' ? `${kind} ${namespace}/${name}` : `${kind} ${name}`;
+}

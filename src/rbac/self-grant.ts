@@ -1,0 +1,156 @@
+/**
+ * Giving oneself a role.
+ *
+ * The API server lets nobody hand out rights that they do not have, with three exceptions, each a verb:
+ *
+ *   bind       on a role: its holder may make bindings to it, if they may make bindings at all
+ *   escalate   on a role: its holder may write rights into it that they lack, if they may change the role;
+ *              that is of use at once when the role is bound to the subject already
+ *   both       with the right to make roles and bindings: a new role of any content
+ *
+ * A role counts here if it has a way to act as one of the accounts. Which rights that takes is known from the needs of
+ * `account-ways.ts`; needs limited to names are left out, since they rarely fit.
+ * Source: kubernetes pkg/registry/rbac/{role,rolebinding}/policybased/storage.go, pkg/registry/rbac/escalation_check.go.
+ */
+import { type Account, type Direct, ROLE_NEEDS } from './account-ways.ts';
+import { type EffectiveRule, roleKey } from './effective-rules.ts';
+import type { Holding, Need, Principal, Rights } from './rights.ts';
+import { ruleAllowsSomeName } from './rule-match.ts';
+
+export interface SelfGrant {
+  readonly principal: Principal;
+  readonly way: 'bind' | 'escalate';
+  readonly right: string;
+  readonly holdings: readonly Holding[];
+  /** `ClusterRole edit` */
+  readonly role: string;
+  readonly account: Account;
+  /** What the role then allows. */
+  readonly use: Pick<Direct, 'way' | 'gives' | 'right'>;
+}
+
+const RBAC_GROUP = 'rbac.authorization.k8s.io';
+
+function need(verbs: string, resource: string): Need {
+  return { verbs: verbs.split(' '), apiGroup: RBAC_GROUP, resource };
+}
+
+/** Subjects that can give themselves a role with a way to an account; one answer a subject, role and namespace. */
+export function selfGrants(rights: Rights, accounts: readonly Account[]): SelfGrant[] {
+  const first = new Map<string, Account>();
+  for (const account of accounts) if (!first.has(account.namespace)) first.set(account.namespace, account);
+  const useful = usefulRoles(rights);
+  return [...first.values()].flatMap((account) => [
+    ...byBinding(rights, account, account.namespace, useful),
+    ...byBinding(rights, account, '', useful),
+    ...byEscalating(rights, account),
+  ]);
+}
+
+/** Roles with a way, by their key in `RbacIndex.roles`. */
+function usefulRoles(rights: Rights): ReadonlyMap<string, SelfGrant['use']> {
+  const useful = new Map<string, SelfGrant['use']>();
+  for (const [key, rules] of rights.index.rulesOf) {
+    const use = useOf(rules);
+    if (use !== undefined) useful.set(key, use);
+  }
+  return useful;
+}
+
+function useOf(rules: readonly EffectiveRule[]): SelfGrant['use'] | undefined {
+  for (const { verbs, apiGroup, resource } of ROLE_NEEDS) {
+    for (const { rule } of rules) {
+      if (rule.resourceNames.length > 0) continue;
+      const verb = verbs.find((each) => ruleAllowsSomeName(rule, each, apiGroup, resource));
+      if (verb === undefined) continue;
+      const isApi = resource.startsWith('serviceaccounts');
+      const right = `${verb} ${resource}${apiGroup === '' ? '' : `.${apiGroup}`}`;
+      return { way: isApi ? 'token' : 'create-pod', gives: isApi ? 'api' : 'network', right };
+    }
+  }
+  return undefined;
+}
+
+/** In `namespace` by a RoleBinding, in `''` by a ClusterRoleBinding. */
+function byBinding(
+  rights: Rights,
+  account: Account,
+  namespace: string,
+  useful: ReadonlyMap<string, SelfGrant['use']>,
+): SelfGrant[] {
+  const bindings = namespace === '' ? 'clusterrolebindings' : 'rolebindings';
+  const makers = rights.holders(need('create update patch', bindings), namespace);
+  if (makers.length === 0) return [];
+  const kinds = namespace === '' ? (['clusterroles'] as const) : (['roles', 'clusterroles'] as const);
+  return kinds.flatMap((resource) =>
+    holdersOfBoth(makers, rights.holders(need('bind', resource), namespace)).flatMap((both): SelfGrant[] => {
+      const { principal, first, second } = both;
+      const known = bindable(rights, second, resource, namespace, useful);
+      const role = known ?? newRole(rights, principal, resource, namespace);
+      if (role === undefined) return [];
+      const right = `${first.verb} ${bindings} and bind ${resource}`;
+      return [{ principal, way: 'bind', right, holdings: [first, second], ...role, account }];
+    }),
+  );
+}
+
+/** A role with a way that the holding lets its subject bind. */
+function bindable(
+  rights: Rights,
+  holding: Holding,
+  resource: 'roles' | 'clusterroles',
+  namespace: string,
+  useful: ReadonlyMap<string, SelfGrant['use']>,
+): Pick<SelfGrant, 'role' | 'use'> | undefined {
+  const kind = resource === 'roles' ? 'Role' : 'ClusterRole';
+  for (const name of holding.names) {
+    const use = useful.get(roleKey(kind, namespace, name));
+    if (use !== undefined) return { role: `${kind} ${name}`, use };
+  }
+  if (holding.names.length > 0) return undefined;
+  for (const [key, use] of useful) {
+    const role = rights.index.roles.get(key)!;
+    if (role.kind !== kind || (kind === 'Role' && role.meta.namespace !== namespace)) continue;
+    return { role: `${kind} ${role.meta.name}`, use };
+  }
+  return undefined;
+}
+
+const ANY_USE: SelfGrant['use'] = { way: 'create-pod', gives: 'network', right: 'create pods' };
+
+/** A role that the subject writes itself, with rights that it lacks. */
+function newRole(
+  rights: Rights,
+  principal: Principal,
+  resource: 'roles' | 'clusterroles',
+  namespace: string,
+): Pick<SelfGrant, 'role' | 'use'> | undefined {
+  const writers = byPrincipal(rights.holders(need('create update patch', resource), namespace));
+  const escalators = byPrincipal(rights.holders(need('escalate', resource), namespace));
+  const isAble = heldBy(principal, writers) !== undefined && heldBy(principal, escalators) !== undefined;
+  return isAble ? { role: `a new ${resource === 'roles' ? 'Role' : 'ClusterRole'}`, use: ANY_USE } : undefined;
+}
+
+/** Roles bound to the subject that it may write anything into. */
+function byEscalating(rights: Rights, account: Account): SelfGrant[] {
+  const { namespace } = account;
+  return (['roles', 'clusterroles'] as const).flatMap((resource) => {
+    const scope = resource === 'roles' ? namespace : '';
+    const writers = rights.holders(need('update patch', resource), scope);
+    return rights.holders(need('escalate', resource), scope).flatMap((holding): SelfGrant[] => {
+      const { principal } = holding;
+      const own = rights.index.grantsOf.get(principal.key) ?? [];
+      for (const { binding, namespace: where } of own) {
+        const isRole = binding.roleKind === 'Role';
+        if (isRole !== (resource === 'roles') || (where !== '' && where !== namespace)) continue;
+        const covers = (each: Holding): boolean => each.names.length === 0 || each.names.includes(binding.roleName);
+        const writer = writers.find((each) => each.principal.key === principal.key && covers(each));
+        if (writer === undefined || !covers(holding)) continue;
+        const right = `${writer.verb} and escalate ${resource}`;
+        const role = `${binding.roleKind} ${binding.roleName}`;
+        return [{ principal, way: 'escalate', right, holdings: [writer, holding], role, account, use: ANY_USE }];
+      }
+      return [];
+    });
+  });
+}
