@@ -14,11 +14,12 @@ import { type JsonCut, JsonCutError, JsonCutter, type JsonSink, type ListHeader 
 import { type JsonNode, JsonSyntaxError, offsetOfPath, parseJsonTree } from './json-tree.ts';
 import { LineTable } from './line-table.ts';
 import type { FieldPath, Place } from './problem.ts';
-import { type NodeBudget, newNodeBudget, readYaml, type TextPart } from './yaml.ts';
+import { newYamlBudget, readYaml, type TextPart, type YamlBudget } from './yaml.ts';
+import { countLines, cutYamlList, type YamlList } from './yaml-list.ts';
 
 /** Delivers all documents of a text, and all errors in it. Never throws for bad text. */
 export function readDocuments(file: string, text: string, sink: DocumentSink): void {
-  const budget = newNodeBudget();
+  const budget = newYamlBudget();
   const start = text.charCodeAt(0) === BYTE_ORDER_MARK ? 1 : 0;
   if (DIRECTIVE.test(text)) {
     readYamlPart({ file, text: text.slice(start), origin: { line: 1, column: 1 } }, sink, budget);
@@ -36,7 +37,7 @@ export function readDocuments(file: string, text: string, sink: DocumentSink): v
 }
 
 /** JSON, or a flow map of YAML. A text that is neither gets the error of what it looks like more. */
-function readBracePart(part: TextPart, sink: DocumentSink, budget: NodeBudget): void {
+function readBracePart(part: TextPart, sink: DocumentSink, budget: YamlBudget): void {
   const notJson = readJsonPart(part, sink);
   if (notJson === undefined) return;
   const documents: RawDocument[] = [];
@@ -93,18 +94,55 @@ function isMarker(text: string, at: number): boolean {
   return text.startsWith('---', at) && (at + 3 >= text.length || /[ \t\r\n]/.test(text[at + 3]!));
 }
 
-function countLines(text: string, from: number, to: number): number {
-  let count = 0;
-  for (let at = text.indexOf('\n', from); at >= 0 && at < to; at = text.indexOf('\n', at + 1)) count++;
-  return count;
-}
-
-function readYamlPart(part: TextPart, sink: DocumentSink, budget: NodeBudget): void {
-  if (part.text.length <= YAML_BYTES_MAX) readYaml(part, sink, budget);
-  else {
+function readYamlPart(part: TextPart, sink: DocumentSink, budget: YamlBudget): void {
+  if (part.text.length <= YAML_BYTES_MAX) {
+    const list = cutYamlList(part);
+    if (list === undefined) readYaml(part, sink, budget);
+    else readYamlList(list, sink, budget);
+  } else {
     const message = `YAML of more than ${YAML_BYTES_MAX} bytes`;
     sink.problem({ file: part.file, place: part.origin, message, fix: 'split it, or convert it to JSON' });
   }
+}
+
+/** Delivers the items of a list, then the list itself unless it is one. */
+function readYamlList({ header, items }: YamlList, sink: DocumentSink, budget: YamlBudget): void {
+  const heads: RawDocument[] = [];
+  let isEmpty = true;
+  const problem = (each: TextProblem): void => {
+    isEmpty = false;
+    sink.problem(each);
+  };
+  readYaml(header, { document: (each) => heads.push(each), problem }, budget);
+  const head = headerOf(heads[0]?.value);
+  if (isOther(head)) {
+    for (const each of heads) sink.document(each);
+    return;
+  }
+  for (const [index, item] of items.entries()) {
+    const prefix = ['items', index];
+    const document = (each: RawDocument): void => {
+      isEmpty = false;
+      const { value } = each;
+      const isBare = isRecord(value) && value.kind === undefined && head.kind !== '';
+      const typed = isBare ? { ...value, apiVersion: head.apiVersion, kind: itemKind(head.kind) } : value;
+      sink.document({ ...each, value: typed, prefix });
+    };
+    isEmpty = true;
+    readYaml(item, { document, problem }, budget);
+    if (isEmpty) problem({ file: item.file, place: item.origin, message: 'an empty item', fix: 'remove its dash' });
+  }
+  for (const each of heads) if (!head.kind.endsWith('List')) sink.document(each);
+}
+
+/** A kind of its own that happens to have a field of this name: what stands in it is no object. */
+function isOther({ kind }: ListHeader): boolean {
+  return kind !== '' && !kind.endsWith('List');
+}
+
+/** `Pod` for `PodList`. */
+function itemKind(listKind: string): string {
+  return listKind.replace(/List$/, '');
 }
 
 /** Delivers the JSON values of `part`, and their errors; but gives the first error if nothing was delivered before it. */
@@ -188,6 +226,7 @@ class JsonReader implements JsonSink {
   }
 
   item(piece: JsonCut, index: number, header: ListHeader): void {
+    if (isOther(header)) return;
     const cut = this.characters(piece);
     const value = this.parse(cut);
     if (value === undefined) return;
@@ -203,7 +242,7 @@ class JsonReader implements JsonSink {
     this.waiting = [];
     if (value === undefined) return;
     const header = headerOf(value);
-    for (const { cut: itemCut, index } of waiting) {
+    for (const { cut: itemCut, index } of isOther(header) ? [] : waiting) {
       this.deliverTyped(itemCut, this.parse(itemCut) as Record<string, unknown>, index, header);
     }
     // A list whose items went ahead is done; anything else is an object itself.
@@ -213,7 +252,7 @@ class JsonReader implements JsonSink {
 
   /** An item of a `PodList` has neither kind nor version: they are those of the list. */
   private deliverTyped(cut: JsonCut, value: Record<string, unknown>, index: number, header: ListHeader): void {
-    const typed = { ...value, apiVersion: header.apiVersion, kind: header.kind.replace(/List$/, '') };
+    const typed = { ...value, apiVersion: header.apiVersion, kind: itemKind(header.kind) };
     this.deliver(cut, typed, ['items', index]);
   }
 

@@ -29,7 +29,7 @@ import {
   type YAMLSeq,
 } from 'yaml';
 import { quoteText } from '../base/errors.ts';
-import { DOCUMENT_DEPTH_MAX, YAML_ALIASES_MAX, YAML_NODES_MAX } from '../model/limits.ts';
+import { DOCUMENT_DEPTH_MAX, YAML_ALIASES_MAX, YAML_NODES_MAX, YAML_TOKENS_MAX } from '../model/limits.ts';
 import type { DocumentSink, RawDocument } from './document.ts';
 import { LineTable } from './line-table.ts';
 import type { FieldPath, Place } from './problem.ts';
@@ -42,23 +42,26 @@ export interface TextPart {
   readonly origin: Place;
 }
 
-/** The values that one file may still hold: shared by all its documents. */
-export interface NodeBudget {
+/** What one file may still hold. */
+export interface YamlBudget {
+  /** Values, of all its documents together. */
   nodesLeft: number;
+  /** Tokens, of each document. */
+  readonly tokensMax: number;
 }
 
-export function newNodeBudget(): NodeBudget {
-  return { nodesLeft: YAML_NODES_MAX };
+export function newYamlBudget(): YamlBudget {
+  return { nodesLeft: YAML_NODES_MAX, tokensMax: YAML_TOKENS_MAX };
 }
 
 /** Delivers every document of `part`, and every error. Empty documents are left out. Never throws for bad text. */
-export function readYaml(part: TextPart, sink: DocumentSink, budget: NodeBudget): void {
+export function readYaml(part: TextPart, sink: DocumentSink, budget: YamlBudget): void {
   const lines = new LineTable(part.text, part.origin);
   const fail = (error: YamlError): void =>
     sink.problem({ file: part.file, place: lines.place(error.offset), message: error.message, fix: error.fix });
   try {
     checkCharacters(part.text);
-    for (const document of composeDocuments(part.text)) {
+    for (const document of composeDocuments(part.text, budget.tokensMax)) {
       const failures = document.errors.map((error) => new YamlError(cleanMessage(error.message), error.pos[0], ''));
       if (failures.length > 0) fail(failures[0]!);
       else {
@@ -117,7 +120,8 @@ function checkCharacters(text: string): void {
 const FORBIDDEN = /(?![\t\n\r\u0085])[\p{Cc}\p{Cs}\ufeff\ufffe\uffff]/u;
 
 /** Syntax of all documents, token by token, so that depth is known before the nodes exist. */
-function* composeDocuments(text: string): Generator<Document.Parsed> {
+function* composeDocuments(text: string, tokensMax: number): Generator<Document.Parsed> {
+  let tokenCount = 0;
   const parser = new Parser();
   const composer = new Composer({
     schema: 'failsafe',
@@ -128,7 +132,19 @@ function* composeDocuments(text: string): Generator<Document.Parsed> {
   });
   for (const lexeme of new Lexer().lex(text)) {
     if (parser.stack.length > STACK_DEPTH_MAX) throw tooDeep(parser.offset);
-    for (const token of parser.next(lexeme)) yield* composer.next(token);
+    if (++tokenCount > tokensMax) {
+      throw new YamlError(
+        `more than ${tokensMax} tokens in one document`,
+        parser.offset,
+        'split it, or convert it to JSON',
+      );
+    }
+    for (const token of parser.next(lexeme)) {
+      for (const document of composer.next(token)) {
+        tokenCount = 0;
+        yield document;
+      }
+    }
   }
   for (const token of parser.end()) yield* composer.next(token);
   yield* composer.end();
@@ -146,7 +162,7 @@ function deliver(
   part: TextPart,
   lines: LineTable,
   sink: DocumentSink,
-  budget: NodeBudget,
+  budget: YamlBudget,
 ): void {
   if (document.contents === null) return;
   const builder = new ValueBuilder(budget);
@@ -168,11 +184,11 @@ interface Anchored {
 class ValueBuilder {
   /** What each alias stands for. */
   readonly targets = new Map<Alias, ParsedNode>();
-  private readonly budget: NodeBudget;
+  private readonly budget: YamlBudget;
   private readonly anchors = new Map<string, Anchored>();
   private aliasCount = 0;
 
-  constructor(budget: NodeBudget) {
+  constructor(budget: YamlBudget) {
     this.budget = budget;
   }
 

@@ -15,6 +15,9 @@ export const DOCUMENT_DEPTH_MAX = 64;
 /** Values in the YAML documents of one file, those that aliases repeat counted each time. */
 export const YAML_NODES_MAX = 5_000_000;
 
+/** Tokens (white space counts) of one YAML document: its syntax tree takes 0.3 GB a million. */
+export const YAML_TOKENS_MAX = 10_000_000;
+
 /** Aliases in one YAML document. */
 export const YAML_ALIASES_MAX = 10_000;
 
