@@ -21,6 +21,8 @@ import type { FlowRecord } from './record.ts';
 export interface Change {
   /** What the flow would then be. */
   readonly to: 'allow' | 'deny';
+  /** Of the check that it is about. */
+  readonly direction: 'ingress' | 'egress';
   /** An instruction: `add web to source.serviceAccounts.names of rule 0 of np:prod/db`. */
   readonly text: string;
   /** `file:line` to edit; absent for new objects. */
@@ -43,13 +45,17 @@ export function smallestChanges(
 ): readonly Change[] {
   const deciding = checks.at(-1);
   if (deciding === undefined) return [];
-  if (record.action === 'deny') return toAllow(resources, plan, deciding, probe);
-  return record.action === 'allow' ? toDeny(plan, deciding, probe) : [];
+  const isDenied = record.action === 'deny';
+  if (!isDenied && record.action !== 'allow') return [];
+  const proposals = isDenied ? toAllow(resources, plan, deciding, probe) : toDeny(plan, deciding, probe);
+  return proposals.map((proposal) => ({ ...proposal, direction: deciding.direction }));
 }
+
+type Proposal = Omit<Change, 'direction'>;
 
 /* ---- deny to allow ---- */
 
-function toAllow(resources: Resources, plan: Plan, check: CheckExplanation, probe: Probe): readonly Change[] {
+function toAllow(resources: Resources, plan: Plan, check: CheckExplanation, probe: Probe): readonly Proposal[] {
   const but = nextDeny(plan, check, probe);
   const rest = but === undefined ? {} : { but };
   if (check.before_policy !== undefined) return encapsulationChange(check.before_policy, rest);
@@ -67,7 +73,7 @@ function toAllow(resources: Resources, plan: Plan, check: CheckExplanation, prob
   return added === undefined ? near : [...near, { ...added, ...rest }];
 }
 
-function encapsulationChange(reason: string, rest: { readonly but?: string }): readonly Change[] {
+function encapsulationChange(reason: string, rest: { readonly but?: string }): readonly Proposal[] {
   const setting = { vxlan: 'allowVXLANPacketsFromWorkloads', ipip: 'allowIPIPPacketsFromWorkloads' }[reason];
   if (setting === undefined) return [];
   return [
@@ -87,8 +93,8 @@ function nextDeny(plan: Plan, check: CheckExplanation, probe: Probe): string | u
 }
 
 /** Allow rules that were tried and lacked one thing that a word can add. */
-function nearMisses(resources: Resources, check: CheckExplanation, tier: TierWalk, probe: Probe): Change[] {
-  const changes: Change[] = [];
+function nearMisses(resources: Resources, check: CheckExplanation, tier: TierWalk, probe: Probe): Proposal[] {
+  const changes: Proposal[] = [];
   for (const policy of tier.policies) {
     for (const rule of policy.rules) {
       if (rule.action !== 'allow' || rule.outcome !== 'does-not-match') continue;
@@ -109,24 +115,31 @@ function widening(
   rule: RuleWalk,
   miss: RulePart,
   probe: Probe,
-): Change | undefined {
+): Proposal | undefined {
   const [side, name] = miss.field.split('.') as [Side, string];
   const at = `${rule.file}:${rule.line}`;
   const of = `rule ${rule.index} of ${policy.policy}`;
   const isCalico = /^(np|gnp):/.test(policy.policy);
   if (!isCalico) return undefined;
+  const written = findRule(resources, policy.policy, check.direction, rule.index);
   if (name === 'ports') {
     const port = side === 'source' ? probe.srcPort : probe.dstPort;
     return port === undefined ? undefined : { to: 'allow', text: `add ${port} to ${side}.ports of ${of}`, at };
   }
   if (name === 'nets') {
+    if (written === undefined || !isOfVersion(written, probe.src.version)) return undefined;
     const net = formatPrefix(fullPrefix(side === 'source' ? probe.src : probe.dst));
     return { to: 'allow', text: `add ${net} to ${side}.nets of ${of}`, at };
   }
   const owner = (side === 'source' ? probe.srcOwners : probe.dstOwners)[0];
   if (name !== 'selector' || miss.onlyMiss === undefined || owner === undefined) return undefined;
-  const written = findRule(resources, policy.policy, check.direction, rule.index);
   return selectorWidening(miss, side, owner, of, at, written);
+}
+
+/** Whether all networks of the rule are of one IP version: the API takes no others beside them. */
+function isOfVersion({ source, destination }: Rule, version: 4 | 6): boolean {
+  const nets = [source, destination].flatMap((side) => [...side.nets, ...side.notNets]);
+  return nets.every((net) => net.includes(':') === (version === 6));
 }
 
 /** One part of a selector is missing: the name of an account, or a label. */
@@ -137,7 +150,7 @@ function selectorWidening(
   of: string,
   at: string,
   written: Rule | undefined,
-): Change | undefined {
+): Proposal | undefined {
   const node = miss.onlyMiss!;
   if ((node.kind !== 'in' && node.kind !== '==') || !('key' in node)) return undefined;
   const values = 'values' in node ? node.values : [node.value];
@@ -174,7 +187,7 @@ function policyId(policy: Policy): string {
 }
 
 /** A rule of its own in the policy that decided: before the rule that denied, or at the end. */
-function addedAllow(check: CheckExplanation, tier: TierWalk, probe: Probe): Change | undefined {
+function addedAllow(check: CheckExplanation, tier: TierWalk, probe: Probe): Proposal | undefined {
   const decided = tier.decided_by!;
   const policies = tier.policies.filter(({ policy }) => /^(np|gnp):/.test(policy));
   const policy = policies.find(({ policy: id }) => id === decided.policy) ?? policies.at(-1);
@@ -185,22 +198,33 @@ function addedAllow(check: CheckExplanation, tier: TierWalk, probe: Probe): Chan
 
 /* ---- allow to deny ---- */
 
-function toDeny(plan: Plan, check: CheckExplanation, probe: Probe): readonly Change[] {
+function toDeny(plan: Plan, check: CheckExplanation, probe: Probe): readonly Proposal[] {
   const decided = check.tiers.find(({ outcome }) => outcome === 'allow')?.decided_by;
   const endpoint = plan.endpoints.find(({ key }) => key === check.endpoint)!;
   if (check.before_policy !== undefined) return [];
   if (decided === undefined) {
     if (check.profiles.length === 0 || endpoint.kind !== 'wep') return [];
-    return [{ to: 'deny', ...newPolicy(check.direction, endpoint, probe) }];
+    const passed = check.tiers.find(({ tier }) => tier === 'default');
+    return passed === undefined
+      ? [{ to: 'deny', ...newPolicy(check.direction, endpoint, probe) }]
+      : addedDeny(check, passed, probe);
   }
   const policy = check.tiers.flatMap(({ policies }) => policies).find((walk) => walk.policy === decided.policy)!;
   const rule = plan.policies.find(({ id }) => id === decided.policy)![check.direction][decided.rule]!;
   const removal = removalOf(plan, check, rule, decided, probe);
   const isCalico = /^(np|gnp):/.test(decided.policy);
-  const added: Change[] = isCalico
+  const added: Proposal[] = isCalico
     ? [{ to: 'deny', ...insertion(check.direction, policy, decided.rule, 'Deny', probe) }]
     : [];
   return removal === undefined ? added : [removal, ...added];
+}
+
+/** Where the default tier passed the flow on, a new policy there would come too late. */
+function addedDeny(check: CheckExplanation, tier: TierWalk, probe: Probe): readonly Proposal[] {
+  const { policy: id, rule } = tier.decided_by!;
+  const policy = tier.policies.find((walk) => walk.policy === id)!;
+  if (!/^(np|gnp):/.test(id)) return [];
+  return [{ to: 'deny', ...insertion(check.direction, policy, rule < 0 ? undefined : rule, 'Deny', probe) }];
 }
 
 /** Without the rule that allows, would the flow be denied? Then taking it out is the smallest change. */
@@ -210,16 +234,31 @@ function removalOf(
   rule: PlanRule,
   decided: { readonly policy: string; readonly rule: number },
   probe: Probe,
-): Change | undefined {
+): Proposal | undefined {
   const endpoint = plan.endpoints.find(({ key }) => key === check.endpoint)!;
   const kind = endpoint.kind === 'wep' ? 'wep' : check.check === 'forward' ? 'forward' : 'normal';
   if (check.check === 'prednat' || check.check === 'untracked') return undefined;
+  const at = `${rule.origin.file}:${rule.origin.line}`;
+  if (losesDirection(plan, decided.policy, check.direction)) {
+    if (!/^(np|gnp):/.test(decided.policy)) return undefined;
+    return { to: 'deny', text: `change the action of rule ${decided.rule} of ${decided.policy} to Deny`, at };
+  }
   const group = plan.groups[endpoint.group]!;
   const without = walkCheck(plan, group, kind, check.direction, probe, { rule, as: 'absent' });
   if (without.action !== 'deny') return undefined;
   return {
     to: 'deny',
     text: `take out rule ${decided.rule} of ${decided.policy}: nothing after it allows the flow (nor any other that only it allowed)`,
-    at: `${rule.origin.file}:${rule.origin.line}`,
+    at,
   };
+}
+
+/**
+ * Whether the policy without its only rule in a direction may stop governing that direction: a policy that does not state
+ * its types has those that it has rules for, Ingress if none (semantics 4.3).
+ */
+function losesDirection(plan: Plan, id: string, direction: 'ingress' | 'egress'): boolean {
+  const policy = plan.policies.find((candidate) => candidate.id === id)!;
+  if (policy[direction].length > 1) return false;
+  return direction === 'egress' || policy.egress.length > 0;
 }

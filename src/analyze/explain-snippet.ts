@@ -1,7 +1,7 @@
 /** Rules and policies as YAML to paste, for the proposals of `explain`. */
 import { formatPrefix, fullPrefix } from '../base/ip.ts';
 import type { PlanEndpoint } from '../compile/plan.ts';
-import { LABEL_NAME } from '../compile/selectors.ts';
+import { LABEL_NAME, LABEL_SERVICE_ACCOUNT } from '../compile/selectors.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from '../model/flow.ts';
 import type { Owner } from './explain-owners.ts';
 import type { Probe } from './explain-rule.ts';
@@ -33,10 +33,16 @@ export function insertion(
   };
 }
 
-/** A policy for one pod that denies this flow and nothing else. */
+/**
+ * A policy that denies this flow and passes on the rest, for the pods that have all labels and the account of this one: they
+ * have the same policies as it, so that no end of tier changes for others.
+ */
 export function newPolicy(direction: 'ingress' | 'egress', endpoint: PlanEndpoint, probe: Probe): Snippet {
-  const [label] = endpoint.labels;
-  const selector = label === undefined ? 'all()' : `${label[0]} == ${quoted(label[1])}`;
+  const account = endpoint.serviceAccount;
+  // Calico drops or replaces such labels of pods (semantics 2.1).
+  const own = endpoint.labels.filter(([key]) => !/^(pcns|pcsa)\.|^projectcalico\.org\//.test(key));
+  const labels = [...own, ...(account === '' ? [] : [[LABEL_SERVICE_ACCOUNT, account] as const])];
+  const selector = labels.map(([key, value]) => `${key} == ${quoted(value)}`).join(' && ') || 'all()';
   const type = direction === 'ingress' ? 'Ingress' : 'Egress';
   const yaml = [
     'apiVersion: projectcalico.org/v3',
@@ -49,10 +55,13 @@ export function newPolicy(direction: 'ingress' | 'egress', endpoint: PlanEndpoin
     `  types: [${type}]`,
     `  ${direction}:`,
     ...ruleLines(direction, endpoint.namespace, 'Deny', probe).map((line) => `  ${line}`),
-    '  - action: Allow',
+    '  - action: Pass',
   ].join('\n');
   const who = `${endpoint.namespace}/${endpoint.name}`;
-  return { text: `no policy decides ${direction} of ${who}: add one that denies this flow and allows the rest`, yaml };
+  return {
+    text: `no policy decides ${direction} of ${who}: add one that denies this flow and passes on the rest`,
+    yaml,
+  };
 }
 
 function ruleLines(direction: 'ingress' | 'egress', namespace: string, action: string, probe: Probe): string[] {

@@ -4,6 +4,8 @@
  * Standard output is the answer, standard error everything else. Nothing here knows what a verb is.
  */
 
+import { EXIT_TROUBLE } from './exit.ts';
+
 export interface Stream {
   write(text: string): void;
   readonly isTerminal: boolean;
@@ -39,8 +41,11 @@ class BufferedStream implements Stream {
   constructor(target: NodeJS.WriteStream) {
     this.target = target;
     target.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
       this.isClosed = true;
+      if (error.code === 'EPIPE') return;
+      // A full disk: half an answer must not look like one.
+      process.stderr.write(`margay: the answer could not be written: ${error.message}\n`);
+      process.exit(EXIT_TROUBLE);
     });
   }
 

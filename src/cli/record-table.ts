@@ -52,7 +52,7 @@ export function recordTable(rows: readonly Row[], brevity: Brevity = IN_FULL): T
 }
 
 /** Everything a reader may want of a record, names in full. */
-export function wideRecordTable(rows: readonly Row[]): Table {
+export function wideRecordTable(rows: readonly Row[], node?: string): Table {
   const columns: readonly (readonly [string, (row: AnyRecord & Extras) => Cell])[] = [
     ['id', (row) => plain(row.id)],
     ['packet', (row) => row.packet ?? ''],
@@ -64,7 +64,7 @@ export function wideRecordTable(rows: readonly Row[]): Table {
     ['destination', (row) => addressText(row.dest_ip, row.dest_port)],
     ['service', serviceText],
     ['check', (row) => row.direction ?? ''],
-    ['why', (row) => reasonText(row)],
+    ['why', (row) => reasonText(row, { ...IN_FULL, node })],
     ['rule at', (row) => ruleText(row)],
     ['trace', (row) => decidingCheck(row)?.trace.join(' ') ?? ''],
     ['pending', (row) => row.pending?.action ?? ''],
@@ -143,7 +143,10 @@ function addressText(address: string | undefined, port: number | undefined): str
  * What a short table of these records can leave out, and the sentence that says so: the namespace most ends are in, and
  * the directory that all rules' files are in.
  */
-export function brevityOf(rows: readonly AnyRecord[]): { readonly brevity: Brevity; readonly legend: string } {
+export function brevityOf(
+  rows: readonly AnyRecord[],
+  node?: string,
+): { readonly brevity: Brevity; readonly legend: string } {
   const counts = new Map<string, number>();
   for (const row of rows) {
     for (const namespace of [row.source_namespace, row.dest_namespace]) {
@@ -159,5 +162,5 @@ export function brevityOf(rows: readonly AnyRecord[]): { readonly brevity: Brevi
     ...(namespace === '' ? [] : [`names without a namespace are in ${namespace}`]),
     ...(isShared ? [`files in ${directory}`] : []),
   ];
-  return { brevity: { namespace, directory: isShared ? directory : '' }, legend: parts.join(', ') };
+  return { brevity: { namespace, directory: isShared ? directory : '', node }, legend: parts.join(', ') };
 }

@@ -9,6 +9,8 @@ import { paint } from './render.ts';
 export interface Brevity {
   readonly namespace: string;
   readonly directory: string;
+  /** Set where only the endpoints of this node are judged. */
+  readonly node?: string | undefined;
 }
 
 export const IN_FULL: Brevity = { namespace: '', directory: '' };
@@ -96,7 +98,7 @@ export function reasonText(record: AnyRecord, brevity: Brevity = IN_FULL): strin
   if (fixed !== undefined) return fixed;
   const check = decidingCheck(record);
   const last = check?.trace.at(-1);
-  if (check === undefined) return uncheckedText(record);
+  if (check === undefined) return uncheckedText(record, brevity);
   if (last === undefined) return record.reason ?? 'before any policy';
   const { tier, policy, index } = parseTraceEntry(last);
   if (policy === 'pro:__NO_MATCH__') return 'no profile allows';
@@ -109,9 +111,10 @@ export function reasonText(record: AnyRecord, brevity: Brevity = IN_FULL): strin
 }
 
 /** Calico never polices what a node sends to its own pods (semantics 6.1); open connections pass without policy. */
-function uncheckedText(record: AnyRecord): string {
+function uncheckedText(record: AnyRecord, { node }: Brevity): string {
   if (record.action === 'allow') return 'open connection';
   if (record.action !== 'unpoliced') return record.reason ?? '';
+  if (node !== undefined) return `no check on ${node}`;
   return record.dest_type === 'wep' ? 'node to its own pod' : 'no pod at either end';
 }
 
@@ -146,10 +149,10 @@ export function ruleText(record: AnyRecord, brevity: Brevity = IN_FULL): string 
 }
 
 /** The answer to a single `eval`: a few aligned lines. */
-export function renderRecord(record: FlowRecord, output: Output): string {
+export function renderRecord(record: FlowRecord, output: Output, node?: string): string {
   const clean = escapeControls;
   const lines: [string, string][] = [
-    ['verdict', `${paint(record.action, output)}  ${clean(reasonText(record))}`],
+    ['verdict', `${paint(record.action, output)}  ${clean(reasonText(record, { ...IN_FULL, node }))}`],
     ['from', clean(`${endText(record, 'source')}  ${portText(record.source_ip, record.source_port)}`)],
     ['to', clean(`${endText(record, 'dest')}  ${portText(record.dest_ip, record.dest_port)}  ${serviceText(record)}`)],
   ];

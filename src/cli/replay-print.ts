@@ -24,10 +24,10 @@ export interface Printer {
 /** Rows of a table for people; `-o jsonl` and `-o csv` have no limit. */
 const TABLE_ROWS_MAX = 1000;
 
-export function createPrinter(mode: ReplayMode, format: ReplayFormat, output: Output): Printer {
+export function createPrinter(mode: ReplayMode, format: ReplayFormat, output: Output, node?: string): Printer {
   if (mode === 'summary') return new SummaryPrinter(format, output);
-  if (mode === 'packets') return new PacketPrinter(format, output);
-  return new ConnectionPrinter(format, output);
+  if (mode === 'packets') return new PacketPrinter(format, output, node);
+  return new ConnectionPrinter(format, output, node);
 }
 
 function documentEnd({ totals, sources }: ReplayResult): { totals: unknown; sources: unknown } {
@@ -44,10 +44,12 @@ class ConnectionPrinter implements Printer {
   readonly #format: ReplayFormat;
   readonly #output: Output;
   readonly #spool = new RecordSpool();
+  readonly #node: string | undefined;
   readonly #byAction = new Map<string, number>();
   #pending = 0;
 
-  constructor(format: ReplayFormat, output: Output) {
+  constructor(format: ReplayFormat, output: Output, node: string | undefined) {
+    this.#node = node;
     this.#format = format;
     this.#output = output;
   }
@@ -115,8 +117,10 @@ class ConnectionPrinter implements Printer {
     const { stdout } = this.#output;
     const rest = this.#spool.count - records.length;
     if (records.length > 0) {
-      const { brevity, legend } = brevityOf(records);
-      stdout.write(await renderTable(isWide ? wideRecordTable(records) : recordTable(records, brevity), this.#output));
+      const { brevity, legend } = brevityOf(records, this.#node);
+      stdout.write(
+        await renderTable(isWide ? wideRecordTable(records, this.#node) : recordTable(records, brevity), this.#output),
+      );
       if (rest > 0) stdout.write(`… and ${counted(rest, 'more connection')}: -o jsonl prints them all\n`);
       if (!isWide && legend !== '') stdout.write(`(${legend})\n`);
       stdout.write('\n');
@@ -134,10 +138,12 @@ class ConnectionPrinter implements Printer {
 class PacketPrinter implements Printer {
   readonly #format: ReplayFormat;
   readonly #output: Output;
+  readonly #node: string | undefined;
   readonly #collected: PacketRecord[] = [];
   #count = 0;
 
-  constructor(format: ReplayFormat, output: Output) {
+  constructor(format: ReplayFormat, output: Output, node: string | undefined) {
+    this.#node = node;
     this.#format = format;
     this.#output = output;
     if (format === 'csv') output.stdout.write(renderCsv(csvRecordTable([])));
@@ -162,9 +168,9 @@ class PacketPrinter implements Printer {
       stdout.write(`\n],\n"totals": ${JSON.stringify(totals)},\n"sources": ${JSON.stringify(sources)}}\n`);
     }
     if (this.#format !== 'table' && this.#format !== 'wide') return;
-    const { brevity, legend } = brevityOf(this.#collected);
+    const { brevity, legend } = brevityOf(this.#collected, this.#node);
     const table: Table =
-      this.#format === 'wide' ? wideRecordTable(this.#collected) : recordTable(this.#collected, brevity);
+      this.#format === 'wide' ? wideRecordTable(this.#collected, this.#node) : recordTable(this.#collected, brevity);
     if (this.#collected.length > 0) stdout.write(await renderTable(table, this.#output));
     const rest = this.#count - this.#collected.length;
     if (rest > 0) stdout.write(`… and ${counted(rest, 'more packet')}: -o jsonl prints them all\n`);
@@ -198,7 +204,6 @@ class SummaryPrinter implements Printer {
       stdout.write(renderCsv(rulesTable(rules)));
     } else {
       if (rules.length > 0) stdout.write(`${await renderTable(rulesTable(rules), this.#output)}\n`);
-      stdout.write(await topDenies(rules, this.#output));
       stdout.write(await renderTotals(result, this.#output));
     }
   }

@@ -19,7 +19,7 @@ export function addCompile(program: Command, output: Output, finish: Finish): vo
     .command('compile')
     .summary('compile policies into IP sets and rule tables keyed by endpoint')
     .description(
-      'Compiles policies and objects into what the dataplane would hold: the tiers and policies of each endpoint in the\n' +
+      'Compiles policies and objects into what the dataplane would hold: the tiers and policies of each endpoint in the ' +
         "order they run, their rules, and every IP set under Calico's own ID with all its members.",
     );
   addCommonOptions(addInputOptions(command).addOption(outputOption(['table', 'json', 'yaml'])))

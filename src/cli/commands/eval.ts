@@ -21,7 +21,7 @@ import {
 import type { Output } from '../output.ts';
 import type { Finish } from '../program.ts';
 import { csvRecordTable, recordTable, wideRecordTable } from '../record-table.ts';
-import { renderRecord } from '../record-text.ts';
+import { IN_FULL, renderRecord } from '../record-text.ts';
 import { renderCsv, renderJson, renderTable, renderYaml } from '../render.ts';
 import { printSchema } from './schema.ts';
 
@@ -43,8 +43,8 @@ export function addEval(program: Command, output: Output, finish: Finish): void 
     .command('eval')
     .summary('the verdict on a flow that you describe, or on a file of flows')
     .description(
-      'Gives the verdict on a flow as the first packet of a new connection. Exit code 1 if a single flow is denied.\n' +
-        'With --flows it answers JSON lines with the fields src, dst, protocol, src_port, dst_port, icmp_type, icmp_code\n' +
+      'Gives the verdict on a flow as the first packet of a new connection. Exit code 1 if a single flow is denied. ' +
+        'With --flows it answers JSON lines with the fields src, dst, protocol, src_port, dst_port, icmp_type, icmp_code ' +
         'and id, one record a line, in order.',
     );
   addFlowOptions(command);
@@ -53,7 +53,11 @@ export function addEval(program: Command, output: Output, finish: Finish): void 
       addInputOptions(command).addOption(outputOption(['table', 'wide', 'json', 'jsonl', 'yaml', 'csv'])),
     ),
   )
-    .addOption(new Option('--flows <file>', 'judge the flows of a file of JSON lines, - for standard input'))
+    .addOption(
+      new Option('--flows <file>', 'instead: the flows of a file of JSON lines, - for standard input').helpGroup(
+        'Flow:',
+      ),
+    )
     .option('--node <name>', 'only the endpoints of one node, as its dataplane would')
     .option('--schema', 'print the JSON schema of records and exit')
     .addHelpText(
@@ -86,7 +90,9 @@ async function evaluateOne(options: EvalOptions, output: Output): Promise<number
   const { evaluateFlow } = await import('../../analyze/evaluate-flow.ts');
   const record = evaluateFlow(tables, flow);
   const text =
-    options.output === 'table' ? renderRecord(record, output) : await render([record], true, options, output);
+    options.output === 'table'
+      ? renderRecord(record, output, options.node)
+      : await render([record], true, options, output);
   output.stdout.write(text);
   return exitCodeOf({
     hasFinding: record.action === 'deny',
@@ -166,9 +172,9 @@ async function render(
 ): Promise<string> {
   switch (options.output) {
     case 'table':
-      return renderTable(recordTable(answers), output);
+      return renderTable(recordTable(answers, { ...IN_FULL, node: options.node }), output);
     case 'wide':
-      return renderTable(wideRecordTable(answers), output);
+      return renderTable(wideRecordTable(answers, options.node), output);
     case 'csv':
       return renderCsv(csvRecordTable(answers));
     case 'json':

@@ -1,5 +1,5 @@
 /** `margay explain`: why one flow, or one packet of a capture, gets its verdict. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Explanation } from '../../analyze/explain.ts';
 import type { PacketRecord } from '../../analyze/replay.ts';
 import { escapeControls } from '../../base/errors.ts';
@@ -34,14 +34,22 @@ export function addExplain(program: Command, output: Output, finish: Finish): vo
     .command('explain')
     .summary('why a flow or a packet is allowed or denied, rule by rule, and what would change it')
     .description(
-      'Explains the verdict on a flow: who its ends are, every rule that was tried and why it matched or not, with file\n' +
-        'and line, and the smallest change that would turn the verdict round. The flow is described by options, or is\n' +
-        'that of one packet of a capture.',
+      'Explains the verdict on a flow: who its ends are, every rule that was tried and why it matched or not, with ' +
+        'file and line, and the smallest change that would turn the verdict round. The flow is described by options, ' +
+        'or is that of one packet of a capture.',
     );
-  addFlowOptions(command);
+  addFlowOptions(command)
+    .addOption(
+      new Option('-r, --read <capture>', 'instead: a packet of this capture, or of - for standard input').helpGroup(
+        'Flow:',
+      ),
+    )
+    .addOption(
+      new Option('--packet <number>', 'number of the packet in the capture, from 1')
+        .argParser(wholeNumber(1, 1e12))
+        .helpGroup('Flow:'),
+    );
   addCommonOptions(addInputOptions(command).addOption(outputOption(['table', 'json', 'yaml'])))
-    .option('-r, --read <capture>', 'explain a packet of this capture, or of - for standard input')
-    .option('--packet <number>', 'number of the packet in the capture, from 1', wholeNumber(1, 1e12))
     .option('--node <name>', 'only the endpoints of one node, as its dataplane would')
     .option('--stateless', 'with -r: judge the packet by itself, without connection tracking')
     .addHelpText(

@@ -30,7 +30,7 @@ export function addGet(program: Command, output: Output, finish: Finish): void {
     .command('get')
     .summary('list endpoints, ipsets, policies, tiers or serviceaccounts')
     .description(
-      'Lists what the compiled cluster holds. Names choose: a name, NAMESPACE/NAME, or the id that margay prints.\n' +
+      'Lists what the compiled cluster holds. Names choose: a name, NAMESPACE/NAME, or the id that margay prints. ' +
         'Short words: ep, ipset, pol, tier, sa.',
     )
     .addArgument(

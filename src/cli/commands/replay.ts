@@ -1,5 +1,5 @@
 /** `margay replay`: captures in, the verdict on every connection or packet out. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { ConnectionRecord } from '../../analyze/connections.ts';
 import type { PacketRecord, ReplayOptions, ReplayResult } from '../../analyze/replay.ts';
 import { checkCaptures } from '../captures.ts';
@@ -41,10 +41,14 @@ export function addReplay(program: Command, output: Output, finish: Finish): voi
     .command('replay')
     .summary('judge a capture: the verdict on every connection, with the rule that decides it')
     .description(
-      'Judges every packet of captures by the policies of a cluster, and prints the connections with their verdicts.\n' +
+      'Judges every packet of captures by the policies of a cluster, and prints the connections with their verdicts. ' +
         'Reads pcap and pcapng, plain or compressed; - is standard input. Denied traffic is no finding: exit code 0.',
     )
-    .option('-r, --read <capture>', 'capture to read, or - for standard input (repeatable)', collect);
+    .addOption(
+      new Option('-r, --read <capture>', 'capture to read, or - for standard input (repeatable)')
+        .argParser(collect)
+        .helpGroup('Packets:'),
+    );
   addInputOptions(command);
   addEvidenceOptions(
     addCommonOptions(
@@ -87,7 +91,7 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
     import('../../analyze/counters.ts'),
   ]);
   const mode = options.packets === true ? 'packets' : options.summary === true ? 'summary' : 'connections';
-  const printer = createPrinter(mode, options.output, output);
+  const printer = createPrinter(mode, options.output, output, options.node);
   const checker = options.check === true ? await createChecker(cluster.resources, tables, options.node) : undefined;
   const bar = output.stderr.isTerminal && options.quiet !== true ? new ProgressBar(output.stderr) : undefined;
   const stop = stopSignal(output);
@@ -178,12 +182,11 @@ function linkTypeNote(count: number, { sources }: ReplayResult): string {
 
 /** Aborted by Ctrl-C, and when nobody reads the answer any more. */
 function stopSignal(output: Output): { readonly signal: AbortSignal; readonly poll: () => void } {
-  const controller = new AbortController();
-  output.interruptible().addEventListener('abort', () => controller.abort());
+  const closed = new AbortController();
   return {
-    signal: controller.signal,
+    signal: AbortSignal.any([output.interruptible(), closed.signal]),
     poll: () => {
-      if (output.isClosed()) controller.abort();
+      if (output.isClosed()) closed.abort();
     },
   };
 }

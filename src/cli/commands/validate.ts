@@ -25,7 +25,7 @@ export function addValidate(program: Command, output: Output, finish: Finish): v
     .command('validate')
     .summary('check manifests: every error and warning, with file and line')
     .description(
-      'Checks manifests as the API server would, and warns of what it takes but a reader would not expect.\n' +
+      'Checks manifests as the API server would, and warns of what it takes but a reader would not expect. ' +
         'Exit code 2 if there are errors.',
     );
   addCommonOptions(addInputOptions(command).addOption(outputOption(['table', 'json', 'yaml', 'csv'])))
