@@ -2,6 +2,7 @@
  * One endpoint, one direction: tiers, then profiles (semantics 4.4, 6.6), and the trace of both (7.4).
  */
 import {
+  type Dataplane,
   REASON_END_OF_TIER,
   REASON_NAMES,
   REASON_NO_PROFILE_MATCH,
@@ -32,9 +33,11 @@ export class Chains {
   private readonly known = new Map<Endpoint, Map<string, readonly ReferenceTier[]>>();
   private readonly tiers: readonly ReferenceTier[];
   private readonly profiles: ProfileRules;
+  private readonly dataplane: Dataplane;
 
-  constructor(tiers: readonly ReferenceTier[], profiles: ProfileRules) {
+  constructor(tiers: readonly ReferenceTier[], profiles: ProfileRules, dataplane: Dataplane) {
     this.tiers = tiers;
+    this.dataplane = dataplane;
     this.profiles = profiles;
   }
 
@@ -80,7 +83,8 @@ export class Chains {
         return deny(REASON_PROFILE_MISSING);
       }
       const index = decidingRule(rules, packet);
-      const action = rules[index]?.action;
+      const written = rules[index]?.action;
+      const action = written === 'Pass' && this.dataplane === 'bpf' ? 'Deny' : written;
       // Pass goes on to the next profile, as the end of the rules does.
       if (action !== 'Allow' && action !== 'Deny') continue;
       enter(name, action.toLowerCase(), index);

@@ -72,7 +72,9 @@ export function createReferenceTracker(reference: Reference): ReferenceTracker {
           if (answer === undefined) {
             const table = tables.get(node) ?? new NodeTable();
             tables.set(node, table);
-            answer = table.look(tuple, packet, packet.quoted && tupleOf(packet.quoted, reference.addresses));
+            const quoted = packet.quoted && tupleOf(packet.quoted, reference.addresses);
+            const known = table.look(tuple, packet, quoted);
+            answer = reference.dataplane === 'bpf' ? bpfLookup(known, packet) : known;
             answers.set(node, answer);
           }
           return answer.state;
@@ -111,6 +113,18 @@ export interface Lookup {
   readonly state: ConnectionState;
   /** The entry to keep if the packet gets through. */
   readonly opened?: Entry;
+}
+
+/**
+ * TCP under BPF (semantics 6.10): a SYN runs policy again whatever the entry says, and what belongs to no connection is
+ * dropped unless it is a SYN.
+ */
+function bpfLookup(known: Lookup, { protocol, tcpFlags = 0 }: TrackerPacket): Lookup {
+  if (protocol !== PROTOCOL_TCP) return known;
+  // RST 4, SYN 2, ACK 16.
+  const isSyn = (tcpFlags & 22) === 2;
+  if (known.state === 'established' && isSyn) return { state: 'new' };
+  return known.state === 'new' && known.opened !== undefined && !isSyn ? { state: 'invalid' } : known;
 }
 
 /** ICMP questions and their answers (6.7). */

@@ -13,7 +13,7 @@
  *     conntrack.ts                section 6.7   connections, by node
  */
 import { type IpPrefix, parsePrefixOrAddress } from '../base/ip.ts';
-import { type Flow, REASON_NAMES, REASON_SHARED_ADDRESS } from '../model/flow.ts';
+import { type Dataplane, type Flow, REASON_NAMES, REASON_SHARED_ADDRESS } from '../model/flow.ts';
 import type { Resources } from '../model/resources.ts';
 import { Chains, type ProfileRules } from './chains.ts';
 import { hostEndpoints, networkSets, podEndpoints } from './endpoints.ts';
@@ -30,7 +30,7 @@ export interface ReferenceOptions {
   /** Keeps only the endpoints of this node, as its own dataplane would. */
   readonly node?: string;
   /** The dataplane whose differences of semantics 6.10 apply. */
-  readonly dataplane?: 'iptables';
+  readonly dataplane?: Dataplane;
 }
 
 /** The traces of the pending answer, for the directions whose check ran. */
@@ -60,6 +60,7 @@ export interface ReferenceVerdict {
 
 export interface Reference {
   readonly addresses: AddressBook;
+  readonly dataplane: Dataplane;
   /** The verdict of a flow's first packet. Throws `TypeError` on a malformed flow. */
   evaluate(flow: Flow): ReferenceVerdict;
   /** The verdict of one packet among others; `connections` tells and hears what each node knows. */
@@ -73,14 +74,16 @@ export function createReference(resources: Resources, options: ReferenceOptions 
   const pods = podEndpoints(resources, profiles, addresses, canSpoof);
   const heps = hostEndpoints(resources, profiles, addresses);
   const sets = new IpSets([...pods, ...heps], networkSets(resources, profiles), resources, addresses);
-  const chains = new Chains(orderedTiers(resources, sets), profileRules(profiles, sets));
+  const dataplane = options.dataplane ?? 'iptables';
+  const tiers = orderedTiers(resources, sets, dataplane);
+  const chains = new Chains(tiers, profileRules(profiles, sets, dataplane), dataplane);
   const nodes = new Nodes(resources, pods, heps, addresses);
   const serviceLoops = serviceLoopPrefixes(resources);
   const hasStaged = resources.policies.some((policy) => policy.kind.startsWith('Staged'));
 
   function judge(packet: Packet, connections: Connections): ReferenceVerdict {
     const answer = (isPending: boolean, history: Connections): Judgement | 'shared-address' => {
-      const context = { chains, serviceLoops, isPending, onlyNode: options.node };
+      const context = { chains, serviceLoops, isPending, onlyNode: options.node, dataplane };
       const places = (address: Packet['src']) => nodes.placesOf(address, options.node);
       const answers = places(packet.src).flatMap((src) =>
         places(packet.dst).map((dst) => judgePath(context, packet, src, dst, history)),
@@ -105,7 +108,7 @@ export function createReference(resources: Resources, options: ReferenceOptions 
     return samePending(pending, pendingOf(enforced)) ? verdict : { ...verdict, pending };
   }
 
-  return { addresses, judge, evaluate: (flow) => judge(packetOfFlow(flow, addresses), NO_HISTORY) };
+  return { addresses, dataplane, judge, evaluate: (flow) => judge(packetOfFlow(flow, addresses), NO_HISTORY) };
 }
 
 function pendingOf({ action, checks }: Judgement): PendingVerdict {
@@ -132,14 +135,18 @@ function samePending(a: PendingVerdict, b: PendingVerdict): boolean {
 }
 
 /** A profile that Felix refuses is as if missing (semantics 3.2). */
-function profileRules(profiles: ReadonlyMap<string, ReferenceProfile>, sets: IpSets): ProfileRules {
+function profileRules(
+  profiles: ReadonlyMap<string, ReferenceProfile>,
+  sets: IpSets,
+  dataplane: Dataplane,
+): ProfileRules {
   const valid = [...profiles.values()].filter(({ ingress, egress }) =>
     [...ingress, ...egress].every((rule) => isValidRule(rule, '')),
   );
   return new Map(
     valid.map(({ name, ingress, egress }) => [
       name,
-      { ingress: prepareRules(ingress, '', sets), egress: prepareRules(egress, '', sets) },
+      { ingress: prepareRules(ingress, '', sets, dataplane), egress: prepareRules(egress, '', sets, dataplane) },
     ]),
   );
 }

@@ -13,6 +13,7 @@
  */
 import type { IpPrefix } from '../base/ip.ts';
 import {
+  type Dataplane,
   PROTOCOL_ICMPV6,
   PROTOCOL_IPIP,
   PROTOCOL_UDP,
@@ -66,6 +67,8 @@ interface Crossing {
   readonly node: ReferenceNode;
   readonly from: Endpoint | 'uplink' | 'host';
   readonly to: Endpoint | 'uplink' | 'host';
+  /** The other end is a host process of the cluster. */
+  readonly isPeerHost: boolean;
 }
 
 export interface PathContext {
@@ -73,6 +76,7 @@ export interface PathContext {
   readonly serviceLoops: readonly IpPrefix[];
   readonly isPending: boolean;
   readonly onlyNode: string | undefined;
+  readonly dataplane: Dataplane;
 }
 
 export function judgePath(
@@ -94,17 +98,23 @@ export function judgePath(
 
 /** Nothing for a host that talks to itself (semantics 10.11) and for what only passes by outside. */
 function crossingsOf(src: Place, dst: Place): Crossing[] {
+  const to = dst.kind === 'pod' ? dst.pod : 'host';
   const arrival: Crossing[] =
-    dst.kind === 'outside' ? [] : [{ node: dst.node, from: 'uplink', to: dst.kind === 'pod' ? dst.pod : 'host' }];
+    dst.kind === 'outside' ? [] : [{ node: dst.node, from: 'uplink', to, isPeerHost: src.kind === 'host' }];
   if (src.kind === 'outside') return arrival;
   const from = src.kind === 'pod' ? src.pod : 'host';
-  if (dst.kind === 'outside' || dst.node !== src.node) return [{ node: src.node, from, to: 'uplink' }, ...arrival];
+  const isPeerHost = dst.kind === 'host';
+  if (dst.kind === 'outside' || dst.node !== src.node) {
+    return [{ node: src.node, from, to: 'uplink', isPeerHost }, ...arrival];
+  }
   if (src.kind === 'host' && dst.kind === 'host') return [];
-  return [{ node: src.node, from, to: dst.kind === 'pod' ? dst.pod : 'host' }];
+  return [{ node: src.node, from, to, isPeerHost }];
 }
 
 /** ICMPv6 that a pod may always send to its node (semantics 6.5): MLD, router and neighbour solicitation, neighbour advertisement. */
 const ICMPV6_TO_HOST: ReadonlySet<number> = new Set([130, 131, 132, 133, 135, 136]);
+
+const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
 
 /** The packet under way: what was checked so far. */
 class Run {
@@ -132,30 +142,35 @@ class Run {
     const isPoliced = this.packet.version === 4 || node.settings.ipv6;
     const isAccepted = isPoliced && this.untracked(crossing);
     if (this.isDenied) return;
-    const tracked = isAccepted ? 'untracked' : this.connections.stateOn(node.name);
+    const tracked = isAccepted || this.isVxlan(node) ? 'untracked' : this.connections.stateOn(node.name);
     const state = tracked === 'invalid' && node.settings.ignoreInvalid ? 'new' : tracked;
     if (!isPoliced) return;
     if (from === 'host') {
       // To the host's own pods, nothing: kubelet's probes must pass (6.1).
-      if (to === 'uplink' && !isAccepted) this.hostCheck(node, 'egress', state);
+      if (to === 'uplink' && !isAccepted) this.hostCheck(node, 'egress', state, crossing.isPeerHost);
       return;
     }
     const isPreAccepted = this.preDnat(crossing, isAccepted, state) || isAccepted;
     if (this.isDenied) return;
     if (to !== 'host') this.forwarded(crossing, isPreAccepted, state);
     else if (from !== 'uplink') this.podToHost(node, from, state);
-    else if (!isPreAccepted) this.hostCheck(node, 'ingress', state);
+    else if (!isPreAccepted || this.ownTunnel(node) !== 0) this.hostCheck(node, 'ingress', state, crossing.isPeerHost);
   }
 
   /** Raw: doNotTrack of an explicit host endpoint (6.6). True if a policy allowed the packet. */
   private untracked({ node, from, to }: Crossing): boolean {
     if (node.explicit === undefined) return false;
-    if (from === 'uplink') return this.specialCheck(node, node.explicit, 'untracked', 'ingress');
-    return from === 'host' && to === 'uplink' && this.specialCheck(node, node.explicit, 'untracked', 'egress');
+    if (from === 'uplink') {
+      // BPF enforces this by XDP, and that for a single tier alone (6.10).
+      const tiers = new Set(DIRECTIONS.flatMap((way) => this.tierNames(node.explicit!, 'untracked', way)));
+      if (this.context.dataplane === 'bpf' && tiers.size > 1) return false;
+      return this.specialCheck(node, node.explicit, 'untracked', 'ingress', to !== 'host');
+    }
+    return from === 'host' && to === 'uplink' && this.specialCheck(node, node.explicit, 'untracked', 'egress', false);
   }
 
   /** Mangle: preDNAT of the host endpoint on the way in, a wildcard's for pods, too. True if a policy allowed the packet. */
-  private preDnat({ node, from }: Crossing, isAccepted: boolean, state: ConnectionState): boolean {
+  private preDnat({ node, from, to }: Crossing, isAccepted: boolean, state: ConnectionState): boolean {
     const hep = governing(node, from);
     if (hep === undefined || isAccepted || state === 'established' || state === 'related') return false;
     if (!this.governs(hep, 'prednat', 'ingress')) return false;
@@ -163,7 +178,11 @@ class Run {
       this.enter('prednat', invalid());
       return false;
     }
-    return this.specialCheck(node, hep, 'prednat', 'ingress');
+    if (this.isExempt()) {
+      this.enter('prednat', { action: 'none', reason: '', trace: [] });
+      return false;
+    }
+    return this.specialCheck(node, hep, 'prednat', 'ingress', from === 'uplink' && to !== 'host');
   }
 
   /** The chain of a doNotTrack or preDNAT check: failsafes, then tiers; a failsafe hit ends the chain but accepts nothing. */
@@ -172,9 +191,12 @@ class Run {
     hep: Endpoint,
     purpose: 'untracked' | 'prednat',
     direction: Direction,
+    isForwarded: boolean,
   ): boolean {
     if (!this.governs(hep, purpose, direction)) return false;
-    if (this.isFailsafe(node, direction, purpose === 'untracked')) {
+    // Under BPF a failsafe port is one for the host alone (6.10).
+    const hasFailsafes = this.context.dataplane !== 'bpf' || !isForwarded;
+    if (hasFailsafes && this.isFailsafe(node, direction, purpose === 'untracked')) {
       this.enter(purpose, failsafe());
       return false;
     }
@@ -220,11 +242,7 @@ class Run {
 
   /** Filter INPUT from a pod (6.5). */
   private podToHost(node: ReferenceNode, pod: Endpoint, state: ConnectionState): void {
-    if (
-      this.packet.protocol === PROTOCOL_ICMPV6 &&
-      this.packet.version === 6 &&
-      ICMPV6_TO_HOST.has(this.packet.icmpType)
-    ) {
+    if (this.isNeighbourDiscovery()) {
       this.enter('egress', { action: 'allow', reason: '', trace: [] });
       return;
     }
@@ -234,8 +252,15 @@ class Run {
   }
 
   /** Normal policy of the host endpoint that governs the uplink, to or from a process of the host. */
-  private hostCheck(node: ReferenceNode, direction: Direction, state: ConnectionState): void {
+  private hostCheck(node: ReferenceNode, direction: Direction, state: ConnectionState, isOtherHost: boolean): void {
     const hep = governing(node, 'uplink');
+    const tunnel = state === 'established' || state === 'invalid' ? 0 : this.ownTunnel(node);
+    if (tunnel !== 0 && (isOtherHost || direction === 'ingress')) {
+      // Between Calico's hosts they pass, from others they do not, before policy (6.8).
+      if (!isOtherHost) this.enter(direction, denied(tunnel));
+      else if (hep !== undefined) this.enter(direction, { action: 'allow', reason: '', trace: [] });
+      return;
+    }
     if (hep === undefined) return;
     this.trackedCheck(direction, state, () =>
       this.isFailsafe(node, direction, false) ? failsafe() : this.run(hep, 'normal', direction),
@@ -248,7 +273,8 @@ class Run {
       this.enter(name, { action: 'allow', reason: '', trace: [] });
       return true;
     }
-    this.enter(name, state === 'invalid' ? invalid() : check());
+    if (state === 'invalid') this.enter(name, invalid());
+    else this.enter(name, this.isExempt() ? { action: 'allow', reason: '', trace: [] } : check());
     return false;
   }
 
@@ -258,11 +284,33 @@ class Run {
     this.enter('forward', denied(REASON_SERVICE_LOOP));
   }
 
+  private isNeighbourDiscovery(): boolean {
+    const { protocol, version, icmpType } = this.packet;
+    return protocol === PROTOCOL_ICMPV6 && version === 6 && ICMPV6_TO_HOST.has(icmpType);
+  }
+
+  /** BPF lets neighbour discovery pass on every interface (6.10). */
+  private isExempt(): boolean {
+    return this.context.dataplane === 'bpf' && this.isNeighbourDiscovery();
+  }
+
+  private isVxlan({ settings }: ReferenceNode): boolean {
+    const { protocol, dstPort } = this.packet;
+    return settings.hasVxlan && protocol === PROTOCOL_UDP && dstPort === settings.vxlanPort;
+  }
+
+  /** Calico's own tunnels (6.8), where they are on. */
+  private ownTunnel(node: ReferenceNode): number {
+    if (this.isVxlan(node)) return REASON_VXLAN;
+    return node.settings.hasIpip && this.packet.protocol === PROTOCOL_IPIP ? REASON_IPIP : 0;
+  }
+
   private tunnelReason({ settings }: ReferenceNode): number {
     const { protocol, dstPort } = this.packet;
     const isVxlan = protocol === PROTOCOL_UDP && dstPort === settings.vxlanPort;
-    if (isVxlan && !settings.allowVxlanFromWorkloads) return REASON_VXLAN;
-    return protocol === PROTOCOL_IPIP && !settings.allowIpipFromWorkloads ? REASON_IPIP : 0;
+    const isBpf = this.context.dataplane === 'bpf';
+    if (isVxlan && !settings.allowVxlanFromWorkloads && !isBpf) return REASON_VXLAN;
+    return protocol === PROTOCOL_IPIP && (isBpf || !settings.allowIpipFromWorkloads) ? REASON_IPIP : 0;
   }
 
   /** Semantics 6.6: by destination port; in raw also the answers to what the other list lets out or in, by source port. */
@@ -282,7 +330,11 @@ class Run {
   }
 
   private governs(hep: Endpoint, purpose: Purpose, direction: Direction): boolean {
-    return this.context.chains.tiersOf(hep, purpose, direction, this.context.isPending).length > 0;
+    return this.tierNames(hep, purpose, direction).length > 0;
+  }
+
+  private tierNames(hep: Endpoint, purpose: Purpose, direction: Direction): string[] {
+    return this.context.chains.tiersOf(hep, purpose, direction, this.context.isPending).map(({ name }) => name);
   }
 
   private run(endpoint: Endpoint, purpose: Purpose, direction: Direction): ChainResult {

@@ -1,6 +1,7 @@
 /**
  * Policies of every kind in one form, in the order they run (semantics 3.4, 4.1-4.3, 4.5, 5).
  */
+import type { Dataplane } from '../model/flow.ts';
 import type {
   ClusterNetworkPolicy,
   GlobalNetworkPolicy,
@@ -46,7 +47,7 @@ export interface ReferenceTier {
 }
 
 /** All tiers that hold a policy, and their policies, in the order they run. */
-export function orderedTiers(resources: Resources, sets: IpSets): ReferenceTier[] {
+export function orderedTiers(resources: Resources, sets: IpSets, dataplane: Dataplane): ReferenceTier[] {
   const converted = resources.policies.flatMap((policy) => convert(policy) ?? []).filter(isValid);
   const byTier = new Map<string, Converted[]>();
   for (const policy of converted.sort(comparePolicies)) {
@@ -58,7 +59,7 @@ export function orderedTiers(resources: Resources, sets: IpSets): ReferenceTier[
     name,
     // A tier that no object describes denies (4.1).
     defaultAction: actions.get(name) === 'Pass' ? 'pass' : 'deny',
-    policies: byTier.get(name)!.map((policy) => prepare(policy, sets)),
+    policies: byTier.get(name)!.map((policy) => prepare(policy, sets, dataplane)),
   }));
 }
 
@@ -160,7 +161,7 @@ function isValid(policy: Converted): boolean {
   return trySelector(policy.selectorText) !== undefined && rules.every((rule) => isValidRule(rule, namespace));
 }
 
-function prepare(policy: Converted, sets: IpSets): ReferencePolicy {
+function prepare(policy: Converted, sets: IpSets, dataplane: Dataplane): ReferencePolicy {
   const { source, types } = policy;
   const { namespace } = source.meta;
   const selector = trySelector(policy.selectorText)!;
@@ -179,8 +180,8 @@ function prepare(policy: Converted, sets: IpSets): ReferencePolicy {
     governs: (direction) => governed[direction],
     selects: (labels) => selector.matches(labels),
     rules: {
-      ingress: prepareRules(policy.ingress, namespace, sets),
-      egress: prepareRules(policy.egress, namespace, sets),
+      ingress: prepareRules(policy.ingress, namespace, sets, dataplane),
+      egress: prepareRules(policy.egress, namespace, sets, dataplane),
     },
   };
 }

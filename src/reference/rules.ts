@@ -5,7 +5,14 @@
  * code below can be read beside the semantics.
  */
 import { type IpPrefix, parsePrefixOrAddress } from '../base/ip.ts';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
+import {
+  type Dataplane,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_SCTP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from '../model/flow.ts';
 import type { EntityRule, IcmpMatch, Port, Protocol, Rule } from '../model/rule.ts';
 import { AddressSet, type IpSets, type PortSet } from './ip-sets.ts';
 import { type Address, type Packet, protocolNumber } from './packet.ts';
@@ -17,11 +24,16 @@ export interface ReferenceRule {
 }
 
 /** Rules of one policy or profile and direction; `namespace` is `''` for global ones. All have passed `isValidRule`. */
-export function prepareRules(rules: readonly Rule[], namespace: string, sets: IpSets): ReferenceRule[] {
-  return rules.map((rule) => ({ action: rule.action, matches: ruleMatcher(rule, namespace, sets) }));
+export function prepareRules(
+  rules: readonly Rule[],
+  namespace: string,
+  sets: IpSets,
+  dataplane: Dataplane,
+): ReferenceRule[] {
+  return rules.map((rule) => ({ action: rule.action, matches: ruleMatcher(rule, namespace, sets, dataplane) }));
 }
 
-function ruleMatcher(rule: Rule, namespace: string, sets: IpSets): (packet: Packet) => boolean {
+function ruleMatcher(rule: Rule, namespace: string, sets: IpSets, dataplane: Dataplane): (packet: Packet) => boolean {
   const ipVersion = versionOf(rule);
   const protocol = rule.protocol === undefined ? undefined : protocolNumber(rule.protocol);
   const notProtocol = rule.notProtocol === undefined ? undefined : protocolNumber(rule.notProtocol);
@@ -30,12 +42,18 @@ function ruleMatcher(rule: Rule, namespace: string, sets: IpSets): (packet: Pack
   return (packet) => {
     if (ipVersion !== undefined && ipVersion !== packet.version) return false;
     if (!source.versions.includes(packet.version) || !destination.versions.includes(packet.version)) return false;
-    if (protocol !== undefined && protocol !== packet.protocol) return false;
-    if (notProtocol !== undefined && notProtocol === packet.protocol) return false;
+    if (protocol !== undefined && protocolIn(rule.protocol!, dataplane) !== packet.protocol) return false;
+    if (notProtocol !== undefined && protocolIn(rule.notProtocol!, dataplane) === packet.protocol) return false;
     if (!sideMatches(source, packet.src, packet.protocol, packet.srcPort)) return false;
     if (!sideMatches(destination, packet.dst, packet.protocol, packet.dstPort)) return false;
-    return icmpMatches(rule.icmp, rule.notICMP, packet);
+    return icmpMatches(rule.icmp, rule.notICMP, packet, dataplane);
   };
+}
+
+/** BPF takes two of the names for protocol 0, which no packet has (semantics 6.10). */
+function protocolIn(protocol: Protocol, dataplane: Dataplane): number {
+  const isUnknown = dataplane === 'bpf' && typeof protocol === 'string' && /^(icmpv6|udplite)$/i.test(protocol);
+  return isUnknown ? -1 : protocolNumber(protocol)!;
 }
 
 /** Explicit, or implied by the *names* ICMP and ICMPv6 (semantics 3.5). */
@@ -116,14 +134,32 @@ function sideMatches(side: Side, address: Address, protocol: number, port: numbe
   return !side.notPorts.some((test) => test(address, protocol, port));
 }
 
-/** Either match needs an ICMP packet of its version; a code without a type is ignored (semantics 3.5, 10.5, 10.6). */
-function icmpMatches(icmp: IcmpMatch | undefined, notIcmp: IcmpMatch | undefined, packet: Packet): boolean {
+/**
+ * Either match needs an ICMP packet of its version; a code without a type is ignored (semantics 3.5, 10.5, 10.6). Where the
+ * dataplanes differ: 6.10.
+ */
+function icmpMatches(
+  icmp: IcmpMatch | undefined,
+  notIcmp: IcmpMatch | undefined,
+  packet: Packet,
+  dataplane: Dataplane,
+): boolean {
   const isIcmp = packet.protocol === (packet.version === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6);
   if (icmp?.type !== undefined && !(isIcmp && icmpEquals(icmp, packet))) return false;
-  return notIcmp?.type === undefined || (isIcmp && !icmpEquals(notIcmp, packet));
+  if (notIcmp?.type === undefined) return true;
+  if (dataplane === 'bpf') return !icmpEquals(notIcmp, isIcmp ? packet : portAsIcmp(packet));
+  if (!isIcmp) return false;
+  if (dataplane === 'iptables' || notIcmp.code === undefined) return !icmpEquals(notIcmp, packet);
+  return notIcmp.type !== packet.icmpType && notIcmp.code !== packet.icmpCode;
 }
 
-function icmpEquals(match: IcmpMatch, packet: Packet): boolean {
+/** Where BPF programs keep type and code, other packets have their destination port, low byte first. */
+function portAsIcmp({ protocol, dstPort }: Packet): Pick<Packet, 'icmpType' | 'icmpCode'> {
+  const hasPort = protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || protocol === PROTOCOL_SCTP;
+  return { icmpType: hasPort ? dstPort % 256 : 0, icmpCode: hasPort ? Math.floor(dstPort / 256) : 0 };
+}
+
+function icmpEquals(match: IcmpMatch, packet: Pick<Packet, 'icmpType' | 'icmpCode'>): boolean {
   return match.type === packet.icmpType && (match.code === undefined || match.code === packet.icmpCode);
 }
 

@@ -21,6 +21,9 @@ export interface Settings {
   readonly ignoreInvalid: boolean;
   readonly blocksServiceLoops: boolean;
   readonly ipv6: boolean;
+  /** Calico's own tunnels, where the configuration says so. */
+  readonly hasVxlan: boolean;
+  readonly hasIpip: boolean;
 }
 
 export function settingsOfNode(resources: Resources, node: string): Settings {
@@ -43,6 +46,8 @@ export function settingsOfNode(resources: Resources, node: string): Settings {
     ignoreInvalid: setting('disableConntrackInvalidCheck') ?? false,
     blocksServiceLoops: setting('serviceLoopPrevention') !== 'Disabled',
     ipv6: setting('ipv6Support') ?? true,
+    hasVxlan: setting('vxlanEnabled') ?? false,
+    hasIpip: setting('ipipEnabled') ?? false,
   };
 }
 
