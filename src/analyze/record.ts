@@ -77,12 +77,19 @@ export interface FlowRecord {
   inner?: FlowRecord;
 }
 
+type Verdict = Pick<FlowRecord, 'action' | 'reason' | 'direction' | CheckName>;
+
 type CheckName = 'egress' | 'ingress' | 'forward' | 'untracked' | 'prednat';
 
 /** The record of the packet that `judge` has just judged; `records[at]` is its packet record. */
 export function flowRecord(judge: Judge, records: Int32Array, at: number): FlowRecord {
-  const tables = judge.tables;
-  const record = tupleRecord(tables, records, at);
+  const record = tupleRecord(judge.tables, records, at);
+  fillVerdict(record, judge);
+  return record;
+}
+
+/** Action, reason and checks of what `judge` has just judged. */
+function fillVerdict(record: Verdict, judge: Judge): void {
   record.action = VERDICT_NAMES[judge.verdict]!;
   const isFailsafe = judge.reason === REASON_FAILSAFE;
   if (judge.reason !== 0 && (judge.verdict !== VERDICT_ALLOW || isFailsafe))
@@ -99,7 +106,6 @@ export function flowRecord(judge: Judge, records: Int32Array, at: number): FlowR
     const name = record.direction as CheckName;
     record[name] = { ...record[name]!, action: 'deny' };
   }
-  return record;
 }
 
 /**
@@ -109,7 +115,8 @@ export function flowRecord(judge: Judge, records: Int32Array, at: number): FlowR
 export function addPending(record: FlowRecord, judge: Judge, of: Judge, records: Int32Array, at: number): void {
   if (!hasStagedPolicies(judge.tables) || of.verdict === VERDICT_UNCERTAIN) return;
   if (judgePending(judge, of, records, at) === VERDICT_UNCERTAIN) return;
-  const other = flowRecord(judge, records, at);
+  const other: Verdict = { action: '' };
+  fillVerdict(other, judge);
   const names: readonly CheckName[] = ['egress', 'ingress', 'forward', 'untracked', 'prednat'];
   const text = (check: CheckRecord | undefined): string => (check === undefined ? '-' : check.trace.join('\n'));
   if (other.action === record.action && names.every((name) => text(other[name]) === text(record[name]))) return;

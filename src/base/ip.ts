@@ -97,7 +97,7 @@ export function formatIpv4(word: number): string {
 
 /** RFC 5952 text: longest run of zero groups (two or more, first on ties) as `::`, lower case. */
 export function formatIpv6(a: number, b: number, c: number, d: number): string {
-  const groups = [a, b, c, d].flatMap((word) => [(word >>> 16) & 0xffff, word & 0xffff]);
+  const groups = [a >>> 16, a & 0xffff, b >>> 16, b & 0xffff, c >>> 16, c & 0xffff, d >>> 16, d & 0xffff];
   let bestStart = -1;
   let bestCount = 1;
   for (let i = 0; i < 8; i++) {
@@ -108,9 +108,14 @@ export function formatIpv6(a: number, b: number, c: number, d: number): string {
       bestCount = count;
     }
   }
-  const text = (part: number[]): string => part.map((group) => group.toString(16)).join(':');
-  if (bestStart < 0) return text(groups);
-  return `${text(groups.slice(0, bestStart))}::${text(groups.slice(bestStart + bestCount))}`;
+  if (bestStart < 0) return groupsText(groups, 0, 8);
+  return `${groupsText(groups, 0, bestStart)}::${groupsText(groups, bestStart + bestCount, 8)}`;
+}
+
+function groupsText(groups: readonly number[], start: number, end: number): string {
+  let text = '';
+  for (let i = start; i < end; i++) text += (i > start ? ':' : '') + groups[i]!.toString(16);
+  return text;
 }
 
 export function formatAddress(address: IpAddress): string {

@@ -319,7 +319,9 @@ function checkTrie(tables: Tables): void {
     const offset = entry >>> 1;
     const count = (entry & 1) === 1 ? layout.TRIE_NODE_ENTRIES : 1;
     check(entry >= 0 && offset >= root && offset + count <= trie4.length, 'the IPv4 trie leads nowhere');
-    levels[level].fill(1, offset, offset + count);
+    // Filling one byte costs as much as a thousand; most of the root's entries name a class.
+    if (count === 1) levels[level][offset] = 1;
+    else levels[level].fill(1, offset, offset + count);
   };
   for (let i = 0; i < root; i++) mark(trie4[i]!, 0);
   for (let i = root; i < trie4.length; i++) if (levels[0][i] === 1) mark(trie4[i]!, 1);
