@@ -32,8 +32,6 @@ const SHARD_USED = table.SHARD_USED;
 const SHARD_LIVE = table.SHARD_LIVE;
 const SHARD_EVICTIONS = table.SHARD_EVICTIONS;
 const SHARD_HAND = table.SHARD_HAND;
-const SHARD_BUCKET_BITS = table.SHARD_BUCKET_BITS;
-const BUCKET_BITS_MIN = table.BUCKET_BITS_MIN;
 const KEY_OWN = table.KEY_OWN;
 const KEY_INVERSE = table.KEY_INVERSE;
 const KEY_META = table.KEY_META;
@@ -42,8 +40,7 @@ const KEY_NODE_HASH = table.KEY_NODE_HASH;
 
 /** Index in `words` of the bucket's first entry. */
 export function bucketOf(ct: Conntrack, hash: number, nodeHash: number): number {
-  const state = ct.shardsAt + (hash >>> 26) * ct.shardStride;
-  return state + SHARD_WORDS + (nodeHash >>> (32 - BUCKET_BITS_MIN - ct.words[state + SHARD_BUCKET_BITS]!));
+  return ct.headsAt + (((hash >>> 26) << ct.bucketBits) | (nodeHash >>> (32 - ct.bucketBits)));
 }
 
 /** The scratch slot of the shard of the key written last: an entry that no bucket knows. */
@@ -87,10 +84,7 @@ function allocateEntry(ct: Conntrack, shard: number, timeMs: number): number {
   if (words[state + SHARD_FREE] === NO_ENTRY && words[state + SHARD_USED] === ct.entriesPerShard) {
     evict(ct, shard, timeMs);
   }
-  const live = words[state + SHARD_LIVE]! + 1;
-  words[state + SHARD_LIVE] = live;
-  const bits = BUCKET_BITS_MIN + words[state + SHARD_BUCKET_BITS]!;
-  if (live > 1 << bits && bits < ct.bucketBitsMax) doubleBuckets(ct, shard);
+  words[state + SHARD_LIVE]!++;
   const free = words[state + SHARD_FREE]!;
   if (free !== NO_ENTRY) {
     words[state + SHARD_FREE] = words[(free << 5) + ENTRY_NEXT]!;
@@ -103,23 +97,7 @@ function allocateEntry(ct: Conntrack, shard: number, timeMs: number): number {
 
 /** Index in `words` of the shard's state. */
 function shardState(ct: Conntrack, shard: number): number {
-  return ct.shardsAt + shard * ct.shardStride;
-}
-
-/** Twice as many buckets for the shard, and its entries linked anew: as many steps as it has entries. */
-function doubleBuckets(ct: Conntrack, shard: number): void {
-  const words = ct.words;
-  const state = shardState(ct, shard);
-  const bits = BUCKET_BITS_MIN + words[state + SHARD_BUCKET_BITS]! + 1;
-  words[state + SHARD_BUCKET_BITS]!++;
-  words.fill(NO_ENTRY, state + SHARD_WORDS, state + SHARD_WORDS + (1 << bits));
-  const first = shard * (ct.entriesPerShard + 1) + 1;
-  const end = first + words[state + SHARD_USED]!;
-  for (let entry = first; entry < end; entry++) {
-    const base = entry << 5;
-    if (words[base + ENTRY_META] === 0) continue;
-    link(ct, entry, bucketOf(ct, entryHash(words, base, false), entryHash(words, base, true)));
-  }
+  return ct.shardsAt + shard * SHARD_WORDS;
 }
 
 /** The next slot under the shard's hand, among those ever used; NO_ENTRY while there are none. */

@@ -57,7 +57,7 @@ import {
 /** How long a datagram waits for the rest, in ms of packet time (design.md section 5). */
 export const REASSEMBLY_TIMEOUT_MS = 30_000;
 /** Datagrams that wait at once: far more than an honest host has under way. */
-export const REASSEMBLY_DATAGRAMS_MAX = 4096;
+const REASSEMBLY_DATAGRAMS_MAX = 4096;
 /** Bytes that wait at once, overhead included: Linux allows 4 MiB (`ipfrag_high_thresh`); a capture sees many hosts. */
 export const REASSEMBLY_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -69,7 +69,6 @@ export const REASSEMBLY_OVERLAP = 1;
 export const REASSEMBLY_OVERFLOW = 2;
 /** A part that no datagram can have, or a datagram longer than 65 535 bytes. */
 export const REASSEMBLY_MALFORMED = 3;
-export const REASSEMBLY_REASON_NAMES: readonly string[] = ['timeout', 'overlap', 'overflow', 'malformed'];
 
 const DATAGRAM_BYTES_MAX = 65_535;
 /** What a datagram and a part cost beside the bytes. */

@@ -25,15 +25,14 @@ import {
   STATUS_STATE_MASK,
 } from './table.ts';
 
-export const SCTP_STATE_NONE = 0;
+const SCTP_STATE_NONE = 0;
 export const SCTP_STATE_CLOSED = 1;
 export const SCTP_STATE_COOKIE_WAIT = 2;
 export const SCTP_STATE_COOKIE_ECHOED = 3;
 export const SCTP_STATE_ESTABLISHED = 4;
 export const SCTP_STATE_SHUTDOWN_SENT = 5;
-export const SCTP_STATE_SHUTDOWN_RECD = 6;
+const SCTP_STATE_SHUTDOWN_RECD = 6;
 export const SCTP_STATE_SHUTDOWN_ACK_SENT = 7;
-export const SCTP_STATE_HEARTBEAT_SENT = 8;
 
 const COMMON_HEADER_BYTES = 12;
 /** Fixed part of INIT and INIT ACK behind the chunk header. */

@@ -45,11 +45,9 @@
  * (`early_drop`) refuses the new connection when it finds only assured ones; we keep the new one, because a refused
  * entry would be wrong at once and an evicted one is reported only if a packet asks for it.
  *
- * Buckets double when a shard has more entries than buckets, so that few connections touch few cache lines and pages
- * (1 000 flows: 66 ns a packet became 45); the entries of that one shard are then linked anew.
- *
  * Cost: one bucket read and one or two cache lines a packet; load factor at most 1. Rejected: open addressing (deletion
- * by time leaves tombstones), a Map of keys (allocates for each packet), one table for all workers (eviction would
+ * by time leaves tombstones), buckets that double with the entries (15 ns less a packet at 20 000 flows of a Zipf
+ * distribution, 8 ns more at 1 000, nothing at 60 000), a Map of keys (allocates for each packet), one table for all workers (eviction would
  * depend on their timing).
  *
  * This file lays the table out; entries.ts finds, makes and removes entries.
@@ -59,7 +57,7 @@
 /** Entries of a table by default: the number of tracked connections that design.md section 10 promises. */
 export const CONNTRACK_ENTRIES_DEFAULT = 1_000_000;
 /** Hash shards, whatever the number of workers (design.md section 10); a power of two. */
-export const CONNTRACK_SHARDS = 64;
+const CONNTRACK_SHARDS = 64;
 /** Slots an insertion looks at to free expired entries, and to choose whom to evict. */
 export const SWEEP_SLOTS = 2;
 export const EVICTION_SLOTS = 16;
@@ -94,7 +92,7 @@ export const STATUS_ASSURED = 1 << 9;
 /** The connection is closing: the first to go when the shard is full. */
 export const STATUS_CLOSING = 1 << 10;
 
-/** State of a shard: one line of 64 bytes, ahead of its buckets. */
+/** State of a shard: one line of 64 bytes. */
 export const SHARD_WORDS = 16;
 export const SHARD_FREE = 0;
 /** Slots ever used; the free list holds some of these. */
@@ -102,11 +100,6 @@ export const SHARD_USED = 1;
 export const SHARD_LIVE = 2;
 export const SHARD_EVICTIONS = 3;
 export const SHARD_HAND = 4;
-/** Buckets in use: 1 << (BUCKET_BITS_MIN + this). */
-export const SHARD_BUCKET_BITS = 5;
-/** A shard starts with as many buckets as fill one line of 64 bytes. */
-export const BUCKET_BITS_MIN = 4;
-
 /** `last`: what the latest `trackPacket` or `trackError` found. */
 export const LAST_ENTRY = 0;
 export const LAST_DIRECTION = 1;
@@ -124,11 +117,13 @@ const KEY_WORDS = 8;
 
 export const META_LIVE = 1 << 31;
 /** Nodes are numbered below this. */
-export const CONNTRACK_NODES_MAX = 1 << 22;
+const CONNTRACK_NODES_MAX = 1 << 22;
 
 export interface ConntrackOptions {
   /** Most connections tracked at once, rounded up to a multiple of 64; below 2^25. */
   readonly capacityEntries?: number;
+  /** Nodes are numbered below this; at most 2^22. */
+  readonly nodeCount?: number;
   /** `nf_conntrack_tcp_loose=0`: a connection is picked up only at its SYN. */
   readonly strict?: boolean;
   /** `nf_conntrack_tcp_be_liberal=1`: sequence numbers outside the window are no reason for INVALID. */
@@ -140,18 +135,18 @@ export interface ConntrackOptions {
 /** All memory is allocated at creation. `last` and `key` belong to this thread, everything else may be shared. */
 export interface Conntrack {
   readonly buffer: SharedArrayBuffer;
-  /** The entries, and from `shardsAt` on the shards, `shardStride` words each: SHARD_WORDS of state, then the buckets. */
+  /** The entries; from `headsAt` on the first entry of each bucket; from `shardsAt` on SHARD_WORDS of state a shard. */
   readonly words: Int32Array;
   /** The same memory as the entries of `words`. */
   readonly times: Float64Array;
+  readonly headsAt: number;
   readonly shardsAt: number;
-  readonly shardStride: number;
   readonly filter: Int32Array;
   readonly last: Int32Array;
   readonly key: Int32Array;
   readonly entriesPerShard: number;
-  /** A shard has room for 1 << bucketBitsMax buckets. */
-  readonly bucketBitsMax: number;
+  /** A shard has 1 << bucketBits buckets. */
+  readonly bucketBits: number;
   readonly isStrict: boolean;
   readonly isLiberal: boolean;
 }
@@ -161,29 +156,32 @@ export function createConntrack(options: ConntrackOptions = {}): Conntrack {
   if (!Number.isInteger(capacityEntries) || capacityEntries < 1 || capacityEntries >= 1 << 25) {
     throw new RangeError(`conntrack capacity ${capacityEntries}: must be an integer from 1 to ${(1 << 25) - 1}`);
   }
+  if ((options.nodeCount ?? 1) > CONNTRACK_NODES_MAX) {
+    throw new RangeError(`conntrack for ${options.nodeCount} nodes: at most ${CONNTRACK_NODES_MAX}`);
+  }
   const entriesPerShard = Math.ceil(capacityEntries / CONNTRACK_SHARDS);
-  const bucketBitsMax = Math.max(BUCKET_BITS_MIN, 32 - Math.clz32(entriesPerShard - 1));
-  const shardStride = SHARD_WORDS + (1 << bucketBitsMax);
+  const bucketBits = Math.max(1, 32 - Math.clz32(entriesPerShard - 1));
   // One more slot than entries in each shard: slot 0 is the shard's scratch, so that entry number 0 is never used.
   const entriesBytes = CONNTRACK_SHARDS * (entriesPerShard + 1) * ENTRY_WORDS * 4;
-  const shardsBytes = CONNTRACK_SHARDS * shardStride * 4;
+  const headsBytes = (CONNTRACK_SHARDS << bucketBits) * 4;
+  const shardsBytes = CONNTRACK_SHARDS * SHARD_WORDS * 4;
   const filterBytes = CONNTRACK_SHARDS * FILTER_WORDS * 4;
-  const totalBytes = entriesBytes + shardsBytes + filterBytes;
+  const totalBytes = entriesBytes + headsBytes + shardsBytes + filterBytes;
   const buffer = options.buffer ?? new SharedArrayBuffer(totalBytes);
   if (buffer.byteLength !== totalBytes) {
     throw new RangeError(`conntrack buffer has ${buffer.byteLength} bytes: the capacity asks for ${totalBytes}`);
   }
   return {
     buffer,
-    words: new Int32Array(buffer, 0, (entriesBytes + shardsBytes) >> 2),
+    words: new Int32Array(buffer, 0, (entriesBytes + headsBytes + shardsBytes) >> 2),
     times: new Float64Array(buffer, 0, entriesBytes >> 3),
-    shardsAt: entriesBytes >> 2,
-    shardStride,
-    filter: new Int32Array(buffer, entriesBytes + shardsBytes, filterBytes >> 2),
+    headsAt: entriesBytes >> 2,
+    shardsAt: (entriesBytes + headsBytes) >> 2,
+    filter: new Int32Array(buffer, entriesBytes + headsBytes + shardsBytes, filterBytes >> 2),
     last: new Int32Array(LAST_WORDS),
     key: new Int32Array(KEY_WORDS),
     entriesPerShard,
-    bucketBitsMax,
+    bucketBits,
     isStrict: options.strict ?? false,
     isLiberal: options.liberal ?? false,
   };
@@ -201,6 +199,6 @@ export function evictedEntries(ct: Conntrack): number {
 
 function sumOfShards(ct: Conntrack, word: number): number {
   let sum = 0;
-  for (let shard = 0; shard < CONNTRACK_SHARDS; shard++) sum += ct.words[ct.shardsAt + shard * ct.shardStride + word]!;
+  for (let shard = 0; shard < CONNTRACK_SHARDS; shard++) sum += ct.words[ct.shardsAt + shard * SHARD_WORDS + word]!;
   return sum;
 }

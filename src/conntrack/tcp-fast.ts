@@ -4,7 +4,8 @@
  *
  * Whatever is not plainly in order (a SACK block that matters, a liberal or half-known window, a segment beyond an edge) is
  * left to tcp.ts, so that the rules stand there and only there; a test runs random sequences through both ways. Offsets are
- * local copies: Node 20 reads an imported constant anew at every use. Gained 45 ns of 95 a segment.
+ * local copies: Node 20 reads an imported constant anew at every use. Gained 50 ns of 126 a
+ * packet (7 of 10 flows TCP).
  */
 import * as record from '../wire/record.ts';
 import type { Conntrack } from './table.ts';

@@ -44,7 +44,7 @@ import {
 /** Smallest window that rule IV grants. */
 const ACK_WINDOW_BYTES = 66_000;
 
-export const IN_WINDOW_ACCEPT = 0;
+const IN_WINDOW_ACCEPT = 0;
 export const IN_WINDOW_IGNORE = 1;
 export const IN_WINDOW_INVALID = 2;
 

@@ -105,7 +105,7 @@ import {
 export const TCP_ACCEPT = 0;
 export const TCP_INVALID = 1;
 /** The segment ended the entry: the only answer was a RST. The caller removes the entry; the packet still belongs to it. */
-export const TCP_ACCEPT_AND_DELETE = 2;
+const TCP_ACCEPT_AND_DELETE = 2;
 /** A SYN on a finished connection: the caller removes the entry and tracks the packet as the first of a new one. */
 export const TCP_REOPEN = 3;
 

@@ -104,7 +104,7 @@ const GRE_ANSWERED_TIMEOUT_MS = 180e3;
 const GENERIC_TIMEOUT_MS = 600e3;
 
 /**
- * State of the packet on `node` (a number below CONNTRACK_NODES_MAX), as CT_*. Moves the entry if there is one; LAST_ENTRY
+ * State of the packet on `node` (a number below 2^22), as CT_*. Moves the entry if there is one; LAST_ENTRY
  * and LAST_DIRECTION of `ct.last` then name it, else LAST_ENTRY is NO_ENTRY (also when the packet is INVALID, or ended its entry).
  *
  * The packet must be whole (reassembled) and its record DECODE_OK. ICMP errors go to `trackError`; here they are INVALID.

@@ -8,7 +8,6 @@ import {
   evictedEntries,
   liveEntries,
   NO_ENTRY,
-  SHARD_WORDS,
 } from '../../src/conntrack/table.ts';
 import { Harness, Talk } from './harness.ts';
 import { ACK, ip, packet, SYN, udpPayload } from './packets.ts';
@@ -114,14 +113,13 @@ test('nothing was evicted, nothing is accused', () => {
   }
 });
 
-test('many entries in few buckets: the buckets grow, and all are found', () => {
+test('entries spread over the buckets, and all are found', () => {
   const harness = new Harness({ capacityEntries: 64_000 });
   for (let index = 0; index < 40_000; index++) harness.accept(flow(index));
   expect(liveEntries(harness.ct)).toBe(40_000);
-  const { words, shardsAt, shardStride } = harness.ct;
+  const { words, headsAt, shardsAt } = harness.ct;
   let longest = 0;
-  for (let bucket = shardsAt; bucket < shardsAt + 64 * shardStride; bucket++) {
-    if ((bucket - shardsAt) % shardStride < SHARD_WORDS) continue;
+  for (let bucket = headsAt; bucket < shardsAt; bucket++) {
     let length = 0;
     for (let entry = words[bucket]!; entry !== NO_ENTRY; entry = words[entry * ENTRY_WORDS + ENTRY_NEXT]!) length++;
     longest = Math.max(longest, length);
@@ -141,6 +139,10 @@ test('two threads share a table through its buffer', () => {
 
 test.each([0, -1, 1.5, Number.NaN, 2 ** 25])('a capacity of %d is refused', (capacityEntries) => {
   expect(() => createConntrack({ capacityEntries })).toThrow(/capacity/);
+});
+
+test('more nodes than an entry can number are refused', () => {
+  expect(() => createConntrack({ capacityEntries: 64, nodeCount: 2 ** 22 + 1 })).toThrow(/nodes/);
 });
 
 test('a buffer of another capacity is refused', () => {

@@ -37,7 +37,7 @@ interface Entry {
 /** Entries of a small table, sorted; UDP's flags and time-out differ on purpose (track.ts), so they are left out. */
 function entriesOf(ct: Conntrack, nowMs: number): Entry[] {
   const entries: Entry[] = [];
-  for (let base = 0; base < ct.shardsAt; base += ENTRY_WORDS) {
+  for (let base = 0; base < ct.headsAt; base += ENTRY_WORDS) {
     const meta = ct.words[base + ENTRY_META]!;
     if (meta === 0) continue;
     const protocol = meta & 255;
