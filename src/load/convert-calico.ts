@@ -72,7 +72,7 @@ function policyFields(raw: RawPolicy, context: ObjectContext): Omit<NetworkPolic
  * The directions of a policy, Ingress first. Absent and empty alike: those that have rules, or Ingress if none has.
  * Source: Calico api/pkg/defaults/networkpolicy.go (semantics 4.3).
  */
-export function defaultTypes(types: Opt<readonly string[]>, hasIngress: boolean, hasEgress: boolean): PolicyType[] {
+function defaultTypes(types: Opt<readonly string[]>, hasIngress: boolean, hasEgress: boolean): PolicyType[] {
   const given = listOf(types);
   const ingress = given.length > 0 ? given.includes('Ingress') : hasIngress || !hasEgress;
   const egress = given.length > 0 ? given.includes('Egress') : hasEgress;
@@ -84,7 +84,7 @@ export interface RawTier extends RawObject {
 }
 
 /** Order of a tier that has none. Source: Calico libcalico-go/lib/resources/tier.go. */
-export const DEFAULT_TIER_ORDER = 1_000_000;
+const DEFAULT_TIER_ORDER = 1_000_000;
 
 export function convertTier(raw: RawTier, context: ObjectContext): Tier {
   return {

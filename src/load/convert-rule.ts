@@ -104,7 +104,7 @@ function convertEntity(raw: Opt<RawEntity>): EntityRule {
 }
 
 /** `80`, `"80"`, `"80:90"` or a name; what the API refuses comes out as near to what was written as the type allows. */
-export function convertPort(raw: RawPort): Port {
+function convertPort(raw: RawPort): Port {
   if (typeof raw === 'number') return { type: 'range', min: raw, max: raw };
   const match = /^([0-9]+)(?::([0-9]+))?$/.exec(raw);
   if (match === null) return { type: 'named', name: raw };

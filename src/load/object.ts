@@ -38,10 +38,6 @@ export class ObjectContext {
     return this.errorCount > 0;
   }
 
-  get file(): string {
-    return this.document.file;
-  }
-
   origin(path: FieldPath): Origin {
     return { file: this.document.file, line: this.document.lineOf(path) };
   }

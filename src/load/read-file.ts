@@ -15,29 +15,42 @@ import type { FileSource } from './files.ts';
 const STDIN = 0;
 const READ_BYTES = 4 * 1024 * 1024;
 
+/** In bytes: of YAML, of JSON, and of one object of long JSON. */
+export interface FileLimits {
+  readonly yamlBytesMax: number;
+  readonly jsonBytesMax: number;
+  readonly objectBytesMax: number;
+}
+
+const LIMITS: FileLimits = {
+  yamlBytesMax: YAML_BYTES_MAX,
+  jsonBytesMax: JSON_BYTES_MAX,
+  objectBytesMax: JSON_OBJECT_BYTES_MAX,
+};
+
 /** Delivers all documents of a file, and all errors in it. Throws the system's error if it cannot be read. */
-export function readFileDocuments(source: FileSource, sink: DocumentSink): void {
+export function readFileDocuments(source: FileSource, sink: DocumentSink, limits: FileLimits = LIMITS): void {
   const descriptor = source.path === '-' ? STDIN : openSync(source.path, 'r');
   try {
-    readDescriptor(descriptor, source.name, sink);
+    readDescriptor(descriptor, source.name, sink, limits);
   } finally {
     if (descriptor !== STDIN) closeSync(descriptor);
   }
 }
 
-function readDescriptor(descriptor: number, name: string, sink: DocumentSink): void {
+function readDescriptor(descriptor: number, name: string, sink: DocumentSink, limits: FileLimits): void {
   const start: Buffer[] = [];
   let lengthBytes = 0;
   const pieces = readPieces(descriptor);
   for (const piece of pieces) {
     start.push(piece);
     lengthBytes += piece.length;
-    if (lengthBytes > YAML_BYTES_MAX) break;
+    if (lengthBytes > limits.yamlBytesMax) break;
   }
-  if (lengthBytes <= YAML_BYTES_MAX) readDocuments(name, decode(Buffer.concat(start)), sink);
-  else if (isJson(start[0]!)) readLargeJson(name, chain(start, readPieces(descriptor)), sink);
+  if (lengthBytes <= limits.yamlBytesMax) readDocuments(name, decode(Buffer.concat(start)), sink);
+  else if (isJson(start[0]!)) readLargeJson(name, chain(start, readPieces(descriptor)), sink, limits);
   else {
-    const message = `YAML of more than ${YAML_BYTES_MAX / 1024 / 1024} MiB`;
+    const message = `YAML of more than ${limits.yamlBytesMax} bytes`;
     sink.problem({ file: name, place: { line: 1, column: 1 }, message, fix: 'split it, or convert it to JSON' });
   }
 }
@@ -46,14 +59,14 @@ function isJson(start: Buffer): boolean {
   return /^(?:\xef\xbb\xbf)?\s*\{/.test(start.toString('latin1'));
 }
 
-function readLargeJson(name: string, pieces: Iterable<Buffer>, sink: DocumentSink): void {
+function readLargeJson(name: string, pieces: Iterable<Buffer>, sink: DocumentSink, limits: FileLimits): void {
   let lengthBytes = 0;
   const texts = function* (): Generator<string> {
     for (const piece of pieces) {
       const isFirst = lengthBytes === 0;
       lengthBytes += piece.length;
-      if (lengthBytes > JSON_BYTES_MAX) {
-        const message = `JSON of more than ${JSON_BYTES_MAX / 1024 / 1024 / 1024} GiB`;
+      if (lengthBytes > limits.jsonBytesMax) {
+        const message = `JSON of more than ${limits.jsonBytesMax} bytes`;
         sink.problem({ file: name, place: { line: 1, column: 1 }, message, fix: 'split it' });
         return;
       }
@@ -61,7 +74,7 @@ function readLargeJson(name: string, pieces: Iterable<Buffer>, sink: DocumentSin
       yield isFirst ? text.replace(/^\xef\xbb\xbf/, '') : text;
     }
   };
-  readJsonPieces(name, texts(), sink, JSON_OBJECT_BYTES_MAX);
+  readJsonPieces(name, texts(), sink, limits.objectBytesMax);
 }
 
 function* chain(start: readonly Buffer[], rest: Iterable<Buffer>): Generator<Buffer> {

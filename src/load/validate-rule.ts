@@ -45,7 +45,7 @@ export function checkRule(rule: RawRule, path: FieldPath, context: ObjectContext
 
 const PROTOCOL_NAMES = ['TCP', 'UDP', 'ICMP', 'ICMPv6', 'SCTP', 'UDPLite'];
 
-export function checkProtocol(protocol: Protocol | undefined, path: FieldPath, context: ObjectContext): void {
+function checkProtocol(protocol: Protocol | undefined, path: FieldPath, context: ObjectContext): void {
   if (protocol === undefined) return;
   if (typeof protocol === 'number') {
     if (protocol >= 1 && protocol <= 255) return;

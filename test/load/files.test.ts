@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PolicyError } from '../../src/base/errors.ts';
 import { decode } from '../../src/load/decode.ts';
+import type { RawDocument, TextProblem } from '../../src/load/document.ts';
 import { expandFiles } from '../../src/load/files.ts';
 import { formatProblem, loadResources } from '../../src/load/load.ts';
+import { readFileDocuments } from '../../src/load/read-file.ts';
 
 let directory: string;
 const at = (...parts: string[]): string => join(directory, ...parts);
@@ -141,39 +143,58 @@ describe('reading', () => {
   });
 });
 
-describe('files past the limit of YAML, 64 MiB', () => {
-  const MIB = 1024 * 1024;
-  const pod = (name: string): string =>
-    `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"${name}","namespace":"a"}}`;
+describe('files past the limit of YAML', () => {
+  const LIMITS = { yamlBytesMax: 100, jsonBytesMax: 20_000_000, objectBytesMax: 1000 };
+  const pod = (name: string): string => `{"kind":"Pod","metadata":{"name":"${name}"}}`;
 
-  /** Mostly white space, so that the test is about the limit and not about the speed. */
-  function write(name: string, head: string, tail: string, sizeMib = 65): { name: string; path: string } {
-    const line = `${' '.repeat(MIB - 1)}\n`;
-    writeFileSync(at(name), `${head}${line.repeat(sizeMib)}${tail}`);
-    return { name, path: at(name) };
+  function read(text: string): { documents: RawDocument[]; problems: string[] } {
+    writeFileSync(at('long'), text);
+    const documents: RawDocument[] = [];
+    const problems: string[] = [];
+    const problem = ({ place, message }: TextProblem): void => {
+      problems.push(`${place.line}:${place.column}: ${message}`);
+    };
+    readFileDocuments(
+      { name: 'long', path: at('long') },
+      { document: (each) => documents.push(each), problem },
+      LIMITS,
+    );
+    return { documents, problems };
   }
 
+  /** Longer than what is read at a time. */
+  const space = `${' '.repeat(1023)}\n`.repeat(9000);
+
   test('JSON is read, object by object', () => {
-    const file = write('big.json', `\ufeff{"kind":"List","apiVersion":"v1","items":[${pod('a')},`, `${pod('b')}]}`);
-    const { resources, errors } = loadResources([file], { asIs: true });
-    expect(errors).toEqual([]);
-    expect(resources.pods.map(({ meta }) => [meta.name, meta.origin.line])).toEqual([
-      ['a', 1],
-      ['b', 66],
+    const { documents, problems } = read(`\ufeff{"kind":"List","items":[${pod('ä')},${space}${pod('b')}]}`);
+    expect(problems).toEqual([]);
+    expect(
+      documents.map(({ value, place }) => [(value as { metadata: { name: string } }).metadata.name, place.line]),
+    ).toEqual([
+      ['ä', 1],
+      ['b', 9001],
     ]);
   });
 
   test('YAML is not', () => {
-    const { errors } = loadResources([write('big.yaml', 'a: b\n', 'c: d\n')]);
-    expect(errors.map(formatProblem)).toEqual([
-      'big.yaml:1:1: YAML of more than 64 MiB; split it, or convert it to JSON',
-    ]);
+    expect(read(`a: b\n${' '.repeat(100)}`).problems).toEqual(['1:1: YAML of more than 100 bytes']);
   });
 
-  test('nor is one object of that size', () => {
-    const { errors } = loadResources([write('object.json', '{"kind":"Pod","x":"', '"}')]);
-    expect(errors.map(formatProblem)).toEqual([
-      'object.json:1:1: one object is longer than 67108864 bytes; correct the JSON',
+  test('nor is JSON past its own limit, or one object of it', () => {
+    expect(read(`{"kind":"List","items":[${pod('a')},${space}${space}${space}${pod('b')}]}`)).toMatchObject({
+      documents: [{ value: { metadata: { name: 'a' } } }],
+      problems: [
+        '1:1: JSON of more than 20000000 bytes',
+        "1:1: unexpected end: the object that '{' opened is not closed",
+      ],
+    });
+    expect(read(`{"x":"${'y'.repeat(2000)}"}`).problems).toEqual(['1:1: one object is longer than 1000 bytes']);
+  });
+
+  test('the limits of the program', () => {
+    writeFileSync(at('big.yaml'), Buffer.alloc(64 * 1024 * 1024 + 1, 'a: b\n'));
+    expect(loadResources([{ name: 'big.yaml', path: at('big.yaml') }]).errors.map(formatProblem)).toEqual([
+      'big.yaml:1:1: YAML of more than 67108864 bytes; split it, or convert it to JSON',
     ]);
   });
 
