@@ -2,7 +2,7 @@
 import { PolicyError } from '../base/errors.ts';
 import { type IpAddress, parseAddress } from '../base/ip.ts';
 import { judgeNewPacket } from '../match/judge.ts';
-import { createJudge, type Judge } from '../match/state.ts';
+import { CAPTURE_POINT_NAMES, createJudge, type Judge } from '../match/state.ts';
 import type { Flow } from '../model/flow.ts';
 import {
   PROTOCOL_ICMP,
@@ -28,12 +28,18 @@ import { addPending, type FlowRecord, flowRecord } from './record.ts';
 
 const DEFAULT_SRC_PORT = 49152;
 
+export interface EvaluateOptions {
+  /** Where the flow was seen (match/capture-point.ts); default `unknown`. */
+  readonly capturePoint?: (typeof CAPTURE_POINT_NAMES)[number];
+}
+
 /**
  * The record of `flow`: verdict, reason, and the trace of every check that ran. Throws a `PolicyError` that names the bad
  * field. Ports and types are whole numbers; a missing `dst_port` is an error where the protocol has ports.
  */
-export function evaluateFlow(tables: Tables, flow: Flow): FlowRecord {
+export function evaluateFlow(tables: Tables, flow: Flow, options: EvaluateOptions = {}): FlowRecord {
   const judge = judgeOf(tables);
+  judge.capturePoint = CAPTURE_POINT_NAMES.indexOf(options.capturePoint ?? 'unknown');
   const packet = new Int32Array(PACKET_WORDS);
   writeFlow(flow, packet);
   judgeNewPacket(judge, packet, 0);

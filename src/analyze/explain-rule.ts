@@ -4,8 +4,16 @@
  * The verdict comes from the tables; this says why. `explain.ts` holds the two against each other.
  */
 import { formatAddress, formatPrefix, type IpAddress, prefixContains } from '../base/ip.ts';
+import { isUnknownToBpf } from '../compile/fields.ts';
 import type { Plan, PlanIpSet, PlanRule, PlanSide, Prefix } from '../compile/plan.ts';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
+import {
+  type Dataplane,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_SCTP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from '../model/flow.ts';
 import type { Node } from '../selector/ast.ts';
 import type { Owner } from './explain-owners.ts';
 import { explainSelector, orList } from './explain-selector.ts';
@@ -22,6 +30,8 @@ export interface Probe {
   readonly icmpCode: number | undefined;
   readonly srcOwners: readonly Owner[];
   readonly dstOwners: readonly Owner[];
+  /** Whose reading of rules applies (semantics 6.10). */
+  readonly dataplane: Dataplane;
 }
 
 export type Side = 'source' | 'destination';
@@ -52,9 +62,14 @@ function headParts(rule: PlanRule, probe: Probe): RulePart[] {
     parts.push({ field, holds, text: holds ? has : `${has}, not ${wanted}` });
   };
   const has = `the protocol is ${protocolName(probe.protocol)}`;
-  if (rule.protocol >= 0) part('protocol', rule.protocol === probe.protocol, has, protocolName(rule.protocol));
+  if (rule.protocol >= 0) {
+    const isUnknown = isUnknownToBpf(rule.protocol, rule.isProtocolNamed, probe.dataplane);
+    const wanted = isUnknown ? 'protocol 0, which BPF takes the name for' : protocolName(rule.protocol);
+    part('protocol', !isUnknown && rule.protocol === probe.protocol, has, wanted);
+  }
   if (rule.notProtocol >= 0) {
-    const holds = rule.notProtocol !== probe.protocol;
+    const isUnknown = isUnknownToBpf(rule.notProtocol, rule.isNotProtocolNamed, probe.dataplane);
+    const holds = isUnknown || rule.notProtocol !== probe.protocol;
     parts.push({ field: 'notProtocol', holds, text: holds ? has : `${has}, which the rule excludes` });
   }
   if (rule.ipVersion !== 0) {
@@ -67,11 +82,21 @@ function headParts(rule: PlanRule, probe: Probe): RulePart[] {
     part('icmp', holds, icmp, icmpText(rule.icmpType, rule.icmpCode));
   }
   if (rule.notIcmpType >= 0) {
-    const holds = isIcmp && !isIcmpOf(probe, rule.notIcmpType, rule.notIcmpCode);
+    const holds = isOtherIcmp(rule, probe, isIcmp);
     const wanted = `ICMP other than ${icmpText(rule.notIcmpType, rule.notIcmpCode)}`;
     part('notICMP', holds, icmp, wanted);
   }
   return parts;
+}
+
+/** `notICMP`, as each dataplane has it (compile/fields.ts). */
+function isOtherIcmp({ notIcmpType: type, notIcmpCode: code }: PlanRule, probe: Probe, isIcmp: boolean): boolean {
+  if (probe.dataplane === 'bpf') {
+    const port = probe.dstPort ?? 0;
+    return isIcmp ? !isIcmpOf(probe, type, code) : !((port & 255) === type && (code < 0 || port >> 8 === code));
+  }
+  if (!isIcmp || isIcmpOf(probe, type, code)) return false;
+  return probe.dataplane !== 'nftables' || code < 0 || (probe.icmpType !== type && probe.icmpCode !== code);
 }
 
 function isIcmpOf(probe: Probe, type: number, code: number): boolean {

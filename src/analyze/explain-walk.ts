@@ -172,7 +172,9 @@ function walkProfile(
   const rules = walkRules(plan, profile[direction], probe, false, override);
   const hit = rules.find(({ outcome }) => outcome === 'matches');
   const { file, line } = profile.origin;
-  const outcome = hit?.action === 'allow' || hit?.action === 'deny' ? hit.action : 'continue';
+  // A Pass goes on to the next profile; BPF denies (semantics 6.10).
+  const isPassDenied = hit?.action === 'pass' && probe.dataplane === 'bpf';
+  const outcome = isPassDenied ? 'deny' : hit?.action === 'allow' || hit?.action === 'deny' ? hit.action : 'continue';
   return { profile: name, exists: true, file, line, rules, outcome };
 }
 

@@ -10,6 +10,7 @@ import { formatAddress, type IpAddress } from '../base/ip.ts';
 import type { Plan } from '../compile/plan.ts';
 import { judgeNewPacket } from '../match/judge.ts';
 import {
+  CAPTURE_POINT_NAMES,
   CHECK_ENDPOINT,
   CHECK_KIND,
   CHECK_STEP_COUNT,
@@ -18,7 +19,7 @@ import {
   createJudge,
   type Judge,
 } from '../match/state.ts';
-import { CHECK_NAMES, type Flow, REASON_NAMES } from '../model/flow.ts';
+import { CHECK_NAMES, type Dataplane, type Flow, REASON_NAMES } from '../model/flow.ts';
 import type { Resources } from '../model/resources.ts';
 import * as layout from '../tables/layout.ts';
 import { field, type Tables } from '../tables/tables.ts';
@@ -34,7 +35,7 @@ import {
   PACKET_WORDS,
 } from '../wire/record.ts';
 import { chainDirection } from './counters.ts';
-import { writeFlow } from './evaluate-flow.ts';
+import { type EvaluateOptions, writeFlow } from './evaluate-flow.ts';
 import { type Change, smallestChanges } from './explain-change.ts';
 import { type Owner, ownersOf } from './explain-owners.ts';
 import type { Probe } from './explain-rule.ts';
@@ -82,13 +83,20 @@ export interface Explanation {
 }
 
 /** Explains `flow` as the first packet of a new connection. `tables` must be those of `plan`, and `plan` that of `resources`. */
-export function explainFlow(resources: Resources, plan: Plan, tables: Tables, flow: Flow): Explanation {
+export function explainFlow(
+  resources: Resources,
+  plan: Plan,
+  tables: Tables,
+  flow: Flow,
+  options: EvaluateOptions & { readonly dataplane?: Dataplane } = {},
+): Explanation {
   const packet = new Int32Array(PACKET_WORDS);
   writeFlow(flow, packet);
   const judge = createJudge(tables);
+  judge.capturePoint = CAPTURE_POINT_NAMES.indexOf(options.capturePoint ?? 'unknown');
   judgeNewPacket(judge, packet, 0);
   const record = flowRecord(judge, packet, 0);
-  const probe = probeOf(resources, plan, packet);
+  const probe = probeOf(resources, plan, packet, options.dataplane ?? 'iptables');
   const checks = record.action === 'uncertain' ? [] : explainChecks(plan, judge, probe);
   const explanation = {
     record,
@@ -101,7 +109,7 @@ export function explainFlow(resources: Resources, plan: Plan, tables: Tables, fl
   return explanation;
 }
 
-function probeOf(resources: Resources, plan: Plan, packet: Int32Array): Probe {
+function probeOf(resources: Resources, plan: Plan, packet: Int32Array, dataplane: Dataplane): Probe {
   const version = (packet[PACKET_FLAGS]! & FLAG_IPV6) !== 0 ? 6 : 4;
   const address = (at: number): IpAddress => ({
     version,
@@ -123,6 +131,7 @@ function probeOf(resources: Resources, plan: Plan, packet: Int32Array): Probe {
     icmpCode: isIcmp ? second : undefined,
     srcOwners: ownersOf(plan, resources, src),
     dstOwners: ownersOf(plan, resources, dst),
+    dataplane,
   };
 }
 
@@ -132,7 +141,9 @@ function explainChecks(plan: Plan, judge: Judge, probe: Probe): CheckExplanation
   for (let check = 0; check < judge.checkCount; check++) {
     const at = check * CHECK_WORDS;
     const name = CHECK_NAMES[judge.checks[at + CHECK_KIND]!]!;
-    const endpoint = plan.endpoints[judge.checks[at + CHECK_ENDPOINT]!]!;
+    // Checks that nothing of the plan stands for: spoofed sources, refused pods, service loops.
+    const endpoint = plan.endpoints[judge.checks[at + CHECK_ENDPOINT]!];
+    if (endpoint === undefined) continue;
     const start = judge.checks[at + CHECK_STEPS]!;
     const count = judge.checks[at + CHECK_STEP_COUNT]!;
     const direction = directionOf(judge, name, start, count);
@@ -171,6 +182,12 @@ function directionOf(judge: Judge, name: string, start: number, count: number): 
 function reasonBeforePolicy(judge: Judge, start: number, count: number): string | undefined {
   if (count === 0) return 'exempt';
   const reason = REASON_NAMES[field(judge.tables, layout.SECTION_STEPS, judge.path[start]!, layout.STEP_REASON)]!;
+  // BPF's own step for neighbour discovery.
+  if (
+    reason === '' &&
+    field(judge.tables, layout.SECTION_STEPS, judge.path[start]!, layout.STEP_ACTION) === layout.STEP_ALLOW
+  )
+    return 'exempt';
   return reason === 'vxlan' || reason === 'ipip' || reason === 'failsafe' ? reason : undefined;
 }
 

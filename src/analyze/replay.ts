@@ -19,14 +19,28 @@ import { type Counters, countPacket, countUndecoded, createCounters } from '../m
 import { judgeFolded } from '../match/folded.ts';
 import { decidingStep, judgeNewPacket, judgeTrackedPacket, markUncertain } from '../match/judge.ts';
 import { countPlain, createPlainJudge, foldPlainCounts, judgePlain, type PlainJudge } from '../match/plain.ts';
-import { createJudge, type Judge } from '../match/state.ts';
-import { REASON_FRAGMENT, VERDICT_UNPOLICED } from '../model/flow.ts';
+import {
+  CAPTURE_POINT_NAMES,
+  CAPTURE_UNKNOWN,
+  CAPTURE_VETH,
+  createJudge,
+  INTERFACE_UNKNOWN,
+  type Judge,
+  PACKET_EITHER_WAY,
+} from '../match/state.ts';
+import { REASON_FRAGMENT, REASON_SPOOFED, VERDICT_DENY, VERDICT_UNPOLICED } from '../model/flow.ts';
 import { openCapture } from '../packets/pcap-file.ts';
-import { BATCH_RECORDS, type CaptureReader, createRecordBatch, type RecordBatch } from '../packets/source.ts';
+import {
+  BATCH_RECORDS,
+  type CaptureReader,
+  createRecordBatch,
+  DIRECTION_UNKNOWN,
+  type RecordBatch,
+} from '../packets/source.ts';
 import { NONE } from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import { decodePacket } from '../wire/decode.ts';
-import { LINKTYPE_IPV4, LINKTYPE_IPV6 } from '../wire/link.ts';
+import { frameDirection, LINKTYPE_IPV4, LINKTYPE_IPV6 } from '../wire/link.ts';
 import { createPlainColumns, type PlainColumns, readPlain } from '../wire/plain.ts';
 import { decodeQuoted, isIcmpError } from '../wire/quoted.ts';
 import {
@@ -40,6 +54,7 @@ import {
 import { decodeInner, TUNNEL_DEPTH_MAX, TUNNEL_NONE, tunnelKind } from '../wire/tunnel.ts';
 import { type ConnectionRecord, ConnectionTable, formatTime } from './connections.ts';
 import { type Totals, totalsOf } from './counters.ts';
+import { PodInterfaces } from './interfaces.ts';
 import { addPending, type FlowRecord, flowRecord } from './record.ts';
 
 export interface ReplayOptions {
@@ -56,6 +71,8 @@ export interface ReplayOptions {
   /** Aborting ends the replay after the batch in hand; what was read is counted. */
   readonly signal?: AbortSignal;
   readonly conntrackEntries?: number;
+  /** Where the captures were taken (match/capture-point.ts); default `unknown`. */
+  readonly capturePoint?: (typeof CAPTURE_POINT_NAMES)[number];
 }
 
 export interface Progress {
@@ -120,14 +137,17 @@ export async function replayCaptures(
 }
 
 async function replayFile(replayer: Replayer, file: string, options: ReplayOptions): Promise<SourceResult> {
-  const reader = await openCapture(file);
+  // A stream may give nothing for hours: an abort must not wait for it.
+  const aborted = abortOf(options.signal);
+  const reader = await Promise.race([openCapture(file), aborted]);
+  if (reader === undefined) return { file, packets: 0, link_type: undefined, lost: 0, error: null };
   const batch = createRecordBatch();
   try {
     while (options.signal?.aborted !== true) {
-      while (reader.next(batch) > 0) replayer.batch(batch);
+      while (reader.next(batch) > 0) replayer.batch(batch, reader);
       options.onProgress?.(progressOf(reader));
       const more = reader.fill();
-      if (!(typeof more === 'boolean' ? more : await more)) break;
+      if (!(typeof more === 'boolean' ? more : await Promise.race([more, aborted]))) break;
       // Lets Ctrl-C in: reading a plain file never yields by itself.
       if (typeof more === 'boolean') await new Promise((resolve) => setImmediate(resolve));
     }
@@ -141,6 +161,14 @@ async function replayFile(replayer: Replayer, file: string, options: ReplayOptio
   } finally {
     reader.close();
   }
+}
+
+/** Resolves when `signal` is aborted, if ever. */
+function abortOf(signal: AbortSignal | undefined): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal?.aborted === true) resolve(undefined);
+    else signal?.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
 }
 
 function progressOf(reader: CaptureReader): Progress {
@@ -158,6 +186,9 @@ interface Arrival {
   readonly bytes: number;
   readonly seconds: number;
   readonly nanos: number;
+  /** For captures at a veth: `Judge.atInterface` and `Judge.atDirection`. */
+  readonly atInterface: number;
+  readonly atDirection: number;
 }
 
 interface FastPath {
@@ -180,12 +211,16 @@ export class Replayer {
   readonly #fast: FastPath | undefined;
   readonly #waiting = new Map<number, Arrival & { readonly record: Int32Array }>();
   readonly #lines: LineQueue | undefined;
+  readonly #interfaces: PodInterfaces;
+  #names: Pick<CaptureReader, 'interfaceName'> | undefined;
   #packets = 0;
 
   constructor(tables: Tables, options: ReplayOptions) {
     this.#options = options;
     this.#judge = createJudge(tables);
     this.#otherJudge = createJudge(tables);
+    this.#judge.capturePoint = CAPTURE_POINT_NAMES.indexOf(options.capturePoint ?? 'unknown');
+    this.#interfaces = new PodInterfaces(tables);
     this.counters = createCounters(tables);
     this.#conntrack =
       options.stateless === true
@@ -198,7 +233,9 @@ export class Replayer {
       complete: (view, captured, wire, tickets) => this.#whole(view, captured, wire, tickets),
       incomplete: (tickets) => this.#incomplete(tickets),
     };
-    const isPlain = options.decapsulate !== true && this.#connections === undefined && this.#lines === undefined;
+    const isAnywhere = this.#judge.capturePoint === CAPTURE_UNKNOWN;
+    const isPlain =
+      isAnywhere && options.decapsulate !== true && this.#connections === undefined && this.#lines === undefined;
     this.#fast =
       this.#conntrack === undefined && isPlain
         ? { plain: createPlainJudge(tables, BATCH_RECORDS), columns: createPlainColumns(BATCH_RECORDS) }
@@ -213,7 +250,9 @@ export class Replayer {
     return this.#connections?.evicted ?? 0;
   }
 
-  batch(batch: RecordBatch): void {
+  /** `names` tells the names of the batch's interfaces. */
+  batch(batch: RecordBatch, names?: Pick<CaptureReader, 'interfaceName'>): void {
+    this.#names = names;
     if (this.#fast !== undefined) {
       this.#fastBatch(this.#fast, batch);
       return;
@@ -254,7 +293,18 @@ export class Replayer {
       0,
     );
     const packet = this.#packets + index + 1;
-    this.#packet({ packet, bytes, seconds: batch.seconds[index]!, nanos: batch.nanos[index]! }, status, batch.view);
+    const isVeth = this.#judge.capturePoint === CAPTURE_VETH;
+    const arrival = {
+      packet,
+      bytes,
+      seconds: batch.seconds[index]!,
+      nanos: batch.nanos[index]!,
+      atInterface: isVeth
+        ? this.#interfaces.find(this.#names?.interfaceName(batch.interfaces[index]!))
+        : INTERFACE_UNKNOWN,
+      atDirection: isVeth ? directionOf(batch, index) : PACKET_EITHER_WAY,
+    };
+    this.#packet(arrival, status, batch.view);
   }
 
   #packet(arrival: Arrival, status: number, view: DataView): void {
@@ -283,6 +333,8 @@ export class Replayer {
 
   #judgeAt(at: number, view: DataView, arrival: Arrival): number {
     const records = this.#records;
+    this.#judge.atInterface = arrival.atInterface;
+    this.#judge.atDirection = arrival.atDirection;
     if (this.#conntrack === undefined) return judgeNewPacket(this.#judge, records, at);
     const quotedAt = isIcmpError(records, at) ? QUOTED : -1;
     if (quotedAt >= 0) decodeQuoted(view, records, at, records, quotedAt);
@@ -318,6 +370,8 @@ export class Replayer {
     addPending(record, other, judge, records, at);
     const kind = tunnelKind(records, at);
     if (kind !== TUNNEL_NONE && decodeInner(kind, view, records, at, records, INNER) === DECODE_OK) {
+      // What a tunnel carries was not seen at the interface itself.
+      other.capturePoint = CAPTURE_UNKNOWN;
       judgeNewPacket(other, records, INNER);
       record.inner = flowRecord(other, records, INNER);
     }
@@ -377,8 +431,11 @@ export class Replayer {
       const part = this.#take(ticket);
       this.#records.set(part.record, 0);
       this.#records[PACKET_FLAGS]! &= ~FLAG_L4_PORTS;
+      this.#judge.atInterface = part.atInterface;
+      this.#judge.atDirection = part.atDirection;
       const verdict = judgeNewPacket(this.#judge, this.#records, 0);
-      if (verdict !== VERDICT_UNPOLICED) markUncertain(this.#judge, REASON_FRAGMENT);
+      const isSpoofed = verdict === VERDICT_DENY && this.#judge.reason === REASON_SPOOFED;
+      if (verdict !== VERDICT_UNPOLICED && !isSpoofed) markUncertain(this.#judge, REASON_FRAGMENT);
       this.#settle(part, 0, EMPTY_VIEW, this.#judge.verdict);
     }
   }
@@ -388,6 +445,13 @@ export class Replayer {
     this.#waiting.delete(ticket);
     return part;
   }
+}
+
+/** By the capture's own word, else by the header that Linux writes before cooked frames. */
+function directionOf(batch: RecordBatch, index: number): number {
+  const told = batch.directions[index]!;
+  if (told !== DIRECTION_UNKNOWN) return told;
+  return frameDirection(batch.view, batch.offsets[index]!, batch.capturedBytes[index]!, batch.linkTypes[index]!);
 }
 
 const EMPTY_VIEW = new DataView(new ArrayBuffer(0));

@@ -4,7 +4,7 @@
  * Two readings, each with memory for a single packet: the first stops at the packet, the second looks at what came before it for
  * the last packet of the same connection that policies were asked about. Standard input is read once, so there the opener is unknown.
  */
-import type { PacketRecord } from '../analyze/replay.ts';
+import type { PacketRecord, ReplayOptions } from '../analyze/replay.ts';
 import type { Tables } from '../tables/tables.ts';
 
 export interface PacketFound {
@@ -17,14 +17,11 @@ export interface PacketFound {
   readonly error: string | null;
 }
 
-export async function findPacket(
-  tables: Tables,
-  file: string,
-  number: number,
-  stateless: boolean,
-): Promise<PacketFound> {
+type JudgeHow = Pick<ReplayOptions, 'stateless' | 'capturePoint'>;
+
+export async function findPacket(tables: Tables, file: string, number: number, how: JudgeHow): Promise<PacketFound> {
   let packet: PacketRecord | undefined;
-  const { packetsRead, error } = await readPackets(tables, file, stateless, (line) => {
+  const { packetsRead, error } = await readPackets(tables, file, how, (line) => {
     if (line.packet === number) packet = line;
     return line.packet < number;
   });
@@ -34,7 +31,7 @@ export async function findPacket(
   if (found.action === 'unpoliced' || file === '-') return base;
   const key = connectionKey(found);
   let opener: PacketRecord | undefined;
-  await readPackets(tables, file, stateless, (line) => {
+  await readPackets(tables, file, how, (line) => {
     if (line.packet < number && line.direction !== undefined && connectionKey(line) === key) opener = line;
     return line.packet < number;
   });
@@ -45,13 +42,13 @@ export async function findPacket(
 async function readPackets(
   tables: Tables,
   file: string,
-  stateless: boolean,
+  how: JudgeHow,
   wantsMore: (line: PacketRecord) => boolean,
 ): Promise<{ readonly packetsRead: number; readonly error: string | null }> {
   const { replayCaptures } = await import('../analyze/replay.ts');
   const controller = new AbortController();
   const result = await replayCaptures(tables, [file], {
-    stateless,
+    ...how,
     signal: controller.signal,
     onPacket: (line) => {
       if (!wantsMore(line)) controller.abort();

@@ -2,6 +2,7 @@
 import { formatReport } from '../base/errors.ts';
 import type { Plan, PlanWarning } from '../compile/plan.ts';
 import type { LoadProblem, LoadResult } from '../load/load.ts';
+import type { Dataplane } from '../model/flow.ts';
 import type { Resources } from '../model/resources.ts';
 import type { Tables } from '../tables/tables.ts';
 import { EXIT_BAD_INPUT, ExitError, UsageError } from './exit.ts';
@@ -12,10 +13,6 @@ import { counted } from './render.ts';
 export interface Cluster {
   readonly resources: Resources;
   readonly plan: Plan;
-}
-
-export interface JudgeOptions extends InputOptions, CommonOptions {
-  readonly node?: string;
 }
 
 /** More than these are counted, not listed: `validate` lists them all. */
@@ -57,13 +54,16 @@ export async function openCluster(options: InputOptions & CommonOptions, output:
 }
 
 /** The tables of a plan, for the whole cluster or for the endpoints of one node. */
-export async function openClusterTables(plan: Plan, node: string | undefined): Promise<Tables> {
+export async function openClusterTables(
+  plan: Plan,
+  { node, dataplane }: { readonly node?: string | undefined; readonly dataplane?: Dataplane } = {},
+): Promise<Tables> {
   const [{ packPlan }, { openTables }] = await Promise.all([
     import('../compile/pack.ts'),
     import('../tables/tables.ts'),
   ]);
   checkNode(plan, node);
-  return openTables(packPlan(plan, { node }));
+  return openTables(packPlan(plan, { node, dataplane }));
 }
 
 /** Throws UsageError, with the nodes there are, for a node that nothing in the input names. */

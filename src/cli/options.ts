@@ -1,5 +1,6 @@
 /** Options that several verbs share, with one name and one meaning each. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { DATAPLANES, type Dataplane } from '../model/flow.ts';
 
 /** Where objects come from, and how they are taken. */
 export interface InputOptions {
@@ -40,6 +41,34 @@ export function addCommonOptions(command: Command): Command {
     .option('-v, --verbose', 'say more on standard error')
     .option('-q, --quiet', 'say nothing on standard error but errors')
     .option('--exit-zero', 'exit 0 where a finding would give 1');
+}
+
+/** How packets are judged: the same options, with the same meaning, on every verb that judges any. */
+export interface JudgeOptions {
+  readonly node?: string;
+  readonly dataplane: Dataplane;
+  readonly capturePoint: (typeof CAPTURE_POINTS)[number];
+}
+
+const CAPTURE_POINTS = ['unknown', 'veth', 'host'] as const;
+
+export function addJudgeOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--node <name>', 'only the endpoints of one node, as its dataplane would').helpGroup('Judgement:'),
+    )
+    .addOption(
+      new Option('--capture-point <where>', "where packets were seen: on pods' veths, on the host, or unknown")
+        .choices(CAPTURE_POINTS)
+        .default('unknown')
+        .helpGroup('Judgement:'),
+    )
+    .addOption(
+      new Option('--dataplane <kind>', "Calico's dataplane, where they differ")
+        .choices(DATAPLANES)
+        .default('iptables')
+        .helpGroup('Judgement:'),
+    );
 }
 
 /** The `-o` of a verb; the first format is the default. */

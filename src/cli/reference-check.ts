@@ -9,6 +9,7 @@ import { escapeControls } from '../base/errors.ts';
 import type { Flow } from '../model/flow.ts';
 import type { Resources } from '../model/resources.ts';
 import type { Tables } from '../tables/tables.ts';
+import type { JudgeOptions } from './options.ts';
 import type { Output } from './output.ts';
 import { endText, targetText } from './record-text.ts';
 import { counted } from './render.ts';
@@ -22,12 +23,16 @@ export interface Checker {
 /** Differences printed one by one. */
 const SHOWN_MAX = 20;
 
-export async function createChecker(resources: Resources, tables: Tables, node: string | undefined): Promise<Checker> {
+export async function createChecker(
+  resources: Resources,
+  tables: Tables,
+  { node, dataplane }: Pick<JudgeOptions, 'node' | 'dataplane'>,
+): Promise<Checker> {
   const [{ createReference }, { evaluateFlow }] = await Promise.all([
     import('../reference/evaluate.ts'),
     import('../analyze/evaluate-flow.ts'),
   ]);
-  const reference = createReference(resources, node === undefined ? {} : { node });
+  const reference = createReference(resources, node === undefined ? { dataplane } : { node, dataplane });
   const differences: string[] = [];
   let checked = 0;
   return {

@@ -141,7 +141,7 @@ function protocolAndIcmpKeys(rule: PlanRule, version: 4 | 6, dataplane: Dataplan
 }
 
 /** The names ICMPv6 and UDPLite are protocol 0 to BPF: no packet has it (Calico felix/bpf/polprog, protocolToNumber). */
-function isUnknownToBpf(protocol: number, isNamed: boolean, dataplane: Dataplane): boolean {
+export function isUnknownToBpf(protocol: number, isNamed: boolean, dataplane: Dataplane): boolean {
   return dataplane === 'bpf' && isNamed && (protocol === PROTOCOL_ICMPV6 || protocol === PROTOCOL_UDPLITE);
 }
 

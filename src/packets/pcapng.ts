@@ -22,7 +22,17 @@ import { clockOf, MICROSECOND_CLOCK, SPLIT_NANOS, SPLIT_SECONDS, splitTicks, spl
 import type { RecordBuffer } from './record-buffer.ts';
 import { BufferedReader } from './record-buffer.ts';
 import type { RecordBatch } from './source.ts';
-import { BATCH_RECORDS, PCAPNG_BLOCK_BYTES_MAX, PCAPNG_INTERFACES_MAX, RECORD_BYTES_MAX } from './source.ts';
+import {
+  BATCH_RECORDS,
+  DIRECTION_INBOUND,
+  DIRECTION_OUTBOUND,
+  DIRECTION_UNKNOWN,
+  INTERFACE_NAME_BYTES_MAX,
+  INTERFACE_NAMES_MAX,
+  PCAPNG_BLOCK_BYTES_MAX,
+  PCAPNG_INTERFACES_MAX,
+  RECORD_BYTES_MAX,
+} from './source.ts';
 
 export const BLOCK_SECTION_HEADER = 0x0a0d0d0a;
 export const BLOCK_INTERFACE = 1;
@@ -40,6 +50,8 @@ const NANOS_PER_SECOND = 1_000_000_000;
 const OPTION_END = 0;
 const OPTION_TIMESTAMP_RESOLUTION = 9;
 const OPTION_TIMESTAMP_OFFSET = 14;
+const OPTION_INTERFACE_NAME = 2;
+const OPTION_EPB_FLAGS = 2;
 const OPTION_EPB_DROP_COUNT = 4;
 const OPTION_ISB_INTERFACE_DROPS = 5;
 const OPTION_ISB_SYSTEM_DROPS = 7;
@@ -69,6 +81,9 @@ export class PcapngReader extends BufferedReader {
   /** Interfaces of the sections before. */
   private interfaceBase = 0;
   private lostInEarlierSections = 0;
+  private readonly interfaceNames: (string | undefined)[] = [];
+  /** Some packet of the file told its direction, so that a batch may hold old ones. */
+  private hasDirections = false;
   private lastSeconds = 0;
   private lastNanos = 0;
 
@@ -83,11 +98,16 @@ export class PcapngReader extends BufferedReader {
     return lost;
   }
 
+  override interfaceName(number: number): string | undefined {
+    return this.interfaceNames[number];
+  }
+
   next(batch: RecordBatch): number {
     const buffer = this.buffer;
     batch.bytes = buffer.bytes;
     batch.view = buffer.view;
     batch.count = 0;
+    if (this.hasDirections) batch.directions.fill(DIRECTION_UNKNOWN);
     while (batch.count < BATCH_RECORDS && this.error === undefined) {
       this.walkEnhancedPackets(batch);
       if (batch.count === BATCH_RECORDS) break;
@@ -260,6 +280,7 @@ export class PcapngReader extends BufferedReader {
     const offsetAt = this.findOption(at + 16, end, OPTION_TIMESTAMP_OFFSET, 8);
     const offsetSeconds = offsetAt < 0 ? 0 : Number(view.getBigInt64(offsetAt, this.isLittleEndian));
     const linkType = view.getUint16(at + 8, this.isLittleEndian);
+    this.keepName(at + 16, end);
     this.interfaces.push({
       linkType,
       snapBytes: view.getUint32(at + 12, this.isLittleEndian),
@@ -272,6 +293,16 @@ export class PcapngReader extends BufferedReader {
     });
     this.linkType ??= linkType;
     return true;
+  }
+
+  private keepName(start: number, end: number): void {
+    const number = this.interfaceBase + this.interfaces.length;
+    const nameAt = this.findOption(start, end, OPTION_INTERFACE_NAME, 1);
+    if (nameAt < 0 || number >= INTERFACE_NAMES_MAX) return;
+    const nameBytes = Math.min(this.buffer.view.getUint16(nameAt - 2, this.isLittleEndian), INTERFACE_NAME_BYTES_MAX);
+    const name = new TextDecoder().decode(this.buffer.bytes.subarray(nameAt, nameAt + nameBytes));
+    // Some writers count the C string's end in.
+    this.interfaceNames[number] = name.replace(/\0.*$/s, '');
   }
 
   private readEnhancedPacket(lengthBytes: number, batch: RecordBatch): boolean {
@@ -290,6 +321,12 @@ export class PcapngReader extends BufferedReader {
     if (optionsAt < end) {
       const dropsAt = this.findOption(optionsAt, end, OPTION_EPB_DROP_COUNT, 8);
       if (dropsAt >= 0) from.droppedBesidePackets += this.readUint64(dropsAt);
+      const flagsAt = this.findOption(optionsAt, end, OPTION_EPB_FLAGS, 4);
+      const direction = flagsAt < 0 ? DIRECTION_UNKNOWN : view.getUint32(flagsAt, isLittleEndian) & 3;
+      if (direction === DIRECTION_INBOUND || direction === DIRECTION_OUTBOUND) {
+        batch.directions[batch.count] = direction;
+        this.hasDirections = true;
+      }
     }
     splitTicks(view.getUint32(at + 12, isLittleEndian), view.getUint32(at + 16, isLittleEndian), from.clock);
     this.lastSeconds = splitTime[SPLIT_SECONDS]!;

@@ -86,6 +86,10 @@ export abstract class BufferedReader implements CaptureReader {
 
   abstract next(batch: RecordBatch): number;
 
+  interfaceName(_number: number): string | undefined {
+    return undefined;
+  }
+
   /** The error for a file that ends `restBytes` into what stands at `position`. */
   protected abstract truncation(restBytes: number): string;
 

@@ -31,6 +31,15 @@ export const PCAPNG_BLOCK_BYTES_MAX = 16 * 1024 * 1024;
 /** Interfaces in one pcapng section; the descriptions are kept, so a file must not be able to repeat them for ever. */
 export const PCAPNG_INTERFACES_MAX = 1024;
 
+/** Names of interfaces that are kept, and the bytes of one; Linux has at most 15. */
+export const INTERFACE_NAMES_MAX = 16_384;
+export const INTERFACE_NAME_BYTES_MAX = 64;
+
+/** `RecordBatch.directions`, as the host that captured sees it. */
+export const DIRECTION_UNKNOWN = 0;
+export const DIRECTION_INBOUND = 1;
+export const DIRECTION_OUTBOUND = 2;
+
 /** Bytes asked of a file at a time; this and the buffer stay in the second-level cache. */
 export const READ_CHUNK_BYTES = 512 * 1024;
 
@@ -64,6 +73,8 @@ export interface RecordBatch {
   readonly linkTypes: Int32Array;
   /** Number of the interface, counted from 0 through all sections of the file; 0 in classic pcap. */
   readonly interfaces: Int32Array;
+  /** DIRECTION_* of the packet at its interface, where a pcapng file says so. */
+  readonly directions: Uint8Array;
 }
 
 export function createRecordBatch(): RecordBatch {
@@ -79,6 +90,7 @@ export function createRecordBatch(): RecordBatch {
     nanos: new Int32Array(BATCH_RECORDS),
     linkTypes: new Int32Array(BATCH_RECORDS),
     interfaces: new Int32Array(BATCH_RECORDS),
+    directions: new Uint8Array(BATCH_RECORDS),
   };
 }
 
@@ -130,6 +142,8 @@ export interface CaptureReader {
   readonly bytesRead: number;
   /** Size of the file on disk, undefined for streams. */
   readonly sizeBytes: number | undefined;
+  /** Name of an interface by its number in `RecordBatch.interfaces`, if the capture tells it (pcapng). */
+  interfaceName(number: number): string | undefined;
   /** Packets delivered so far. */
   readonly packetsRead: number;
   /** Packets that the capturing program says it lost (pcapng only). */

@@ -25,6 +25,8 @@ export interface CaptureRecord {
   readonly nanos?: number;
   /** pcapng: index into the interfaces; default 0. */
   readonly interface?: number;
+  /** pcapng: DIRECTION_* of source.ts, in the packet's flags. */
+  readonly direction?: number;
 }
 
 export interface PcapOptions {
@@ -61,6 +63,7 @@ export function writePcap(records: readonly CaptureRecord[], options: PcapOption
 }
 
 export interface PcapngInterface {
+  readonly name?: string;
   readonly linkType?: number;
   readonly snapBytes?: number;
   /** `if_tsresol` byte; default absent, which means microseconds. */
@@ -123,6 +126,7 @@ function interfaceBlock(one: PcapngInterface, isLittleEndian: boolean): Uint8Arr
   view.setUint16(0, one.linkType ?? 1, isLittleEndian);
   view.setUint32(4, one.snapBytes ?? 0, isLittleEndian);
   const parts: Uint8Array[] = [new Uint8Array(view.buffer)];
+  if (one.name !== undefined) parts.push(option(2, new TextEncoder().encode(one.name), isLittleEndian));
   if (one.resolution !== undefined) parts.push(option(9, Uint8Array.of(one.resolution), isLittleEndian));
   if (one.offsetSeconds !== undefined) {
     const value = new DataView(new ArrayBuffer(8));
@@ -141,7 +145,14 @@ function enhancedPacketBlock(record: CaptureRecord, resolution: number, isLittle
   view.setUint32(8, Number(time & 0xffffffffn), isLittleEndian);
   view.setUint32(12, record.bytes.length, isLittleEndian);
   view.setUint32(16, record.wireBytes ?? record.bytes.length, isLittleEndian);
-  return pcapngBlock(BLOCK_ENHANCED_PACKET, concatBytes([new Uint8Array(view.buffer), record.bytes]), isLittleEndian);
+  const parts = [new Uint8Array(view.buffer), record.bytes];
+  if (record.direction !== undefined) {
+    const flags = new DataView(new ArrayBuffer(4));
+    flags.setUint32(0, record.direction, isLittleEndian);
+    const padding = new Uint8Array(-record.bytes.length & 3);
+    parts.push(padding, option(2, new Uint8Array(flags.buffer), isLittleEndian), new Uint8Array(4));
+  }
+  return pcapngBlock(BLOCK_ENHANCED_PACKET, concatBytes(parts), isLittleEndian);
 }
 
 function simplePacketBlock(record: CaptureRecord, isLittleEndian: boolean): Uint8Array {

@@ -28,6 +28,7 @@ export const LINKTYPE_LINUX_SLL2 = 276;
 const NULL_HEADER_BYTES = 4;
 const SLL_HEADER_BYTES = 16;
 const SLL2_HEADER_BYTES = 20;
+const SLL_TYPE_OUTGOING = 4;
 
 /** True for the link types that the decoder knows. */
 export function isSupportedLinkType(linkType: number): boolean {
@@ -60,6 +61,22 @@ export function decodeLink(
     out,
     at,
   );
+}
+
+/** `frameDirection`: not told, to the host that captured, from it. */
+export const FRAME_EITHER_WAY = 0;
+export const FRAME_INBOUND = 1;
+export const FRAME_OUTBOUND = 2;
+
+/** Which way the frame went, by the packet type of the "cooked" Linux headers (4 = sent by this host); FRAME_*. */
+export function frameDirection(view: DataView, offset: number, captured: number, linkType: number): number {
+  if (linkType === LINKTYPE_LINUX_SLL && captured >= SLL_HEADER_BYTES) {
+    return view.getUint16(offset) === SLL_TYPE_OUTGOING ? FRAME_OUTBOUND : FRAME_INBOUND;
+  }
+  if (linkType === LINKTYPE_LINUX_SLL2 && captured >= SLL2_HEADER_BYTES) {
+    return view.getUint8(offset + 10) === SLL_TYPE_OUTGOING ? FRAME_OUTBOUND : FRAME_INBOUND;
+  }
+  return FRAME_EITHER_WAY;
 }
 
 /** Bytes before the network header, or -1 for a link type that is not supported. */

@@ -1,6 +1,7 @@
 /** `margay compile`: what Calico would program for these objects, and our tables as a file. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Plan } from '../../compile/plan.ts';
+import { DATAPLANES, type Dataplane } from '../../model/flow.ts';
 import { EXIT_FINE } from '../exit.ts';
 import { checkNode, openCluster } from '../inputs.ts';
 import { addCommonOptions, addInputOptions, type CommonOptions, type InputOptions, outputOption } from '../options.ts';
@@ -12,6 +13,7 @@ interface CompileOptions extends InputOptions, CommonOptions {
   readonly output: 'table' | 'json' | 'yaml';
   readonly out?: string;
   readonly node?: string;
+  readonly dataplane: Dataplane;
 }
 
 export function addCompile(program: Command, output: Output, finish: Finish): void {
@@ -25,6 +27,11 @@ export function addCompile(program: Command, output: Output, finish: Finish): vo
   addCommonOptions(addInputOptions(command).addOption(outputOption(['table', 'json', 'yaml'])))
     .option('--out <file>', 'write the binary tables to a file')
     .option('--node <name>', 'in the binary tables, only the endpoints of one node are local')
+    .addOption(
+      new Option('--dataplane <kind>', "in the binary tables, Calico's dataplane, where they differ")
+        .choices(DATAPLANES)
+        .default('iptables'),
+    )
     .addHelpText(
       'after',
       '\nExamples:\n' +
@@ -37,7 +44,7 @@ export function addCompile(program: Command, output: Output, finish: Finish): vo
 async function compile(options: CompileOptions, output: Output): Promise<number> {
   const { plan } = await openCluster(options, output);
   checkNode(plan, options.node);
-  const size = options.out === undefined ? undefined : await writeTables(plan, options.out, options.node);
+  const size = options.out === undefined ? undefined : await writeTables(plan, options.out, options);
   if (options.output === 'table') {
     output.stdout.write(await renderSummary(plan, output));
   } else {
@@ -52,12 +59,16 @@ async function compile(options: CompileOptions, output: Output): Promise<number>
 }
 
 /** Writes beside the file and renames, so that nobody ever finds half of it. Returns the size in bytes. */
-async function writeTables(plan: Plan, path: string, node: string | undefined): Promise<number> {
+async function writeTables(
+  plan: Plan,
+  path: string,
+  { node, dataplane }: Pick<CompileOptions, 'node' | 'dataplane'>,
+): Promise<number> {
   const [{ renameSync, rmSync, writeFileSync }, { packPlan }] = await Promise.all([
     import('node:fs'),
     import('../../compile/pack.ts'),
   ]);
-  const bytes = new Uint8Array(packPlan(plan, { node }));
+  const bytes = new Uint8Array(packPlan(plan, { node, dataplane }));
   const draft = `${path}.${process.pid}.tmp`;
   try {
     writeFileSync(draft, bytes);

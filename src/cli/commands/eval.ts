@@ -3,7 +3,6 @@ import { type Command, Option } from 'commander';
 import type { FlowRecord } from '../../analyze/record.ts';
 import { PolicyError } from '../../base/errors.ts';
 import type { Flow } from '../../model/flow.ts';
-import type { Tables } from '../../tables/tables.ts';
 import { EXIT_BAD_INPUT, EXIT_FINE, exitCodeOf, UsageError } from '../exit.ts';
 import { type LineError, parseFlowLine, readLines } from '../flow-lines.ts';
 import { addFlowOptions, type FlowOptions, flowOf } from '../flow-options.ts';
@@ -12,10 +11,12 @@ import {
   addCommonOptions,
   addEvidenceOptions,
   addInputOptions,
+  addJudgeOptions,
   type CommonOptions,
   type EvidenceOptions,
   type InputOptions,
   isEvidenceThin,
+  type JudgeOptions,
   outputOption,
 } from '../options.ts';
 import type { Output } from '../output.ts';
@@ -25,10 +26,9 @@ import { IN_FULL, renderRecord } from '../record-text.ts';
 import { renderCsv, renderJson, renderTable, renderYaml } from '../render.ts';
 import { printSchema } from './schema.ts';
 
-interface EvalOptions extends InputOptions, CommonOptions, EvidenceOptions, FlowOptions {
+interface EvalOptions extends InputOptions, CommonOptions, EvidenceOptions, JudgeOptions, FlowOptions {
   readonly output: 'table' | 'wide' | 'json' | 'jsonl' | 'yaml' | 'csv';
   readonly flows?: string;
-  readonly node?: string;
   readonly schema?: boolean;
 }
 
@@ -47,7 +47,7 @@ export function addEval(program: Command, output: Output, finish: Finish): void 
         'With --flows it answers JSON lines with the fields src, dst, protocol, src_port, dst_port, icmp_type, icmp_code ' +
         'and id, one record a line, in order.',
     );
-  addFlowOptions(command);
+  addJudgeOptions(addFlowOptions(command));
   addEvidenceOptions(
     addCommonOptions(
       addInputOptions(command).addOption(outputOption(['table', 'wide', 'json', 'jsonl', 'yaml', 'csv'])),
@@ -58,7 +58,6 @@ export function addEval(program: Command, output: Output, finish: Finish): void 
         'Flow:',
       ),
     )
-    .option('--node <name>', 'only the endpoints of one node, as its dataplane would')
     .option('--schema', 'print the JSON schema of records and exit')
     .addHelpText(
       'after',
@@ -86,9 +85,9 @@ async function evaluate(options: EvalOptions, output: Output): Promise<number> {
 async function evaluateOne(options: EvalOptions, output: Output): Promise<number> {
   const { plan } = await openCluster(options, output);
   const flow = flowOf(options, plan);
-  const tables = await openClusterTables(plan, options.node);
+  const tables = await openClusterTables(plan, options);
   const { evaluateFlow } = await import('../../analyze/evaluate-flow.ts');
-  const record = evaluateFlow(tables, flow);
+  const record = evaluateFlow(tables, flow, options);
   const text =
     options.output === 'table'
       ? renderRecord(record, output, options.node)
@@ -103,7 +102,7 @@ async function evaluateOne(options: EvalOptions, output: Output): Promise<number
 
 async function evaluateLines(path: string, options: EvalOptions, output: Output): Promise<number> {
   const { plan } = await openCluster(options, output);
-  const tables = await openClusterTables(plan, options.node);
+  const tables = await openClusterTables(plan, options);
   const { evaluateFlow } = await import('../../analyze/evaluate-flow.ts');
   const counts = { total: 0, uncertain: 0, policed: 0 };
   const collected: (AnsweredLine | LineError)[] = [];
@@ -112,7 +111,7 @@ async function evaluateLines(path: string, options: EvalOptions, output: Output)
   for (const text of readLines(path)) {
     line++;
     if (text.trim() === '') continue;
-    const answer = answerLine(text, line, tables, evaluateFlow);
+    const answer = answerLine(text, line, (flow) => evaluateFlow(tables, flow, options));
     if ('error' in answer) malformed++;
     else count(answer, counts);
     if (options.output === 'jsonl') output.stdout.write(`${JSON.stringify(answer)}\n`);
@@ -131,13 +130,13 @@ async function evaluateLines(path: string, options: EvalOptions, output: Output)
   return exitCodeOf({ isIncomplete: isEvidenceThin(counts, options) });
 }
 
-type Evaluate = (tables: Tables, flow: Flow) => FlowRecord;
+type Evaluate = (flow: Flow) => FlowRecord;
 
-function answerLine(text: string, line: number, tables: Tables, evaluateFlow: Evaluate): AnsweredLine | LineError {
+function answerLine(text: string, line: number, evaluate: Evaluate): AnsweredLine | LineError {
   const parsed = parseFlowLine(text, line);
   if ('error' in parsed) return parsed;
   try {
-    const record = evaluateFlow(tables, parsed.flow);
+    const record = evaluate(parsed.flow);
     return parsed.id === undefined ? record : { id: parsed.id, ...record };
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;

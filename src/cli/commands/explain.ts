@@ -12,8 +12,10 @@ import { type Cluster, openCluster, openClusterTables } from '../inputs.ts';
 import {
   addCommonOptions,
   addInputOptions,
+  addJudgeOptions,
   type CommonOptions,
   type InputOptions,
+  type JudgeOptions,
   outputOption,
   wholeNumber,
 } from '../options.ts';
@@ -21,11 +23,10 @@ import type { Output } from '../output.ts';
 import type { Finish } from '../program.ts';
 import { renderJson, renderYaml } from '../render.ts';
 
-interface ExplainOptions extends InputOptions, CommonOptions, FlowOptions {
+interface ExplainOptions extends InputOptions, CommonOptions, JudgeOptions, FlowOptions {
   readonly output: 'table' | 'json' | 'yaml';
   readonly read?: string;
   readonly packet?: number;
-  readonly node?: string;
   readonly stateless?: boolean;
 }
 
@@ -49,8 +50,8 @@ export function addExplain(program: Command, output: Output, finish: Finish): vo
         .argParser(wholeNumber(1, 1e12))
         .helpGroup('Flow:'),
     );
+  addJudgeOptions(command);
   addCommonOptions(addInputOptions(command).addOption(outputOption(['table', 'json', 'yaml'])))
-    .option('--node <name>', 'only the endpoints of one node, as its dataplane would')
     .option('--stateless', 'with -r: judge the packet by itself, without connection tracking')
     .addHelpText(
       'after',
@@ -77,8 +78,11 @@ async function explain(options: ExplainOptions, output: Output): Promise<number>
   }
   checkCaptures([read]);
   const cluster = await openCluster(options, output);
-  const tables = await openClusterTables(cluster.plan, options.node);
-  const found = await findPacket(tables, read, packet, options.stateless === true);
+  const tables = await openClusterTables(cluster.plan, options);
+  const found = await findPacket(tables, read, packet, {
+    stateless: options.stateless === true,
+    capturePoint: options.capturePoint,
+  });
   if (found.packet === undefined) return sayMissing(found, packet, read, output);
   const flow = flowOfPacket((found.opener ?? found.packet) as PacketRecord);
   if (flow === undefined) return sayNoFlow(found.packet, options, output);
@@ -92,9 +96,9 @@ async function explainOne(
   options: ExplainOptions,
   output: Output,
 ): Promise<number> {
-  const tables = await openClusterTables(plan, options.node);
+  const tables = await openClusterTables(plan, options);
   const { explainFlow } = await import('../../analyze/explain.ts');
-  const explanation = explainFlow(resources, plan, tables, flow);
+  const explanation = explainFlow(resources, plan, tables, flow, options);
   const document = found === undefined ? explanation : { ...packetParts(found), ...explanation };
   if (options.output === 'json') output.stdout.write(renderJson(document));
   else if (options.output === 'yaml') output.stdout.write(await renderYaml(document));

@@ -9,11 +9,13 @@ import {
   addCommonOptions,
   addEvidenceOptions,
   addInputOptions,
+  addJudgeOptions,
   type CommonOptions,
   collect,
   type EvidenceOptions,
   type InputOptions,
   isEvidenceThin,
+  type JudgeOptions,
   outputOption,
 } from '../options.ts';
 import type { Output } from '../output.ts';
@@ -24,14 +26,13 @@ import { counted } from '../render.ts';
 import { createPrinter, type Printer, type ReplayFormat } from '../replay-print.ts';
 import { printSchema } from './schema.ts';
 
-interface ReplayCommandOptions extends InputOptions, CommonOptions, EvidenceOptions {
+interface ReplayCommandOptions extends InputOptions, CommonOptions, EvidenceOptions, JudgeOptions {
   readonly output: ReplayFormat;
   readonly read?: readonly string[];
   readonly packets?: boolean;
   readonly summary?: boolean;
   readonly stateless?: boolean;
   readonly decapsulate?: boolean;
-  readonly node?: string;
   readonly check?: boolean;
   readonly schema?: boolean;
 }
@@ -49,7 +50,7 @@ export function addReplay(program: Command, output: Output, finish: Finish): voi
         .argParser(collect)
         .helpGroup('Packets:'),
     );
-  addInputOptions(command);
+  addJudgeOptions(addInputOptions(command));
   addEvidenceOptions(
     addCommonOptions(
       command
@@ -58,7 +59,6 @@ export function addReplay(program: Command, output: Output, finish: Finish): voi
         .option('--summary', 'totals and counts a rule alone: the form for big captures')
         .option('--stateless', 'judge each packet by itself, without connection tracking')
         .option('--decapsulate', 'judge what tunnels carry instead of the tunnel packets')
-        .option('--node <name>', 'only the endpoints of one node, as its dataplane would')
         .option('--check', 'ask the slow reference evaluator as well and report where it disagrees')
         .option('--schema', 'print the JSON schema of records and exit'),
     ),
@@ -85,14 +85,14 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
   }
   checkCaptures(captures);
   const cluster = await openCluster(options, output);
-  const tables = await openClusterTables(cluster.plan, options.node);
+  const tables = await openClusterTables(cluster.plan, options);
   const [{ replayCaptures }, { ruleCounts }] = await Promise.all([
     import('../../analyze/replay.ts'),
     import('../../analyze/counters.ts'),
   ]);
   const mode = options.packets === true ? 'packets' : options.summary === true ? 'summary' : 'connections';
   const printer = createPrinter(mode, options.output, output, options.node);
-  const checker = options.check === true ? await createChecker(cluster.resources, tables, options.node) : undefined;
+  const checker = options.check === true ? await createChecker(cluster.resources, tables, options) : undefined;
   const bar = output.stderr.isTerminal && options.quiet !== true ? new ProgressBar(output.stderr) : undefined;
   const stop = stopSignal(output);
   try {
@@ -101,6 +101,8 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
       ...callbacks(mode, printer, checker),
       onProgress: (progress) => {
         bar?.update(progress);
+        // Who pipes a live capture in wants each line when it is known.
+        if (progress.sizeBytes === undefined) output.flush();
         stop.poll();
       },
       signal: stop.signal,
@@ -119,6 +121,7 @@ function modeOptions(options: ReplayCommandOptions): ReplayOptions {
   return {
     ...(options.stateless === true ? { stateless: true } : {}),
     ...(options.decapsulate === true ? { decapsulate: true } : {}),
+    capturePoint: options.capturePoint,
   };
 }
 
