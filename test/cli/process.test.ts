@@ -125,6 +125,22 @@ test('Ctrl-C prints the totals so far and exits 130', async () => {
   expect(stderr).toContain('interrupted: the answer covers what was read up to here');
 });
 
+test('Ctrl-C ends a replay whose input has gone quiet', async () => {
+  const args = [main, 'replay', ...lesson('sa-names'), '-r', '-', '--packets', '-o', 'jsonl'];
+  const child = spawn(process.execPath, args, { cwd: REPOSITORY, stdio: ['pipe', 'pipe', 'pipe'] });
+  let stdout = '';
+  const closed = new Promise<number | null>((resolve) => {
+    child.on('close', (code) => resolve(code));
+  });
+  child.stdout.on('data', (piece) => {
+    stdout += piece;
+    // Every packet that was written has been answered, without waiting for more.
+    if (stdout.split('\n').length > 222) child.kill('SIGINT');
+  });
+  child.stdin.write(readFileSync('pcaps/sa-names/capture.pcapng'));
+  expect(await closed).toBe(130);
+});
+
 test('a full disk is trouble at run time, not success', () => {
   const full = openSync('/dev/full', 'w');
   const { status, stderr } = spawnSync(process.execPath, [main, 'replay', ...capture('sa-names'), '-o', 'json'], {
