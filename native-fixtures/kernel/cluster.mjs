@@ -6,8 +6,13 @@
  */
 const PREFIX_WORDS = 5;
 
-/** Opens the tables of a cluster; throws if the API would refuse an object. */
-export function openCase(margay, sources, options = {}) {
+/**
+ * Opens the tables of a cluster; throws if the API would refuse an object.
+ *
+ * @param {{ name: string, text: string }[]} sources
+ * @param {{ permissive?: boolean, asIs?: boolean }} options  of the load
+ */
+export function openCluster(margay, sources, options) {
   const { resources, errors } = margay.loadResources(sources, options);
   if (errors.length > 0) throw new Error(`the cluster has errors: ${JSON.stringify(errors[0])}`);
   return margay.openTables(margay.compile(resources));
@@ -56,9 +61,16 @@ export function serviceAddressesOf(margay, tables) {
 export function numberedFlows(margay, flows) {
   return flows.map((flow, id) => {
     const protocol = margay.protocolNumber(flow.protocol ?? 'tcp');
-    const { src, dst } = flow;
+    const [src, dst] = [flow.src, flow.dst].map((text) => margay.formatAddress(margay.parseAddress(text)));
     if (protocol === 1 || protocol === 58) {
-      return { id, src, dst, protocol, icmp_type: flow.icmp_type ?? (protocol === 1 ? 8 : 128), icmp_code: flow.icmp_code ?? 0 };
+      return {
+        id,
+        src,
+        dst,
+        protocol,
+        icmp_type: flow.icmp_type ?? (protocol === 1 ? 8 : 128),
+        icmp_code: flow.icmp_code ?? 0,
+      };
     }
     const hasPorts = [6, 17, 132, 136].includes(protocol);
     return hasPorts
@@ -76,9 +88,7 @@ export function predict(margay, tables, flow) {
 /** At most `max` TCP flows that real connections can stand for: between pods and outside, nothing untracked, one a tuple. */
 export function connectSample(margay, tables, cluster, flows, max) {
   const pods = new Map(cluster.pods.flatMap((pod) => pod.addresses.map((address) => [address, pod])));
-  const shared = new Set(
-    cluster.pods.flatMap((pod) => pod.addresses.filter((address) => pods.get(address) !== pod)),
-  );
+  const shared = new Set(cluster.pods.flatMap((pod) => pod.addresses.filter((address) => pods.get(address) !== pod)));
   const nodes = new Set(cluster.nodes.flatMap(({ addresses }) => addresses));
   const services = new Set(serviceAddressesOf(margay, tables));
   const used = new Set();
@@ -97,7 +107,8 @@ export function connectSample(margay, tables, cluster, flows, max) {
       });
       if (answer.untracked !== undefined) return false;
       const ends = [`${flow.src} ${flow.src_port}`, `${flow.dst} ${flow.dst_port}`];
-      if (record.untracked !== undefined || record.action === 'uncertain' || ends.some((end) => used.has(end))) return false;
+      if (record.untracked !== undefined || record.action === 'uncertain' || ends.some((end) => used.has(end)))
+        return false;
       for (const end of ends) used.add(end);
       return true;
     })

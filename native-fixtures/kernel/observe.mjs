@@ -3,14 +3,15 @@
  *
  * Knows nothing of margay: it gets a cluster, texts for `nft` and `iptables`, and flows, and gives back what the kernel did.
  */
-import { join } from 'node:path';
+
 import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Lab, run } from '../lab/netns.mjs';
 import { addressOwners, endsOf, inRounds, packetOf, whyNotSent } from './packets.mjs';
+import { PYTHON } from './preconditions.mjs';
 import { addAddresses, buildTopology, nodeNetns } from './topology.mjs';
 
 const PACKETS = join(import.meta.dirname, 'packets.py');
-const PYTHON = '/usr/bin/python3';
 /** Debian's alternatives may point `iptables` at either; the lab says which it means. */
 export const TOOLS = ['nft', 'iptables'];
 
@@ -34,6 +35,8 @@ export async function observe(input, tools) {
     else excluded.push({ id: flow.id, reason });
   }
   const lab = new Lab();
+  const onSignal = () => lab.cleanup().finally(() => process.exit(130));
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, onSignal);
   try {
     await buildTopology(lab, cluster);
     const without = await send(lab, cluster, inRounds(packets), []);
@@ -51,6 +54,7 @@ export async function observe(input, tools) {
     if (input.connects.length > 0) await connectWith(lab, input, ownerOf, tools, connected);
     return { excluded, arrived, connected };
   } finally {
+    for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, onSignal);
     await lab.cleanup();
   }
 }

@@ -1,5 +1,5 @@
 /** Which packet stands for a flow, which flows no packet can stand for, and the rounds in which they are sent. */
-import { cableMac, nodeMac, OUTSIDE, nodeNetns, podNetns, UPLINK } from './topology.mjs';
+import { cableMac, nodeMac, nodeNetns, OUTSIDE, podNetns, UPLINK } from './topology.mjs';
 
 const ICMP = 1;
 const ICMPV6 = 58;
@@ -44,14 +44,19 @@ export function addressOwners(cluster) {
  * @param {Set<string>} serviceAddresses  addresses that kube-proxy would translate
  */
 export function whyNotSent(flow, src, dst, serviceAddresses) {
-  if (src.kind === 'shared' || dst.kind === 'shared') return 'an address that two endpoints claim: only one can have it';
+  if (src.kind === 'shared' || dst.kind === 'shared')
+    return 'an address that two endpoints claim: only one can have it';
   if (src.kind === 'outside' && dst.kind === 'outside') return 'passes no node';
   if (src.kind === 'node' && dst.kind === 'node' && src.index === dst.index) return 'a node to itself, over loopback';
   if (serviceAddresses.has(flow.dst)) return 'a service address: translating it is the work of kube-proxy';
   const isIpv6 = flow.src.includes(':');
   if (isIpv6 && IPV6_EXTENSIONS.includes(flow.protocol)) return 'an extension header of IPv6, not a protocol';
   if (!isIpv6 && (flow.protocol === 0 || flow.protocol === 255)) return 'a protocol number that raw sockets reserve';
-  if (flow.protocol === (isIpv6 ? ICMPV6 : ICMP)) {
+  if (flow.protocol === (isIpv6 ? ICMP : ICMPV6)) {
+    // Linux nf_conntrack_proto_icmp.c, nf_conntrack_proto_icmpv6.c: `if (state->pf != …) return -NF_ACCEPT`.
+    return 'ICMP of the other IP version: invalid to the kernel before any policy';
+  }
+  if (flow.protocol === ICMP || flow.protocol === ICMPV6) {
     const isQuestion = ICMP_QUESTIONS[flow.protocol].includes(flow.icmp_type);
     if (!isQuestion && !(isIpv6 && ICMPV6_UNTRACKED.includes(flow.icmp_type))) {
       return 'an ICMP message that opens no connection: invalid to the kernel before any policy';
@@ -62,7 +67,8 @@ export function whyNotSent(flow, src, dst, serviceAddresses) {
 
 /** The packets.py form of `flow`. */
 export function packetOf(flow, src, dst, cluster) {
-  const idOf = ({ kind, index }) => (kind === 'outside' ? OUTSIDE : kind === 'node' ? nodeNetns(index) : podNetns(index));
+  const idOf = ({ kind, index }) =>
+    kind === 'outside' ? OUTSIDE : kind === 'node' ? nodeNetns(index) : podNetns(index);
   const packet = { ...flow, from: idOf(src), to: idOf(dst) };
   if (src.kind === 'pod') packet.mac = cableMac(src.index);
   if (src.kind === 'outside') packet.mac = nodeMac(dst.kind === 'node' ? dst.index : cluster.pods[dst.index].node);

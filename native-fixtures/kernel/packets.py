@@ -112,9 +112,9 @@ def transport(packet, src, dst):
         init = struct.pack("!BBHIIHHI", 1, 0, 20 + len(tag), packet["id"] + 1, 65536, 1, 1, 1) + tag
         body = struct.pack("!HHII", *ports, 0, 0) + init
         return body[:8] + struct.pack("<I", crc32c(body)) + body[12:]
-    if protocol == (ICMP if len(src) == 4 else ICMPV6):
+    if protocol in (ICMP, ICMPV6):
         body = struct.pack("!BBHHH", packet["icmp_type"], packet["icmp_code"], 0, packet["id"] & 0xFFFF, 1) + bytes(8) + tag
-        total = checksum((pseudo_header(src, dst, ICMPV6, len(body)) if len(src) == 16 else b"") + body)
+        total = checksum((pseudo_header(src, dst, ICMPV6, len(body)) if protocol == ICMPV6 else b"") + body)
         return body[:2] + struct.pack("!H", total) + body[4:]
     return bytes(8) + tag  # GRE takes the zeros for a plain header
 

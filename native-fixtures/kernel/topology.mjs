@@ -88,7 +88,8 @@ async function setUpNode(lab, { nodes, pods }, node) {
     neighbour(hop4(hop), mac, UPLINK);
     neighbour(hop6(hop), mac, UPLINK);
   }
-  for (const address of nodes[node].addresses) lines.push(`addr add ${host(address)} dev ${UPLINK} ${isIpv6(address) ? 'nodad' : ''}`);
+  for (const address of nodes[node].addresses)
+    lines.push(`addr add ${host(address)} dev ${UPLINK} ${isIpv6(address) ? 'nodad' : ''}`);
   const routed = new Set();
   const route = (address, via) => {
     if (routed.has(address)) return; // an address that two claim leads to the first

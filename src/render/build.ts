@@ -74,10 +74,13 @@ function nodeFacts(tables: Tables, node: number, options: RenderOptions): NodeFa
   const explicit = word(layout.NODE_UPLINK_EXPLICIT) === 0 ? layout.NONE : word(layout.NODE_UPLINK);
   const text = (endpoint: number, at: number): string => textField(tables, layout.SECTION_ENDPOINTS, endpoint, at);
   const named = explicit === layout.NONE ? '' : text(explicit, layout.ENDPOINT_INTERFACE);
-  const pods = endpointsOf(tables, node, layout.KIND_WEP).map((endpoint) => ({
-    endpoint,
-    name: podInterface(text(endpoint, layout.ENDPOINT_NAMESPACE), text(endpoint, layout.ENDPOINT_NAME)),
-  }));
+  // Felix does not know the interface of a pod that its validation refused, which has no group: dispatch drops what passes there.
+  const pods = endpointsOf(tables, node, layout.KIND_WEP)
+    .filter((endpoint) => field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_GROUP) !== layout.NONE)
+    .map((endpoint) => ({
+      endpoint,
+      name: podInterface(text(endpoint, layout.ENDPOINT_NAMESPACE), text(endpoint, layout.ENDPOINT_NAME)),
+    }));
   return {
     tables,
     node,
