@@ -33,7 +33,7 @@ interface CheckLike {
 }
 
 /** Action, reason, direction, every trace, pending: one line each. Checks of an uncertain verdict are of no meaning. */
-export function answerText(answer: Answer): string {
+function answerText(answer: Answer): string {
   const lines = [`${answer.action} ${answer.reason ?? ''} ${answer.direction ?? ''}`];
   if (answer.action !== 'uncertain') {
     for (const name of CHECKS) {

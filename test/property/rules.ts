@@ -76,7 +76,7 @@ function entity(of: Shape, version: number, isFar: boolean, direction: Direction
 const icmpMatch = fields({ type: pick(ICMP_TYPES), code: sometimes(3, pick([0, 1])) });
 
 /** One rule. Some are such as the API refuses; a strict load leaves those policies out. */
-export function rule(direction: Direction): fc.Arbitrary<Fields> {
+function rule(direction: Direction): fc.Arbitrary<Fields> {
   return fc.tuple(shape, pick([0, 0, 0, 1, 1, 1, 2])).chain(([of, version]) => {
     const implied = of.icmp ? (of.protocol === 'ICMP' || of.protocol === 1 ? 4 : 6) : undefined;
     const family = implied === undefined ? version : implied === 4 ? 0 : 1;

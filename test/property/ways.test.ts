@@ -1,0 +1,140 @@
+/**
+ * One answer whatever the way to it: tables written and read again, in a worker thread, over folded tables or bit rows, and
+ * from documents in another order. Worlds and flows are those of agreement.test.ts, fewer of them.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { evaluateFlow, writeFlow } from '../../src/analyze/evaluate-flow.ts';
+import { compile } from '../../src/compile/compile.ts';
+import { judgeFolded } from '../../src/match/folded.ts';
+import { decidingStep, judgeNewPacket } from '../../src/match/judge.ts';
+import { createPlainJudge, judgePlain } from '../../src/match/plain.ts';
+import { createJudge } from '../../src/match/state.ts';
+import type { Flow } from '../../src/model/flow.ts';
+import { VERDICT_ALLOW, VERDICT_DENY, VERDICT_UNPOLICED } from '../../src/model/flow.ts';
+import { NONE, STEP_DENY, STEP_NONE, VALUE_STEP_SHIFT } from '../../src/tables/layout.ts';
+import { openTables, type Tables } from '../../src/tables/tables.ts';
+import { PACKET_DST, PACKET_DST_PORT, PACKET_PROTOCOL, PACKET_SRC, PACKET_WORDS } from '../../src/wire/record.ts';
+import { type EvalWorker, startEvalWorker } from '../support/eval-worker.ts';
+import { drawFlows, loadWorld, randomFrom, type World, world } from './world.ts';
+
+const SEED = Number(process.env.MARGAY_SEED ?? 20_260_801) + 1;
+
+function worlds(count: number, check: (drawn: World) => void | Promise<void>): Promise<void> | void {
+  const property = fc.asyncProperty(world, async (drawn) => check(drawn));
+  return fc.assert(property, { numRuns: count, seed: SEED, endOnFailure: true });
+}
+
+describe('the same records', () => {
+  let worker: EvalWorker;
+  const folder = mkdtempSync(join(tmpdir(), 'margay-tables-'));
+  beforeAll(() => {
+    worker = startEvalWorker();
+  });
+  afterAll(async () => {
+    await worker.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  test('from tables that were written to a file and read again', () =>
+    worlds(60, (drawn) => {
+      const buffer = compile(loadWorld(drawn).resources);
+      const file = join(folder, 'tables');
+      writeFileSync(file, new Uint8Array(buffer));
+      const bytes = readFileSync(file);
+      const again = openTables(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+      const tables = openTables(buffer);
+      for (const flow of drawFlows(drawn.flowSeed, 100)) {
+        expect(evaluateFlow(again, flow)).toEqual(evaluateFlow(tables, flow));
+      }
+    }));
+
+  test('in a worker thread over shared memory', () =>
+    worlds(60, async (drawn) => {
+      const buffer = compile(loadWorld(drawn).resources);
+      const tables = openTables(buffer);
+      const flows = drawFlows(drawn.flowSeed, 100);
+      expect(await worker.evaluate(buffer, flows)).toEqual(flows.map((flow) => evaluateFlow(tables, flow)));
+    }));
+});
+
+describe('the same deciding step', () => {
+  test('over folded tables as over bit rows, packet by packet', async () => {
+    let folded = 0;
+    await worlds(150, (drawn) => {
+      const tables = openTables(compile(loadWorld(drawn).resources));
+      const judge = createJudge(tables);
+      const packet = new Int32Array(PACKET_WORDS);
+      for (const flow of drawFlows(drawn.flowSeed, 300)) {
+        writeFlow(flow, packet);
+        const value = judgeFolded(tables, packet, 0);
+        if (value === NONE) continue;
+        folded++;
+        judgeNewPacket(judge, packet, 0);
+        expect({ flow, ...answerOf(value) }).toEqual({ flow, verdict: judge.verdict, step: decidingStep(judge) });
+      }
+    });
+    expect(folded).toBeGreaterThan(10_000);
+  });
+
+  test('in the plain loops as one by one', async () => {
+    let plain = 0;
+    await worlds(100, (drawn) => {
+      const tables = openTables(compile(loadWorld(drawn).resources));
+      const flows = drawFlows(drawn.flowSeed, 600).filter(isPlain).slice(0, 128);
+      plain += checkPlain(tables, flows);
+    });
+    expect(plain).toBeGreaterThan(2000);
+  });
+});
+
+/** What the plain loops take: TCP and UDP over IPv4. */
+function isPlain({ src, protocol }: Flow): boolean {
+  return src.includes('.') && (protocol === 'tcp' || protocol === 'udp');
+}
+
+/** Number of rows that the loops answered themselves. */
+function checkPlain(tables: Tables, flows: readonly Flow[]): number {
+  const packet = new Int32Array(PACKET_WORDS);
+  const column = (): Int32Array => new Int32Array(flows.length);
+  const [src, dst, ports, values] = [column(), column(), column(), column()];
+  flows.forEach((flow, row) => {
+    writeFlow(flow, packet);
+    src[row] = packet[PACKET_SRC]!;
+    dst[row] = packet[PACKET_DST]!;
+    ports[row] = ((packet[PACKET_PROTOCOL] === 6 ? 0 : 1) << 16) | packet[PACKET_DST_PORT]!;
+    values[row] = judgeFolded(tables, packet, 0);
+  });
+  const judge = createPlainJudge(tables, flows.length);
+  const frames = Int32Array.from(flows, (_, row) => row);
+  judgePlain(judge, src, dst, ports, frames, flows.length, new Float64Array(flows.length).fill(60));
+  const bySide = new Set(judge.side.subarray(0, judge.sideCount));
+  flows.forEach((flow, row) => {
+    const isSide = values[row] === NONE;
+    expect({ flow, isSide: bySide.has(row) }).toEqual({ flow, isSide });
+    if (!isSide) expect({ flow, value: judge.value[row] }).toEqual({ flow, value: values[row] });
+  });
+  return flows.length - bySide.size;
+}
+
+function answerOf(value: number): { verdict: number; step: number } {
+  const action = value & 3;
+  if (action === STEP_NONE) return { verdict: VERDICT_UNPOLICED, step: NONE };
+  return { verdict: action === STEP_DENY ? VERDICT_DENY : VERDICT_ALLOW, step: value >> VALUE_STEP_SHIFT };
+}
+
+test('the same bytes from the same documents in any order', () =>
+  worlds(120, (drawn) => {
+    const random = randomFrom(drawn.flowSeed);
+    const order = drawn.documents
+      .map((_, index) => ({ index, rank: random() }))
+      .sort((a, b) => a.rank - b.rank)
+      .map(({ index }) => index);
+    // An invented Namespace is said to be where an object first names it, so these loads invent none.
+    const asIs = { ...drawn, asIs: true };
+    const [first, second] = [loadWorld(asIs), loadWorld(asIs, order)];
+    expect(Buffer.from(compile(second.resources)).equals(Buffer.from(compile(first.resources)))).toBe(true);
+  }));

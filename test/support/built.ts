@@ -1,0 +1,28 @@
+/**
+ * The sources as JavaScript, for tests that need them outside of the test runner: in a worker thread, which the runner does not
+ * transform. Compiled once a test process, into a folder of its own, so that the tests never see a stale `dist`.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+
+let folder: string | undefined;
+
+/** The folder that holds `index.js`, `match/judge.js` and so on. */
+export function builtSources(): string {
+  if (folder !== undefined) return folder;
+  const made = mkdtempSync(join(tmpdir(), 'margay-built-'));
+  process.on('exit', () => rmSync(made, { recursive: true, force: true }));
+  writeFileSync(join(made, 'package.json'), '{"type":"module"}');
+  symlinkSync(join(ROOT, 'node_modules'), join(made, 'node_modules'));
+  const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
+  const args = [tsc, '-p', 'tsconfig.json', '--outDir', join(made, 'src'), '--declaration', 'false'];
+  // Types are another test's matter; what compiles is written in any case.
+  const { stdout } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' });
+  if (!existsSync(join(made, 'src', 'index.js'))) throw new Error(`the sources do not compile:\n${stdout}`);
+  folder = join(made, 'src');
+  return folder;
+}
