@@ -22,11 +22,18 @@ export interface Owner {
   readonly nodes: number[];
 }
 
-/** Owners by `formatPrefix` of the address, in order of address. */
-export function collectOwners(plan: Plan): ReadonlyMap<string, Owner> {
-  const owners = new Map<string, Owner>();
+/** One value for an exact address: IPv4 as int32, which is many times faster than text; IPv6 as text. */
+export type AddressKey = number | string;
+
+export function addressKey({ version, words }: Prefix): AddressKey {
+  return version === 4 ? words[0] : words.join();
+}
+
+/** Owners by `addressKey`, in the order in which the plan names them. */
+export function collectOwners(plan: Plan): ReadonlyMap<AddressKey, Owner> {
+  const owners = new Map<AddressKey, Owner>();
   const owner = (address: Prefix): Owner => {
-    const key = formatPrefix(address);
+    const key = addressKey(address);
     let entry = owners.get(key);
     if (entry === undefined) {
       entry = { address, pods: [], hostEndpoints: [], nodes: [] };
@@ -64,7 +71,7 @@ export function addressMarks(plan: Plan): Prefix[] {
 }
 
 /** SECTION_OWNERS: an open-addressing hash at most half full. */
-export function packOwners(owners: ReadonlyMap<string, Owner>, sections: Sections): void {
+export function packOwners(owners: ReadonlyMap<AddressKey, Owner>, sections: Sections): void {
   let slots = 2;
   while (slots < owners.size * 2) slots *= 2;
   const table = new Int32Array(slots * layout.RECORD_WORDS[layout.SECTION_OWNERS]!);
@@ -87,7 +94,7 @@ export function packAddresses(
   plan: Plan,
   packer: ChainPacker,
   classes: PeerClasses,
-  owners: ReadonlyMap<string, Owner>,
+  owners: ReadonlyMap<AddressKey, Owner>,
   slotsOf: (endpoint: number) => readonly number[] | undefined,
   sections: Sections,
 ): void {
@@ -109,20 +116,21 @@ interface Painted {
 class AddressClasses {
   readonly #plan: Plan;
   readonly #packer: ChainPacker;
-  readonly #owners: ReadonlyMap<string, Owner>;
+  readonly #owners: ReadonlyMap<AddressKey, Owner>;
   readonly #slotsOf: (endpoint: number) => readonly number[] | undefined;
   readonly #sections: Sections;
   readonly #numbers = new Map<string, number>();
-  readonly #loopPrefixes: readonly Prefix[];
-  readonly #podCidrs: readonly Prefix[];
-  readonly #services: ReadonlySet<string>;
-  readonly #hasOtherFlags: boolean;
+  /** Flags of CIDRs by text, and those of them that cover the segment in hand. */
+  readonly #marks = new Map<string, number>();
+  readonly #open: { prefix: Prefix; flags: number }[] = [];
+  readonly #bySlots = new Map<readonly number[] | undefined, Map<number, number>>();
+  readonly #services: ReadonlySet<AddressKey>;
   readonly #nodesWithHostEndpoint: ReadonlySet<string>;
 
   constructor(
     plan: Plan,
     packer: ChainPacker,
-    owners: ReadonlyMap<string, Owner>,
+    owners: ReadonlyMap<AddressKey, Owner>,
     slotsOf: (endpoint: number) => readonly number[] | undefined,
     sections: Sections,
   ) {
@@ -131,44 +139,68 @@ class AddressClasses {
     this.#owners = owners;
     this.#slotsOf = slotsOf;
     this.#sections = sections;
-    this.#loopPrefixes = plan.serviceLoopPrefixes;
-    this.#podCidrs = plan.nodes.flatMap((node) => node.podCidrs);
-    this.#services = new Set(plan.services.flatMap((service) => service.addresses.map(formatPrefix)));
+    for (const prefix of plan.serviceLoopPrefixes) this.#mark(prefix, layout.CLASS_IS_LOOP | layout.CLASS_NEEDS_PATH);
+    for (const prefix of plan.nodes.flatMap((node) => node.podCidrs)) this.#mark(prefix, layout.CLASS_IN_POD_CIDR);
+    this.#services = new Set(plan.services.flatMap((service) => service.addresses.map(addressKey)));
     this.#nodesWithHostEndpoint = new Set(
       plan.nodes.filter((node) => node.uplinkEndpoint >= 0 || node.wildcardEndpoint >= 0).map((node) => node.name),
     );
-    this.#hasOtherFlags = this.#loopPrefixes.length + this.#podCidrs.length + this.#services.size > 0;
   }
 
+  #mark(prefix: Prefix, flags: number): void {
+    const key = formatPrefix(prefix);
+    this.#marks.set(key, (this.#marks.get(key) ?? 0) | flags);
+  }
+
+  /** Segments must come in their order, parents first: a CIDR's flags hold for all that lies in it. */
   classOfSegment({ prefix, peerClass }: Segment): number {
     const isExact = prefix.length === (prefix.version === 4 ? 32 : 128);
-    const key = isExact || this.#services.size > 0 ? formatPrefix(prefix) : '';
-    const owner = isExact ? this.#owners.get(key) : undefined;
-    let flags = 0;
-    if (this.#hasOtherFlags) {
-      const inside = (outer: Prefix): boolean => outer.length <= prefix.length && prefixContains(outer, prefix);
-      if (this.#loopPrefixes.some(inside)) flags |= layout.CLASS_IS_LOOP | layout.CLASS_NEEDS_PATH;
-      if (this.#podCidrs.some(inside)) flags |= layout.CLASS_IN_POD_CIDR;
-      if (this.#services.has(key)) flags |= layout.CLASS_IS_SERVICE | layout.CLASS_NEEDS_PATH;
-    }
+    const owner = isExact ? this.#owners.get(addressKey(prefix)) : undefined;
+    let flags = this.#marks.size === 0 ? 0 : this.#inheritedFlags(prefix);
+    if (isExact && this.#services.has(addressKey(prefix))) flags |= layout.CLASS_IS_SERVICE | layout.CLASS_NEEDS_PATH;
     return this.classOf(peerClass, flags, owner);
+  }
+
+  #inheritedFlags(prefix: Prefix): number {
+    while (this.#open.length > 0 && !covers(this.#open.at(-1)!.prefix, prefix)) this.#open.pop();
+    const inherited = this.#open.at(-1)?.flags ?? 0;
+    const own = this.#marks.get(formatPrefix(prefix));
+    if (own === undefined) return inherited;
+    this.#open.push({ prefix, flags: inherited | own });
+    return inherited | own;
   }
 
   /** The number of the address class with this peer class, flags and owner. */
   classOf(peerClass: number, baseFlags: number, owner: Owner | undefined): number {
-    let egress = NO_CHECK_CLASS;
-    let ingress = NO_CHECK_CLASS;
+    if (owner === undefined) return this.#withSlots(peerClass, baseFlags, undefined);
+    const { pods, hostEndpoints, nodes } = owner;
     let flags = baseFlags;
-    if (owner !== undefined) {
-      const { pods, hostEndpoints, nodes } = owner;
-      if (pods.length !== 1 || hostEndpoints.length + nodes.length > 0) flags |= layout.CLASS_NEEDS_PATH;
-      for (const index of pods) flags |= this.#podFlags(index);
-      const slots = pods.length === 1 ? this.#slotsOf(pods[0]!) : undefined;
-      if (slots !== undefined) {
-        egress = this.#packer.policyClass(slots[layout.SLOT_EGRESS]!, peerClass);
-        ingress = this.#packer.policyClass(slots[layout.SLOT_INGRESS]!, peerClass);
-      }
+    if (pods.length !== 1 || hostEndpoints.length + nodes.length > 0) flags |= layout.CLASS_NEEDS_PATH;
+    for (const index of pods) flags |= this.#podFlags(index);
+    return this.#withSlots(peerClass, flags, pods.length === 1 ? this.#slotsOf(pods[0]!) : undefined);
+  }
+
+  /** Looked up by the list of slots itself, which all pods of a group share, so that a pod costs two map lookups. */
+  #withSlots(peerClass: number, flags: number, slots: readonly number[] | undefined): number {
+    let known = this.#bySlots.get(slots);
+    if (known === undefined) {
+      known = new Map();
+      this.#bySlots.set(slots, known);
     }
+    const key = peerClass * 256 + flags;
+    let number = known.get(key);
+    if (number === undefined) {
+      number = this.#make(peerClass, flags, slots);
+      known.set(key, number);
+    }
+    return number;
+  }
+
+  #make(peerClass: number, flags: number, slots: readonly number[] | undefined): number {
+    const egress =
+      slots === undefined ? NO_CHECK_CLASS : this.#packer.policyClass(slots[layout.SLOT_EGRESS]!, peerClass);
+    const ingress =
+      slots === undefined ? NO_CHECK_CLASS : this.#packer.policyClass(slots[layout.SLOT_INGRESS]!, peerClass);
     const lookup = (policyClass: number): number[] => {
       const at = policyClass * layout.RECORD_WORDS[layout.SECTION_POLICY_CLASSES]!;
       const words = this.#sections.section(layout.SECTION_POLICY_CLASSES);
@@ -195,6 +227,10 @@ class AddressClasses {
     }
     return number;
   }
+}
+
+function covers(outer: Prefix, inner: Prefix): boolean {
+  return outer.length <= inner.length && prefixContains(outer, inner);
 }
 
 /**

@@ -158,24 +158,39 @@ function rangeList(ranges: readonly (readonly [number, number])[], sections: Sec
 function packIpSets(plan: Plan, sections: Sections): void {
   for (const set of plan.ipSets) {
     const first = sections.count(layout.SECTION_MEMBERS);
-    const members = set.type === 'net' ? netMembers(plan, set) : tupleMembers(plan, set);
-    for (const member of members) sections.record(layout.SECTION_MEMBERS, member);
+    const members = set.type === 'net' ? memberWords(netMembers(plan, set)) : tupleMembers(plan, set).flat();
+    sections.section(layout.SECTION_MEMBERS).append(members);
     sections.record(layout.SECTION_IP_SETS, [
       sections.string(set.id),
       set.type === 'net' ? layout.IP_SET_NET : layout.IP_SET_IP_PORT,
       sections.string(set.text),
       first,
-      members.length,
+      members.length / MEMBER_WORDS,
     ]);
   }
 }
 
-/** Members in order of address; an address that several groups own is listed once. */
-function netMembers(plan: Plan, set: PlanIpSet): number[][] {
-  const all = [...set.groups.flatMap((group) => plan.groups[group]!.prefixes), ...set.prefixes].flatMap(splitAll);
-  all.sort(comparePrefixes);
-  const unique = all.filter((prefix, i) => i === 0 || comparePrefixes(prefix, all[i - 1]!) !== 0);
-  return unique.map((prefix) => [...prefixWords(prefix), 0]);
+const MEMBER_WORDS = layout.RECORD_WORDS[layout.SECTION_MEMBERS]!;
+
+/** Members in order of address; an address that several groups own is listed once. A group's prefixes are in order already. */
+function netMembers(plan: Plan, set: PlanIpSet): readonly Prefix[] {
+  const lists = [...set.groups.map((group) => plan.groups[group]!.prefixes), set.prefixes].filter(
+    (list) => list.length > 0,
+  );
+  const [only] = lists;
+  if (lists.length === 1 && only!.every((prefix) => prefix.length > 0)) return only!;
+  const all = lists.flatMap((list) => list.flatMap(splitAll)).sort(comparePrefixes);
+  return all.filter((prefix, i) => i === 0 || comparePrefixes(prefix, all[i - 1]!) !== 0);
+}
+
+function memberWords(members: readonly Prefix[]): Int32Array {
+  const words = new Int32Array(members.length * MEMBER_WORDS);
+  members.forEach((prefix, i) => {
+    const at = i * MEMBER_WORDS;
+    words[at] = (prefix.version << 8) | prefix.length;
+    words.set(prefix.words, at + 1);
+  });
+  return words;
 }
 
 /** A /0 is stored as two /1s (semantics 2.5), as the kernel's hash:net wants it. */

@@ -99,12 +99,21 @@ function packEndpoints(
   sections: Sections,
 ): void {
   const nodes = new Map(plan.nodes.map((node, index) => [node.name, index]));
-  const slotsOf = (endpoint: number): readonly number[] | undefined => {
+  const offsets = new Map<readonly number[], Map<readonly number[], number>>();
+  // Pods of one group share their lists of slots, so a list is looked up by itself before it is looked up by content.
+  const chainsOf = (endpoint: number): number => {
     const [slots4, slots6] = [slotsOf4.get(endpoint), slotsOf6.get(endpoint)];
-    return slots4 === undefined || slots6 === undefined ? undefined : [...slots4, ...slots6];
+    if (slots4 === undefined || slots6 === undefined) return layout.NONE;
+    const bySlots6 = offsets.get(slots4) ?? new Map<readonly number[], number>();
+    offsets.set(slots4, bySlots6);
+    let offset = bySlots6.get(slots6);
+    if (offset === undefined) {
+      offset = sections.ints([...slots4, ...slots6]);
+      bySlots6.set(slots6, offset);
+    }
+    return offset;
   };
   plan.endpoints.forEach((endpoint, index) => {
-    const slots = slotsOf(index);
     const labels = endpoint.labels.flatMap(([key, value]) => [sections.string(key), sections.string(value)]);
     const [labelsAt] = sections.intList(labels);
     sections.record(layout.SECTION_ENDPOINTS, [
@@ -122,13 +131,13 @@ function packEndpoints(
       endpoint.group,
       sections.string(endpoint.origin.file),
       endpoint.origin.line,
-      slots === undefined ? layout.NONE : sections.ints([...slots]),
+      chainsOf(index),
       ...sections.prefixList(endpoint.allowedSources),
     ]);
   });
   plan.rejectedPods.forEach((pod, index) => {
     const at = plan.endpoints.length + index;
-    sections.record(layout.SECTION_ENDPOINTS, rejectedPod(pod, nodes, slotsOf(at), sections));
+    sections.record(layout.SECTION_ENDPOINTS, rejectedPod(pod, nodes, chainsOf(at), sections));
   });
 }
 
@@ -136,7 +145,7 @@ function packEndpoints(
 function rejectedPod(
   { key, node, addresses, origin }: PlanRejectedPod,
   nodes: ReadonlyMap<string, number>,
-  slots: readonly number[] | undefined,
+  chains: number,
   sections: Sections,
 ): number[] {
   const path = key.slice(key.indexOf(':') + 1);
@@ -156,7 +165,7 @@ function rejectedPod(
     layout.NONE,
     sections.string(origin.file),
     origin.line,
-    slots === undefined ? layout.NONE : sections.ints([...slots]),
+    chains,
     ...sections.prefixList([]),
   ];
 }

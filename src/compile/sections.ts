@@ -23,6 +23,7 @@ export class Sections {
   readonly #strings = new Map<string, number>();
   readonly #texts: string[] = [];
   readonly #intLists = new Map<string, number>();
+  readonly #singles = new Map<number, number>();
 
   constructor() {
     this.string('');
@@ -56,12 +57,22 @@ export class Sections {
 
   /** Word offset of `values` in the pool of ints; short equal lists are stored once. */
   ints(values: readonly number[]): number {
+    if (values.length === 1) return this.#single(values[0]!);
     if (values.length > 64) return this.section(SECTION_INTS).append(values);
     const key = values.join(',');
     let offset = this.#intLists.get(key);
     if (offset === undefined) {
       offset = this.section(SECTION_INTS).append(values);
       this.#intLists.set(key, offset);
+    }
+    return offset;
+  }
+
+  #single(value: number): number {
+    let offset = this.#singles.get(value);
+    if (offset === undefined) {
+      offset = this.section(SECTION_INTS).append([value]);
+      this.#singles.set(value, offset);
     }
     return offset;
   }
@@ -107,15 +118,22 @@ export class Sections {
   }
 
   #writeStrings(): void {
-    const encoder = new TextEncoder();
-    const parts = this.#texts.map((text) => encoder.encode(text));
-    const bytes = new Uint8Array((parts.reduce((sum, part) => sum + part.length, 0) + 3) & ~3);
+    const joined = this.#texts.join('');
+    const isAscii = Buffer.byteLength(joined, 'utf8') === joined.length;
+    // One by one only where it must be: a hundred thousand small encodings cost more than all the rest of packing.
+    const parts = isAscii ? [Buffer.from(joined, 'latin1')] : this.#texts.map((text) => Buffer.from(text, 'utf8'));
+    const lengths = isAscii ? this.#texts.map((text) => text.length) : parts.map((part) => part.length);
+    const all = Buffer.concat(parts);
+    const bytes = new Uint8Array((all.length + 3) & ~3);
+    bytes.set(all);
+    const index = new Int32Array(lengths.length * 2);
     let offset = 0;
-    for (const part of parts) {
-      bytes.set(part, offset);
-      this.record(SECTION_STRINGS, [offset, part.length]);
-      offset += part.length;
-    }
+    lengths.forEach((length, i) => {
+      index[2 * i] = offset;
+      index[2 * i + 1] = length;
+      offset += length;
+    });
+    this.section(SECTION_STRINGS).append(index);
     this.section(SECTION_STRING_BYTES).append(new Int32Array(bytes.buffer));
   }
 }
