@@ -182,13 +182,13 @@ function progressOf(reader: CaptureReader): Progress {
 
 /** A packet that was read: what its line and its counts need once the verdict is there. */
 interface Arrival {
-  readonly packet: number;
-  readonly bytes: number;
-  readonly seconds: number;
-  readonly nanos: number;
+  packet: number;
+  bytes: number;
+  seconds: number;
+  nanos: number;
   /** For captures at a veth: `Judge.atInterface` and `Judge.atDirection`. */
-  readonly atInterface: number;
-  readonly atDirection: number;
+  atInterface: number;
+  atDirection: number;
 }
 
 interface FastPath {
@@ -205,6 +205,15 @@ export class Replayer {
   readonly #connections: ConnectionTable | undefined;
   readonly #options: ReplayOptions;
   readonly #records = new Int32Array(4 * PACKET_WORDS);
+  /** Of the packet in hand; used again for the next one, so whoever keeps it copies it. */
+  readonly #arrival: Arrival = {
+    packet: 0,
+    bytes: 0,
+    seconds: 0,
+    nanos: 0,
+    atInterface: INTERFACE_UNKNOWN,
+    atDirection: PACKET_EITHER_WAY,
+  };
   readonly #reassembler: Reassembler;
   readonly #fragmentEvents: ReassemblyEvents;
   /** The fast path, where nothing but counts is asked for. */
@@ -292,18 +301,15 @@ export class Replayer {
       this.#records,
       0,
     );
-    const packet = this.#packets + index + 1;
-    const isVeth = this.#judge.capturePoint === CAPTURE_VETH;
-    const arrival = {
-      packet,
-      bytes,
-      seconds: batch.seconds[index]!,
-      nanos: batch.nanos[index]!,
-      atInterface: isVeth
-        ? this.#interfaces.find(this.#names?.interfaceName(batch.interfaces[index]!))
-        : INTERFACE_UNKNOWN,
-      atDirection: isVeth ? directionOf(batch, index) : PACKET_EITHER_WAY,
-    };
+    const arrival = this.#arrival;
+    arrival.packet = this.#packets + index + 1;
+    arrival.bytes = bytes;
+    arrival.seconds = batch.seconds[index]!;
+    arrival.nanos = batch.nanos[index]!;
+    if (this.#judge.capturePoint === CAPTURE_VETH) {
+      arrival.atInterface = this.#interfaces.find(this.#names?.interfaceName(batch.interfaces[index]!));
+      arrival.atDirection = directionOf(batch, index);
+    }
     this.#packet(arrival, status, batch.view);
   }
 
