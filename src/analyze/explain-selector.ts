@@ -49,7 +49,7 @@ export function explainSelector(
 }
 
 /** The parts of nested conjunctions. */
-export function conjuncts(node: Node): readonly Node[] {
+function conjuncts(node: Node): readonly Node[] {
   return node.kind === 'and' ? node.operands.flatMap(conjuncts) : [node];
 }
 

@@ -42,7 +42,7 @@ export function explanationLines(explanation: Explanation): readonly string[] {
 }
 
 /** `tcp 10.0.0.1:49152 -> 10.0.0.2:5432 is denied: …`. */
-export function flowText(record: FlowRecord): string {
+function flowText(record: FlowRecord): string {
   const { proto, icmp_type, icmp_code } = record;
   const icmp = icmp_type === undefined ? '' : ` type ${icmp_type} code ${icmp_code}`;
   const from = socketText(record.source_ip, record.source_port);

@@ -3,7 +3,7 @@
 /** Answered, and fine. */
 export const EXIT_FINE = 0;
 /** A finding: a violation, a difference, a denied `eval`. `--exit-zero` turns it into 0. */
-export const EXIT_FINDING = 1;
+const EXIT_FINDING = 1;
 /** Bad usage, or input that the API would refuse. */
 export const EXIT_BAD_INPUT = 2;
 /** Answered, but on incomplete evidence: a damaged capture, too many uncertain packets, too few policed ones. */

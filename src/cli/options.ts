@@ -93,7 +93,7 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 }
 
 /** A percentage, fractions allowed. */
-export function percentage(text: string): number {
+function percentage(text: string): number {
   const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
   if (!(value <= 100)) throw new InvalidArgumentError('It must be a number from 0 to 100.');
   return value;

@@ -73,7 +73,7 @@ export interface TraceEntry {
   readonly index: number;
 }
 
-export function parseTraceEntry(text: string): TraceEntry {
+function parseTraceEntry(text: string): TraceEntry {
   const [, tier = '', policy = '', action = '', index = ''] = text.split('|');
   return { tier, policy, action, index: Number(index) };
 }
