@@ -112,7 +112,7 @@ export interface RawHostEndpoint extends RawObject {
     readonly expectedIPs?: Opt<readonly string[]>;
     readonly profiles?: Opt<readonly string[]>;
     readonly ports?: Opt<
-      readonly { readonly name: string; readonly protocol: string | number; readonly port: number }[]
+      readonly { readonly name?: Opt<string>; readonly protocol?: Opt<string | number>; readonly port?: Opt<number> }[]
     >;
   }>;
 }
@@ -127,8 +127,8 @@ export function convertHostEndpoint(raw: RawHostEndpoint, context: ObjectContext
     expectedIPs: listOf(spec.expectedIPs),
     profiles: listOf(spec.profiles),
     ports: listOf(spec.ports).map(({ name, port, protocol }) => ({
-      name,
-      port,
+      name: name ?? '',
+      port: port ?? 0,
       protocol: convertProtocol(protocol) ?? '',
     })),
   };

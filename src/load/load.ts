@@ -11,10 +11,11 @@ import { warnOfContradictions } from './consistency.ts';
 import { addMissing, type MutableResources } from './defaults.ts';
 import type { DocumentSink, RawDocument, TextProblem } from './document.ts';
 import { readDocuments } from './documents.ts';
+import { soundPartOf } from './faults.ts';
 import type { FileSource } from './files.ts';
 import { type Classification, classify, type KindLoader, STORED_VERSION } from './kinds.ts';
 import { type LoadMode, ObjectContext, type ObjectName } from './object.ts';
-import { type LoadProblem, ProblemList } from './problem.ts';
+import { type FieldPath, type LoadProblem, ProblemList } from './problem.ts';
 import { readFileDocuments } from './read-file.ts';
 import { checkSchema } from './schema-check.ts';
 import { unfoldMetadata } from './stored-metadata.ts';
@@ -146,10 +147,22 @@ class Loader implements DocumentSink {
     const name = nameOf(loader.kind, loader.isNamespaced, content);
     const context = new ObjectContext(name, document, this.problems, this.mode);
     if (value.apiVersion === STORED_VERSION) content = unfoldMetadata(content, context);
-    if (!checkSchema(loader.schema, content, context)) return;
+    const faults = checkSchema(loader.schema, content, context);
+    if (faults.length > 0) {
+      this.checkRest(loader, content, faults, context);
+      return;
+    }
     loader.check(content, context);
     if (context.hasErrors) return;
     this.add(loader.convert(content, context), context);
+  }
+
+  /** Of an object whose shape is wrong: what can be said about the rest of it. */
+  private checkRest(loader: KindLoader, content: unknown, faults: readonly FieldPath[], context: ObjectContext): void {
+    const sound = soundPartOf(content, faults);
+    if (sound === undefined) return;
+    context.silence(sound.places);
+    loader.check(sound.value, context);
   }
 
   private add(object: Resource | Workload, context: ObjectContext): void {

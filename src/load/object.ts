@@ -1,6 +1,7 @@
 /** One object being loaded: where its parts stood, and where its problems go. */
 import type { Origin } from '../model/resources.ts';
 import type { RawDocument } from './document.ts';
+import { areRelated } from './faults.ts';
 import { type FieldPath, formatPath, type ProblemList } from './problem.ts';
 
 /** How a load treats what the API would not take. */
@@ -26,6 +27,8 @@ export class ObjectContext {
   private readonly document: RawDocument;
   private readonly problems: ProblemList;
   private errorCount = 0;
+  /** Places that hold an error of shape: what follows from it is not reported. */
+  private faultyPlaces: readonly FieldPath[] = [];
 
   constructor(id: ObjectName, document: RawDocument, problems: ProblemList, mode: LoadMode) {
     this.id = id;
@@ -42,14 +45,24 @@ export class ObjectContext {
     return { file: this.document.file, line: this.document.lineOf(path) };
   }
 
+  /** From now on says nothing about these places and what leads to them. */
+  silence(places: readonly FieldPath[]): void {
+    this.faultyPlaces = places;
+  }
+
   /** The object cannot be taken whatever the mode. */
   error(path: FieldPath, message: string, fix: string): void {
+    if (this.isSilent(path)) return;
     this.errorCount++;
     this.problems.errors.push(this.problem(path, message, fix));
   }
 
   warn(path: FieldPath, message: string, fix: string): void {
-    this.problems.warnings.push(this.problem(path, message, fix));
+    if (!this.isSilent(path)) this.problems.warnings.push(this.problem(path, message, fix));
+  }
+
+  private isSilent(path: FieldPath): boolean {
+    return this.faultyPlaces.some((place) => areRelated(place, path));
   }
 
   /** The API refuses the field: an error, or under `permissive` a warning with Calico's `effect` (semantics 3.2). */

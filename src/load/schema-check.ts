@@ -8,14 +8,19 @@
  */
 import { quoteText } from '../base/errors.ts';
 import type { ObjectContext } from './object.ts';
+import type { FieldPath } from './problem.ts';
 import type { Schema, TypeName } from './schemas/build.ts';
 import { nearestWord } from './suggest.ts';
 
-/** Reports everything in which `value` differs from the schema. True if its types are as the schema says. */
-export function checkSchema(schema: Schema, value: unknown, context: ObjectContext): boolean {
-  if (isValid(schema, value)) return true;
-  new Reporter(context).visit(schema, value);
-  return !context.hasErrors;
+/**
+ * Reports everything in which `value` differs from the schema. Gives the paths of the fields that are not what their
+ * type says, and of those that are required and absent: with any, the value is no value of its kind.
+ */
+export function checkSchema(schema: Schema, value: unknown, context: ObjectContext): readonly FieldPath[] {
+  if (isValid(schema, value)) return [];
+  const reporter = new Reporter(context);
+  reporter.visit(schema, value);
+  return reporter.faults;
 }
 
 /** True if the value is as the schema says in everything, unknown fields included. */
@@ -81,6 +86,7 @@ function firstBreach(schema: Schema, value: unknown): Breach | undefined {
 }
 
 class Reporter {
+  readonly faults: FieldPath[] = [];
   private readonly context: ObjectContext;
   private readonly path: (string | number)[] = [];
 
@@ -92,11 +98,11 @@ class Reporter {
     const { type } = schema;
     if (type === undefined || (value === null && schema.nullable === true)) return;
     if (!hasType(type, value)) {
-      this.error(describeType(type, value));
+      this.error(describeType(type, value), true);
       return;
     }
     const breach = firstBreach(schema, value);
-    if (breach !== undefined) this.error(describeBreach(breach, schema, value));
+    if (breach !== undefined) this.error(describeBreach(breach, schema, value), breach === 'enum');
     if (Array.isArray(value)) {
       for (const [index, item] of value.entries()) this.at(index, schema.items ?? {}, item as unknown);
     } else if (typeof value === 'object' && value !== null) {
@@ -118,7 +124,9 @@ class Reporter {
       else if (field !== undefined) this.at(key, field, value[key]);
     }
     for (const key of required ?? []) {
-      if (!Object.hasOwn(value, key)) this.context.error([...this.path, key], 'required, but not given', 'add it');
+      if (Object.hasOwn(value, key)) continue;
+      this.context.error([...this.path, key], 'required, but not given', 'add it');
+      this.faults.push([...this.path, key]);
     }
   }
 
@@ -128,8 +136,10 @@ class Reporter {
     this.context.unknownField([...this.path, key], `unknown field ${quoteText(key)}`, fix);
   }
 
-  private error([message, fix]: Wording): void {
-    this.context.error([...this.path], message, fix);
+  private error([message, fix]: Wording, isFault: boolean): void {
+    const path = [...this.path];
+    this.context.error(path, message, fix);
+    if (isFault) this.faults.push(path);
   }
 }
 

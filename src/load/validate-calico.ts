@@ -240,8 +240,9 @@ function checkReference(name: string, path: FieldPath, context: ObjectContext): 
 }
 
 function checkEndpointPorts(raw: RawHostEndpoint, context: ObjectContext): void {
-  for (const [index, { name, protocol: written }] of listOf(raw.spec?.ports).entries()) {
+  for (const [index, { name: writtenName, protocol: written }] of listOf(raw.spec?.ports).entries()) {
     const path = ['spec', 'ports', index];
+    const name = writtenName ?? '';
     const problem = portNameProblem(name);
     if (problem !== undefined) {
       context.refuse(

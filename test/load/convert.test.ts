@@ -274,7 +274,10 @@ spec:
   test('of the nearest field where one is absent', () => {
     const text =
       'apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata:\n  namespace: a\nspec:\n  ingress:\n    - source: {}\n';
-    expect(load(text).errors).toMatchObject([{ line: 7, field: 'spec.ingress[0].action' }]);
+    expect(load(text).errors).toMatchObject([
+      { line: 7, field: 'spec.ingress[0].action' },
+      { line: 3, field: 'metadata.name' },
+    ]);
     expect(load(text.replace('source: {}', 'action: Deny')).errors).toMatchObject([
       { line: 3, field: 'metadata.name' },
     ]);

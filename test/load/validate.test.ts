@@ -98,7 +98,45 @@ describe('shape', () => {
   ]);
 
   test('every error of a document in one go', () => {
-    expect(errorsOf(policy({ order: 'x', selector: 'a =', ingress: [{ action: 'x' }, {}] }))).toHaveLength(3);
+    const rules = [
+      { action: 'allow', protocol: 'tcp', source: { selector: 'a' } },
+      { action: 'Deny', protocol: 'tcp' },
+      { protocol: 'udp' },
+      { action: 'Allow', source: { selector: 'a' }, destination: { ports: ['80'] } },
+    ];
+    const fieldsOf = (text: string): string[] => load(text).errors.map(({ field }) => field);
+    // What is wrong in a rule that has no action, or a wrong one, follows when the action is right.
+    expect(fieldsOf(policy({ order: 'x', selector: 'a =', ingress: rules }))).toEqual([
+      'spec.order',
+      'spec.ingress[0].action',
+      'spec.ingress[2].action',
+      'spec.selector',
+      'spec.ingress[1].protocol',
+      'spec.ingress[3].source.selector',
+      'spec.ingress[3].destination.ports',
+    ]);
+    expect(
+      fieldsOf(
+        '{"apiVersion":"v1","kind":"Pod","metadata":{"name":1,"labels":{"a":1,"b":"x y"}},"spec":{"nodeName":1}}',
+      ),
+    ).toEqual(['metadata.name', 'metadata.labels.a', 'spec.nodeName', 'metadata.labels.b']);
+    expect(fieldsOf('{"apiVersion":"v1","kind":"Pod","metadata":{"name":"A"},"spec":[]}')).toEqual(['spec']);
+    expect(
+      fieldsOf(
+        calicoObject('HostEndpoint', {
+          expectedIPs: [1],
+          ports: [
+            { name: 1, protocol: 'x', port: 0 },
+            { name: '', protocol: 'TCP', port: 1 },
+          ],
+        }),
+      ),
+    ).toEqual(['spec.expectedIPs[0]', 'spec.ports[0].name', 'spec.ports[0].port', 'spec.node', 'spec.ports[1].name']);
+    expect(fieldsOf(kubernetesPolicy({ ingress: [{ from: [{ podSelector: 1 }, {}] }, null] }))).toEqual([
+      'spec.ingress[0].from[0].podSelector',
+      'spec.ingress[1]',
+      'spec.ingress[0].from[1]',
+    ]);
     expect(
       errorsOf(
         policy({
