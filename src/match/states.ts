@@ -19,7 +19,7 @@ import {
 } from '../conntrack/track.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
-import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/record.ts';
+import { FLAG_L4_INVALID, PACKET_FLAGS, TCP_ACK, TCP_RST, TCP_SYN } from '../wire/record.ts';
 import { type Judge, STATES_MAX, STATES_NEW, STATES_TRACKED } from './state.ts';
 
 const NODE_WORDS = 20;
@@ -87,6 +87,7 @@ function isVxlan(judge: Judge, node: number, flags: number): boolean {
 function bpfState(judge: Judge, state: number, hasEntry: boolean): number {
   if (judge.protocol !== PROTOCOL_TCP) return state;
   const isSyn = (judge.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
-  if (state === CT_ESTABLISHED && isSyn) return CT_NEW;
-  return state === CT_NEW && !hasEntry && !isSyn ? CT_INVALID : state;
+  const isDamaged = (judge.tracked[judge.trackedAt + PACKET_FLAGS]! & FLAG_L4_INVALID) !== 0;
+  if (isSyn && !isDamaged) return CT_NEW;
+  return state === CT_NEW && !hasEntry ? CT_INVALID : state;
 }

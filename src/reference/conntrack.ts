@@ -123,8 +123,8 @@ function bpfLookup(known: Lookup, { protocol, tcpFlags = 0 }: TrackerPacket): Lo
   if (protocol !== PROTOCOL_TCP) return known;
   // RST 4, SYN 2, ACK 16.
   const isSyn = (tcpFlags & 22) === 2;
-  if (known.state === 'established' && isSyn) return { state: 'new' };
-  return known.state === 'new' && known.opened !== undefined && !isSyn ? { state: 'invalid' } : known;
+  if (isSyn) return known.state === 'new' ? known : { state: 'new' };
+  return known.state === 'new' && known.opened !== undefined ? { state: 'invalid' } : known;
 }
 
 /** ICMP questions and their answers (6.7). */
