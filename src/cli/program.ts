@@ -14,6 +14,7 @@ import { addGet } from './commands/get.ts';
 import { addReplay } from './commands/replay.ts';
 import { addSchema } from './commands/schema.ts';
 import { addValidate } from './commands/validate.ts';
+import { addWhoCan } from './commands/who-can.ts';
 import { EXIT_BAD_INPUT, EXIT_FINE, EXIT_TROUBLE, ExitError, UsageError } from './exit.ts';
 import type { Output } from './output.ts';
 import { readVersion } from './version.ts';
@@ -73,6 +74,7 @@ function createProgram(output: Output, finish: Finish): Command {
   addCompile(program, output, finish);
   addGet(program, output, finish);
   addCanI(program, output, finish);
+  addWhoCan(program, output, finish);
   addSchema(program, output, finish);
   return program;
 }

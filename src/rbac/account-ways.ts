@@ -21,7 +21,7 @@
  * last three the token alone. What is not a way: port-forward (it leads into a pod, not out of it), scaling, eviction.
  * Source: kubernetes.io/docs/concepts/security/rbac-good-practices, pkg/registry/core/pod/rest.
  */
-import { type AccountAdmission, isBlocked } from './admission.ts';
+import { type AccountAdmission, type GroupsOf, isBlocked } from './admission.ts';
 import { coversName, type Holding, holdersOfBoth, type Need, type Principal, type Rights } from './rights.ts';
 
 export type WayName =
@@ -44,8 +44,12 @@ export interface Account {
 /** What must be known of the cluster beside roles. */
 export interface AccountWorld {
   readonly namespaces: readonly string[];
-  /** Names of the pods that run as the account; `undefined` = the input has no pods at all, so some may. */
-  podsOf(account: Account): readonly string[] | undefined;
+  /**
+   * Names of the pods that run as the account and are of use for the way; `undefined` = the input has no pods at all, so
+   * some may be.
+   */
+  podsOf(account: Account, way: WayName): readonly string[] | undefined;
+  readonly groupsOf: GroupsOf;
   /** Admission policies in force that gate the account's use. */
   admissionOf(account: Account): readonly AccountAdmission[];
 }
@@ -123,14 +127,18 @@ const READ_SECRETS = need('get list watch', 'secrets');
 
 /** Every subject that can act as `account`, by every way, in the order of the ways. */
 export function directWays(rights: Rights, account: Account, world: AccountWorld): Direct[] {
-  const pods = world.podsOf(account);
   const admission = world.admissionOf(account);
   const found: Direct[] = [];
   for (const way of WAYS) {
+    const pods = needsPod(way) ? world.podsOf(account, way.way) : undefined;
     if (needsPod(way) && pods !== undefined && pods.length === 0) continue;
     for (const holding of rights.holders(way.need, way.isClusterWide === true ? '' : account.namespace)) {
       if (!fits(holding, way, account, pods)) continue;
-      found.push(direct(way, holding, admission));
+      const blocking =
+        way.isAdmitted === true
+          ? admission.find((each) => isBlocked(each, holding.principal, world.groupsOf))
+          : undefined;
+      found.push(direct(way, holding, blocking));
     }
   }
   found.push(...secretWays(rights, account));
@@ -150,14 +158,13 @@ function fits(holding: Holding, { names }: Way, account: Account, pods: readonly
 }
 
 function direct(
-  { way, gives, need: { apiGroup, resource }, isAdmitted }: Way,
+  { way, gives, need: { apiGroup, resource } }: Way,
   holding: Holding,
-  admission: readonly AccountAdmission[],
+  blockedBy: AccountAdmission | undefined,
 ): Direct {
   const right = `${holding.verb} ${resource}${apiGroup === '' ? '' : `.${apiGroup}`}`;
-  const blocking = isAdmitted === true ? admission.find((each) => isBlocked(each, holding.principal)) : undefined;
   const base = { principal: holding.principal, way, gives, right, holdings: [holding] };
-  return blocking === undefined ? base : { ...base, blockedBy: blocking };
+  return blockedBy === undefined ? base : { ...base, blockedBy };
 }
 
 function secretWays(rights: Rights, { namespace }: Account): Direct[] {

@@ -48,19 +48,32 @@ export const NOT_COVERED: readonly string[] = [
 /** Controllers and kubelets: they make the pods that templates ask for. */
 const SYSTEM_GROUPS = ['system:masters', 'system:nodes', 'system:serviceaccounts:kube-system'];
 
-/** Whether the policy refuses pods of the account that this subject makes. Groups of people are not known here. */
-export function isBlocked({ useGroups }: AccountAdmission, principal: Principal): boolean {
-  return useGroups !== undefined && !isInGroups(principal, useGroups);
+/** Groups of a user, as far as they are known; a subject that is no user has none here. */
+export type GroupsOf = (principal: Principal) => readonly string[];
+
+/**
+ * Whether the policy refuses pods of the account that this subject makes. Who is in a group that nothing in the input
+ * tells of may still be let through; the answer names the groups.
+ */
+export function isBlocked({ useGroups }: AccountAdmission, principal: Principal, groupsOf: GroupsOf): boolean {
+  return useGroups !== undefined && !isInGroups(principal, useGroups, groupsOf);
 }
 
 /** Whether the policy refuses labels of the account that this subject sets, if they are among `keys`. */
-export function blocksLabels({ labels }: AccountAdmission, principal: Principal, keys: readonly string[]): boolean {
-  return labels !== undefined && keys.some((key) => labels.keys.includes(key)) && !isInGroups(principal, labels.groups);
+export function blocksLabels(
+  { labels }: AccountAdmission,
+  principal: Principal,
+  keys: readonly string[],
+  groupsOf: GroupsOf,
+): boolean {
+  if (labels === undefined || !keys.some((key) => labels.keys.includes(key))) return false;
+  return !isInGroups(principal, labels.groups, groupsOf);
 }
 
-function isInGroups(principal: Principal, groups: readonly string[]): boolean {
+function isInGroups(principal: Principal, groups: readonly string[], groupsOf: GroupsOf): boolean {
   if (groups.includes('system:authenticated')) return true;
   if (principal.kind === 'Group') return groups.includes(principal.name);
+  if (groupsOf(principal).some((group) => groups.includes(group))) return true;
   if (principal.kind !== 'ServiceAccount') return false;
   return groups.includes('system:serviceaccounts') || groups.includes(`system:serviceaccounts:${principal.namespace}`);
 }

@@ -14,7 +14,7 @@
  */
 import { type Account, type Direct, ROLE_NEEDS } from './account-ways.ts';
 import { type EffectiveRule, roleKey } from './effective-rules.ts';
-import type { Holding, Need, Principal, Rights } from './rights.ts';
+import { byPrincipal, type Holding, heldBy, holdersOfBoth, type Need, type Principal, type Rights } from './rights.ts';
 import { ruleAllowsSomeName } from './rule-match.ts';
 
 export interface SelfGrant {

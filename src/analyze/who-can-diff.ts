@@ -1,0 +1,104 @@
+/**
+ * `who-can reach --diff`: what a change of roles or policies opens and closes.
+ *
+ * Two answers to the same question are compared by what they say, not by how: a subject that can get at an account with a
+ * path by another way than before has gained nothing. What counts is the pair of subject and account (with the number of
+ * steps left out), the accounts that have a path, and who can change the policies that decide.
+ */
+import type { Entry } from './who-can.ts';
+import type { AccountRecord, ReachReport } from './who-can-reach.ts';
+
+export interface ReachChange {
+  readonly change: 'opened' | 'closed';
+  /** `path`: a subject and an account. `account`: an account that has a path. `edit`: who can change the policies. */
+  readonly what: 'path' | 'account' | 'edit';
+  /** One sentence: `RoleBinding b lets Group interns reach prod/db:5432 as prod/web: create pods`. */
+  readonly message: string;
+  readonly entry?: Entry;
+  readonly account?: AccountRecord;
+}
+
+export interface ReachDiff {
+  readonly question: 'reach';
+  readonly target: string;
+  readonly port: string;
+  readonly depth: number;
+  readonly opened: readonly ReachChange[];
+  readonly closed: readonly ReachChange[];
+  readonly incomplete: boolean;
+}
+
+export function diffReach(before: ReachReport, after: ReachReport): ReachDiff {
+  return {
+    question: 'reach',
+    target: after.target,
+    port: after.port,
+    depth: after.depth,
+    opened: changes('opened', before, after),
+    closed: changes('closed', after, before),
+    incomplete: before.incomplete || after.incomplete,
+  };
+}
+
+/** What `there` has and `base` has not. */
+function changes(change: ReachChange['change'], base: ReachReport, there: ReachReport): ReachChange[] {
+  const goal = `${there.target}:${there.port.replace(/\/tcp$/, '')}`;
+  const accounts = new Set(base.accounts.map(({ account }) => account));
+  const paths = new Set(base.entries.map(pathKey));
+  const edits = new Set(base.editors.map(({ subject }) => subject));
+  const verb = change === 'opened' ? 'lets' : 'let';
+  return [
+    ...there.accounts
+      .filter(({ account }) => !accounts.has(account))
+      .map((account): ReachChange => {
+        const message = `policies ${verb} ${accountWords(account)} reach ${goal}`;
+        return { change, what: 'account', message, account };
+      }),
+    ...firstOf(there.entries, pathKey)
+      .filter((entry) => !paths.has(pathKey(entry)))
+      .map((entry): ReachChange => {
+        const message = `${bindingOf(entry)} ${verb} ${entry.subject} reach ${goal} as ${targetWords(entry)}: ${stepsOf(entry)}`;
+        return { change, what: 'path', message, entry };
+      }),
+    ...firstOf(there.editors, ({ subject }) => subject)
+      .filter(({ subject }) => !edits.has(subject))
+      .map((entry): ReachChange => {
+        const message = `${bindingOf(entry)} ${verb} ${entry.subject} change what decides for ${goal}: ${stepsOf(entry)}`;
+        return { change, what: 'edit', message, entry };
+      }),
+  ];
+}
+
+/** Which account, and whether a pod of it can be had or its rights alone. */
+function pathKey({ subject, target, gives }: Entry): string {
+  return [subject, target, gives].join('\n');
+}
+
+function firstOf(entries: readonly Entry[], keyOf: (entry: Entry) => string): Entry[] {
+  const first = new Map<string, Entry>();
+  for (const entry of entries) if (!first.has(keyOf(entry))) first.set(keyOf(entry), entry);
+  return [...first.values()];
+}
+
+function accountWords({ account, by, pod_labels: labels = {} }: AccountRecord): string {
+  if (by === 'pod') return `pods of ServiceAccount ${account}`;
+  const text = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  return `new pods of ServiceAccount ${account}${text.length === 0 ? '' : ` with ${text.join(', ')}`}`;
+}
+
+function targetWords({ target, gives }: Entry): string {
+  const name = target.replace(/^ServiceAccount /, '');
+  return gives === 'api' ? `${name} (its token alone)` : name;
+}
+
+/** The binding of the first step, since without it nothing begins. */
+function bindingOf({ links }: Entry): string {
+  const rule = links[0]?.rules[0];
+  if (rule === undefined) return 'system:masters';
+  const { kind, namespace, name } = rule.binding;
+  return `${kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`;
+}
+
+function stepsOf({ links }: Entry): string {
+  return links.map(({ right }) => right).join(', then ');
+}

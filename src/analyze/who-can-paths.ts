@@ -1,0 +1,311 @@
+/**
+ * Which service accounts have a path to a port of a pod.
+ *
+ * The compiled tables answer, not the policies' text: every pod of the cluster, and every pod that could be made
+ * (`who-can-candidates.ts`), is judged as the sender of a new connection, on the same code that judges packets. Pods that
+ * the tables cannot tell apart (same group of endpoints, same node, same address class) are judged once. An account has a
+ * path if one of its pods has, or if a pod of it that could be made has; the answer says which.
+ *
+ *   1. the cluster as it is ── judge each existing pod ──► accounts with a path
+ *   2. the cluster and the candidates, compiled again ── judge each candidate ──► further accounts, and new or relabelled ones
+ *
+ * Candidates stand on the target's own node, which a pod's author may choose, with free addresses near the target's, so
+ * that rules with CIDRs see what they would see. They run nowhere and take part in no verdict on others.
+ */
+import { formatAddress, formatIpv4, formatIpv6, parseAddress } from '../base/ip.ts';
+import { packPlan } from '../compile/pack.ts';
+import type { Plan, PlanEndpoint } from '../compile/plan.ts';
+import { planCluster } from '../compile/plan-cluster.ts';
+import { judgeNewPacket } from '../match/judge.ts';
+import { classOf4 } from '../match/lookup.ts';
+import { createJudge } from '../match/state.ts';
+import { VERDICT_ALLOW, VERDICT_UNCERTAIN, VERDICT_UNPOLICED } from '../model/flow.ts';
+import type { ObjectMeta, Pod, Resources, ServiceAccount, StringMap } from '../model/resources.ts';
+import type { Account } from '../rbac/account-ways.ts';
+import { openTables, type Tables } from '../tables/tables.ts';
+import { PACKET_WORDS } from '../wire/record.ts';
+import { writeFlow } from './evaluate-flow.ts';
+import { type Candidate, findCandidates, NEW_ACCOUNT } from './who-can-candidates.ts';
+
+/** A port to reach: `undefined` port = any that some rule speaks of. */
+export interface ReachTarget {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly protocol: string;
+  readonly port: number | undefined;
+}
+
+/** An account with a path, and the pod that shows it. */
+export interface AccountPath {
+  readonly account: Account;
+  /** `pod`: one that exists. `new-pod`: one that could be made. */
+  readonly by: 'pod' | 'new-pod';
+  /** Names of the existing pods that have it; empty for `new-pod`. */
+  readonly pods: readonly string[];
+  /** Labels of the new pod. */
+  readonly podLabels: StringMap;
+  /** The first port that it reaches. */
+  readonly port: number;
+}
+
+/** An account that does not exist, or that would have to be relabelled first. */
+export interface LabelPath {
+  readonly namespace: string;
+  /** Labels that the account must have, and no others. */
+  readonly accountLabels: StringMap;
+  readonly podLabels: StringMap;
+  readonly port: number;
+}
+
+export interface Paths {
+  readonly paths: readonly AccountPath[];
+  readonly labelPaths: readonly LabelPath[];
+  /** Policies that select the target for ingress: indexes into `plan.policies`. */
+  readonly policies: readonly number[];
+  readonly plan: Plan;
+  readonly target: PlanEndpoint;
+  /** Accounts whose path depends on missing evidence (an address with two owners). */
+  readonly uncertain: readonly Account[];
+  readonly judged: { readonly pods: number; readonly newPods: number };
+}
+
+/** `undefined` if the pod is no endpoint with an address. */
+export function findPaths(resources: Resources, target: ReachTarget): Paths | undefined {
+  const plan = planCluster(resources);
+  const key = `wep:${target.namespace}/${target.pod}`;
+  const endpoint = plan.endpoints.find((each) => each.key === key);
+  if (endpoint === undefined || endpoint.addresses.length === 0) return undefined;
+  const ports = portsToTry(plan, endpoint, resources, target);
+  const existing = new Prober(plan, endpoint, target.protocol, ports);
+  const paths = new Map<string, AccountPath & { readonly pods: string[] }>();
+  const uncertain = new Map<string, Account>();
+  for (const sender of plan.endpoints) {
+    if (sender.kind !== 'wep' || sender.serviceAccount === '' || sender === endpoint) continue;
+    const account = { namespace: sender.namespace, name: sender.serviceAccount };
+    const name = keyOf(account);
+    const port = existing.portFrom(sender);
+    const known = paths.get(name);
+    if (port === UNCERTAIN) uncertain.set(name, account);
+    else if (port === NO_PORT) continue;
+    else if (known !== undefined) known.pods.push(sender.name);
+    else paths.set(name, { account, by: 'pod', pods: [sender.name], podLabels: new Map(), port });
+  }
+  const tried = tryCandidates(resources, plan, endpoint, target.protocol, ports);
+  for (const path of tried.paths)
+    if (!paths.has(keyOf(path.account))) paths.set(keyOf(path.account), { ...path, pods: [] });
+  for (const name of paths.keys()) uncertain.delete(name);
+  return {
+    paths: [...paths.values()].sort(byAccount),
+    labelPaths: tried.labelPaths,
+    policies: plan.groups[endpoint.group]!.tiers.flatMap(({ ingress }) => ingress),
+    plan,
+    target: endpoint,
+    uncertain: [...uncertain.values()],
+    judged: { pods: plan.endpoints.filter(({ kind }) => kind === 'wep').length, newPods: tried.count },
+  };
+}
+
+function keyOf({ namespace, name }: Account): string {
+  return `${namespace}/${name}`;
+}
+
+function byAccount(a: AccountPath, b: AccountPath): number {
+  const [left, right] = [keyOf(a.account), keyOf(b.account)];
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
+/** The port asked for; else the pod's own ports, and every port at which a rule for the target begins or ends. */
+function portsToTry(plan: Plan, endpoint: PlanEndpoint, resources: Resources, target: ReachTarget): readonly number[] {
+  if (target.port !== undefined) return [target.port];
+  const ports = new Set<number>();
+  const pod = resources.pods.find(({ meta }) => meta.namespace === target.namespace && meta.name === target.pod);
+  for (const { containerPort } of pod?.containerPorts ?? []) if (containerPort > 0) ports.add(containerPort);
+  for (const policy of plan.groups[endpoint.group]!.tiers.flatMap(({ ingress }) => ingress)) {
+    for (const rule of plan.policies[policy]!.ingress) {
+      for (const [low, high] of [...rule.destination.ports, ...rule.destination.notPorts]) {
+        for (const port of [low, high, low - 1, high + 1]) if (port >= 1 && port <= 65535) ports.add(port);
+      }
+    }
+  }
+  return [...ports, 1];
+}
+
+const NO_PORT = -1;
+const UNCERTAIN = -2;
+
+/** Judges senders against one target. */
+class Prober {
+  readonly #tables: Tables;
+  readonly #judge: ReturnType<typeof createJudge>;
+  readonly #target: readonly string[];
+  readonly #protocol: string;
+  readonly #ports: readonly number[];
+  readonly #packet = new Int32Array(PACKET_WORDS);
+  readonly #known = new Map<string, number>();
+
+  constructor(plan: Plan, target: PlanEndpoint, protocol: string, ports: readonly number[]) {
+    this.#tables = openTables(packPlan(plan));
+    this.#judge = createJudge(this.#tables);
+    this.#target = addressTexts(target);
+    this.#protocol = protocol;
+    this.#ports = ports;
+  }
+
+  /** The first port that the sender reaches, NO_PORT, or UNCERTAIN. */
+  portFrom(sender: PlanEndpoint): number {
+    const key = this.#classKey(sender);
+    let port = this.#known.get(key);
+    if (port === undefined) {
+      port = this.#judgeFrom(sender);
+      this.#known.set(key, port);
+    }
+    return port;
+  }
+
+  /** Senders with one key get one answer: same labels, same node, same class of every address. */
+  #classKey({ group, node, addresses }: PlanEndpoint): string {
+    const classes = addresses.map((prefix) =>
+      prefix.version === 4 ? classOf4(this.#tables.trie4, prefix.words[0]) : formatAddress(prefix),
+    );
+    return `${group} ${node} ${classes.join(' ')}`;
+  }
+
+  #judgeFrom(sender: PlanEndpoint): number {
+    let isUncertain = false;
+    for (const src of addressTexts(sender)) {
+      for (const dst of this.#target) {
+        if (src.includes(':') !== dst.includes(':')) continue;
+        for (const port of this.#ports) {
+          const hasPorts = !/^icmp/.test(this.#protocol);
+          writeFlow({ src, dst, protocol: this.#protocol, ...(hasPorts ? { dst_port: port } : {}) }, this.#packet);
+          const verdict = judgeNewPacket(this.#judge, this.#packet, 0);
+          if (verdict === VERDICT_ALLOW || verdict === VERDICT_UNPOLICED) return port;
+          if (verdict === VERDICT_UNCERTAIN) isUncertain = true;
+        }
+      }
+    }
+    return isUncertain ? UNCERTAIN : NO_PORT;
+  }
+}
+
+function addressTexts({ addresses }: PlanEndpoint): readonly string[] {
+  return addresses.map(formatAddress);
+}
+
+/* ---- candidates ---- */
+
+interface Tried {
+  readonly paths: readonly AccountPath[];
+  readonly labelPaths: readonly LabelPath[];
+  readonly count: number;
+}
+
+function tryCandidates(
+  resources: Resources,
+  plan: Plan,
+  target: PlanEndpoint,
+  protocol: string,
+  ports: readonly number[],
+): Tried {
+  const candidates = findCandidates(resources, plan, target.group);
+  const made = withCandidates(resources, plan, target, candidates);
+  const enlarged = planCluster(made.resources);
+  const byKey = new Map(enlarged.endpoints.map((endpoint) => [endpoint.key, endpoint]));
+  const prober = new Prober(enlarged, byKey.get(target.key)!, protocol, ports);
+  const paths: AccountPath[] = [];
+  const labelPaths: LabelPath[] = [];
+  for (const [candidate, key] of made.keys) {
+    const sender = byKey.get(key);
+    const port = sender === undefined ? NO_PORT : prober.portFrom(sender);
+    if (port < 0) continue;
+    const { podLabels, accountLabels, standsFor } = candidate;
+    for (const text of standsFor) {
+      const [namespace, name] = text.split('/') as [string, string];
+      if (accountLabels !== undefined) labelPaths.push({ namespace, accountLabels, podLabels, port });
+      else paths.push({ account: { namespace, name }, by: 'new-pod', pods: [], podLabels, port });
+    }
+  }
+  return { paths, labelPaths, count: candidates.length };
+}
+
+/** The objects with the candidates among them, and the endpoint key of each. */
+function withCandidates(
+  resources: Resources,
+  plan: Plan,
+  target: PlanEndpoint,
+  candidates: readonly Candidate[],
+): { readonly resources: Resources; readonly keys: ReadonlyMap<Candidate, string> } {
+  const pods: Pod[] = [];
+  const accounts: ServiceAccount[] = [];
+  const keys = new Map<Candidate, string>();
+  const addresses = freeAddresses(plan, target);
+  for (const [index, candidate] of candidates.entries()) {
+    const address = addresses.next();
+    if (address.done === true) break;
+    const { namespace, podLabels, accountLabels } = candidate;
+    const name = `margay-try-${index}`;
+    let { account } = candidate;
+    if (accountLabels !== undefined) {
+      // Names differ, since two accounts of one namespace with different labels must be two.
+      account = `${NEW_ACCOUNT}-${index}`;
+      accounts.push({
+        kind: 'ServiceAccount',
+        meta: meta(account, namespace, accountLabels, target),
+        isSynthesised: true,
+      });
+    }
+    pods.push(candidatePod(meta(name, namespace, podLabels, target), account, target.node, address.value));
+    keys.set(candidate, `wep:${namespace}/${name}`);
+  }
+  const all = {
+    ...resources,
+    pods: [...resources.pods, ...pods],
+    serviceAccounts: [...resources.serviceAccounts, ...accounts],
+  };
+  return { resources: all, keys };
+}
+
+function meta(name: string, namespace: string, labels: StringMap, { origin }: PlanEndpoint): ObjectMeta {
+  return { name, namespace, uid: '', labels, annotations: new Map(), origin };
+}
+
+function candidatePod(podMeta: ObjectMeta, serviceAccountName: string, nodeName: string, address: string): Pod {
+  return {
+    kind: 'Pod',
+    meta: podMeta,
+    nodeName,
+    hostNetwork: false,
+    serviceAccountName,
+    phase: 'Running',
+    hasDeletionTimestamp: false,
+    podIPs: [address],
+    podIP: address,
+    containerPorts: [],
+    initContainerPorts: [],
+    isSynthesised: true,
+  };
+}
+
+/** Addresses that nobody has, near the target's: of its /16, or of its /112. */
+function* freeAddresses(plan: Plan, target: PlanEndpoint): Generator<string, undefined> {
+  const taken = new Set(plan.endpoints.flatMap(addressTexts));
+  for (const node of plan.nodes) for (const prefix of node.addresses) taken.add(formatAddress(prefix));
+  const own = target.addresses.find(({ version }) => version === 4);
+  const other = addressTexts(target)[0]!;
+  for (let offset = 1; offset < 0xffff; offset++) {
+    const text =
+      own === undefined
+        ? nearIpv6(other, offset)
+        : formatIpv4((own.words[0] & 0xffff0000) | ((own.words[0] + offset) & 0xffff) | 0);
+    if (text !== undefined && !taken.has(text)) yield text;
+  }
+  return undefined;
+}
+
+function nearIpv6(text: string, offset: number): string | undefined {
+  const address = parseAddress(text);
+  if (address === undefined) return undefined;
+  const [w0, w1, w2, w3] = address.words;
+  const last = (w3 & 0xffff0000) | ((w3 + offset) & 0xffff) | 0;
+  return formatIpv6(w0, w1, w2, last);
+}
