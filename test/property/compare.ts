@@ -33,23 +33,28 @@ interface CheckLike {
 }
 
 /** Action, reason, direction, every trace, pending: one line each. Checks of an uncertain verdict are of no meaning. */
-function answerText(answer: Answer): string {
-  const lines = [`${answer.action} ${answer.reason ?? ''} ${answer.direction ?? ''}`];
+export function answerText(answer: Answer): string {
+  const lines = [line(answer.action, answer.reason, answer.direction)];
   if (answer.action !== 'uncertain') {
     for (const name of CHECKS) {
       const check = answer[name];
-      if (check !== undefined) lines.push(`${name} ${check.action} ${check.trace.join(' ')}`);
+      if (check !== undefined) lines.push(line(name, check.action, ...check.trace));
     }
   }
   const { pending } = answer;
   if (pending !== undefined) {
-    lines.push(`pending ${pending.action}`);
+    lines.push(line('pending', pending.action));
     for (const name of CHECKS) {
       const trace = pending[name];
-      if (trace !== undefined) lines.push(`pending ${name} ${trace.join(' ')}`);
+      if (trace !== undefined) lines.push(line('pending', name, ...trace));
     }
   }
   return lines.join('\n');
+}
+
+/** The parts that there are, with single spaces. */
+function line(...parts: readonly (string | undefined)[]): string {
+  return parts.filter((part) => part !== undefined && part !== '').join(' ');
 }
 
 export interface Disagreement {

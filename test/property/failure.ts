@@ -7,6 +7,7 @@ import type { Flow } from '../../src/model/flow.ts';
 import { createReference } from '../../src/reference/evaluate.ts';
 import { openTables } from '../../src/tables/tables.ts';
 import type { Document } from '../rows/objects.ts';
+import { formatFlow } from '../support/flow-text.ts';
 import { type Disagreement, firstDisagreement } from './compare.ts';
 import { shrinkDocuments } from './shrink.ts';
 import { loadWorld, type World } from './world.ts';
@@ -45,8 +46,8 @@ export function failureText({ documents, disagreement, options }: SmallFailure):
     `reference and tables disagree (options ${JSON.stringify(options)})`,
     '--- policy.yaml',
     yamlOf(documents),
-    '--- flows.jsonl',
-    JSON.stringify(flow),
+    '--- packets.txt',
+    formatFlow(flow),
     '--- the reference says',
     reference,
     '--- the tables say',
@@ -63,8 +64,8 @@ export function writeCase(folder: string, failure: SmallFailure, origin: string)
   write('README', `Found at random (${origin}); say here what it is about.\n`);
   write('policy.yaml', yamlOf(documents.filter(isPolicy)));
   write('endpoints.yaml', yamlOf(documents.filter((document) => !isPolicy(document))));
-  write('flows.jsonl', `${JSON.stringify(disagreement.flow)}\n`);
-  write('verdicts.txt', `${disagreement.reference}\n`);
+  write('packets.txt', `${formatFlow(disagreement.flow)}\n`);
+  write('verdicts.txt', `${disagreement.reference.replaceAll('\n', '; ')}\n`);
   if (options.permissive || options.asIs) write('options.json', `${JSON.stringify(options)}\n`);
 }
 
