@@ -119,6 +119,11 @@ export const RECORD_SCHEMA: Schema = {
         id: { description: 'eval: the id of the input line, whatever it is, handed through.' },
         packet: whole('replay --packets: number of the packet, from 1, over all captures in the order given.'),
         time: { ...TIME, description: 'replay --packets: time of the packet.' },
+        state: {
+          enum: ['new', 'established', 'related', 'invalid', 'untracked', 'truncated'],
+          description:
+            'replay --packets: state in the connection tracking of the node that decided; absent when stateless.',
+        },
         start_time: { ...TIME, description: 'Time of the first packet.' },
         end_time: { ...TIME, description: 'Time of the last packet.' },
         first_packet: whole('replay: number of the first packet, from 1, over all captures in the order given.'),

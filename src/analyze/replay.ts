@@ -15,6 +15,7 @@ import {
   type ReassemblyEvents,
 } from '../conntrack/reassembly.ts';
 import { CONNTRACK_ENTRIES_DEFAULT, type Conntrack, createConntrack } from '../conntrack/table.ts';
+import { CT_STATE_NAMES } from '../conntrack/track.ts';
 import { type Counters, countPacket, countUndecoded, createCounters } from '../match/counters.ts';
 import { judgeFolded } from '../match/folded.ts';
 import { decidingStep, judgeNewPacket, judgeTrackedPacket, markUncertain } from '../match/judge.ts';
@@ -87,6 +88,8 @@ export interface PacketRecord extends Partial<FlowRecord> {
   /** From 1, over all captures in the order given. */
   packet: number;
   time: string;
+  /** Its state in the connection tracking of the node that decided (CT_STATE_NAMES); absent when stateless. */
+  state?: string;
   action: string;
   bytes: number;
 }
@@ -389,6 +392,7 @@ export class Replayer {
       packet: arrival.packet,
       time: formatTime(arrival.seconds, arrival.nanos),
       bytes: arrival.bytes,
+      ...(this.#conntrack === undefined ? {} : { state: CT_STATE_NAMES[this.#judge.state]! }),
       ...this.#fullRecord(at, view),
     };
   }

@@ -16,7 +16,7 @@ export interface Brevity {
 export const IN_FULL: Brevity = { namespace: '', directory: '' };
 
 /** Any record: packets and undecoded ones have fewer fields. */
-export type AnyRecord = Partial<FlowRecord> & { readonly action: string };
+export type AnyRecord = Partial<FlowRecord> & { readonly action: string; readonly state?: string };
 
 type Side = 'source' | 'dest';
 
@@ -96,6 +96,8 @@ export function decidingCheck(record: AnyRecord): CheckRecord | undefined {
 export function reasonText(record: AnyRecord, brevity: Brevity = IN_FULL): string {
   const fixed = FIXED_REASONS[record.reason ?? ''];
   if (fixed !== undefined) return fixed;
+  if (record.state === 'established') return 'open connection';
+  if (record.state === 'related') return 'about an open connection';
   const check = decidingCheck(record);
   const last = check?.trace.at(-1);
   if (check === undefined) return uncheckedText(record, brevity);

@@ -145,8 +145,8 @@ describe('usage errors end with exit code 2 and one line on', () => {
 
 test('every error of the input is printed, nothing is judged, exit code 2', async () => {
   const { code, stdout, stderr } = await margay(['compile', '-f', 'test/cli/data/bad.yaml']);
-  expect(stderr.split('\n').filter((line) => /bad\.yaml:\d+/.test(line))).toHaveLength(2);
-  expect(stderr).toContain('margay: 2 errors in the input; correct them first\n');
+  expect(stderr.split('\n').filter((line) => /bad\.yaml:\d+/.test(line))).toHaveLength(3);
+  expect(stderr).toContain('margay: 3 errors in the input; correct them first\n');
   expect(stdout).toBe('');
   expect(code).toBe(2);
 });
