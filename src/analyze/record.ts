@@ -104,7 +104,7 @@ function fillVerdict(record: Verdict, judge: Judge): void {
   // What comes after policy (DefaultEndpointToHostAction, service loops) denies in a check whose policy allowed.
   if (judge.verdict === VERDICT_DENY && record.direction !== undefined) {
     const name = record.direction as CheckName;
-    record[name] = { ...record[name]!, action: 'deny' };
+    if (record[name]!.action !== 'deny') record[name] = { ...record[name]!, action: 'deny' };
   }
 }
 
@@ -240,6 +240,15 @@ function endRecord(tables: Tables, version: number, words: Int32Array, at: numbe
 }
 
 function endpointEnd(tables: Tables, endpoint: number): End {
+  const { ends } = memoOf(tables);
+  const known = ends.get(endpoint);
+  if (known !== undefined) return known;
+  const end = makeEnd(tables, endpoint);
+  ends.set(endpoint, end);
+  return end;
+}
+
+function makeEnd(tables: Tables, endpoint: number): End {
   const text = (word: number): string => textField(tables, layout.SECTION_ENDPOINTS, endpoint, word);
   const start = field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_LABELS);
   const count = field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_LABELS + 1);
@@ -254,7 +263,7 @@ function endpointEnd(tables: Tables, endpoint: number): End {
     name: text(layout.ENDPOINT_NAME),
     serviceAccount: text(layout.ENDPOINT_SERVICE_ACCOUNT),
     // fromEntries defines own properties, so a label named `__proto__` stays a label.
-    labels: Object.fromEntries(pairs),
+    labels: Object.freeze(Object.fromEntries(pairs)),
   };
 }
 
@@ -293,13 +302,24 @@ function checkRecord(judge: Judge, check: number): CheckRecord {
   const start = judge.checks[check * CHECK_WORDS + CHECK_STEPS]!;
   const count = judge.checks[check * CHECK_WORDS + CHECK_STEP_COUNT]!;
   if (count === 0) return { action: 'allow', trace: [] };
-  const last = judge.path[start + count - 1]!;
+  if (count > 1) return makeCheck(tables, judge.path, start, count);
+  const { checks } = memoOf(tables);
+  const step = judge.path[start]!;
+  const known = checks.get(step);
+  if (known !== undefined) return known;
+  const record = Object.freeze(makeCheck(tables, judge.path, start, count));
+  checks.set(step, record);
+  return record;
+}
+
+function makeCheck(tables: Tables, path: Int32Array, start: number, count: number): CheckRecord {
+  const last = path[start + count - 1]!;
   const action = STEP_ACTIONS[field(tables, layout.SECTION_STEPS, last, layout.STEP_ACTION)]!;
   const rule = stepOrigin(tables, last);
   const selectedBy = selectedPolicies(tables, last);
   return {
     action,
-    trace: traceOf(tables, judge.path, start, count),
+    trace: traceOf(tables, path, start, count),
     ...(rule === undefined ? {} : { rule }),
     ...(selectedBy.length === 0 ? {} : { selected_by: selectedBy }),
   };
@@ -323,17 +343,29 @@ function originText(tables: Tables, section: number, record: number, fileWord: n
   return `${textField(tables, section, record, fileWord)}:${field(tables, section, record, fileWord + 1)}`;
 }
 
-const staged = new WeakMap<Tables, boolean>();
+/** Parts of records that many flows share, made once and frozen, so that their JSON is made once, too (record-json.ts). */
+interface Memo {
+  readonly ends: Map<number, End>;
+  /** Checks that one step decided, by step. */
+  readonly checks: Map<number, CheckRecord>;
+  hasStaged: boolean | undefined;
+}
+
+const memos = new WeakMap<Tables, Memo>();
+
+function memoOf(tables: Tables): Memo {
+  let memo = memos.get(tables);
+  if (memo === undefined) {
+    memo = { ends: new Map(), checks: new Map(), hasStaged: undefined };
+    memos.set(tables, memo);
+  }
+  return memo;
+}
 
 function hasStagedPolicies(tables: Tables): boolean {
-  let answer = staged.get(tables);
-  if (answer === undefined) {
-    answer = false;
-    for (let policy = 0; policy < tables.counts[layout.SECTION_POLICIES]!; policy++) {
-      const flags = field(tables, layout.SECTION_POLICIES, policy, layout.POLICY_FLAGS);
-      if ((flags & layout.POLICY_IS_STAGED) !== 0) answer = true;
-    }
-    staged.set(tables, answer);
-  }
-  return answer;
+  const memo = memoOf(tables);
+  memo.hasStaged ??= Array.from({ length: tables.counts[layout.SECTION_POLICIES]! }, (_, policy) =>
+    field(tables, layout.SECTION_POLICIES, policy, layout.POLICY_FLAGS),
+  ).some((flags) => (flags & layout.POLICY_IS_STAGED) !== 0);
+  return memo.hasStaged;
 }

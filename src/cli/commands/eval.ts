@@ -104,6 +104,7 @@ async function evaluateLines(path: string, options: EvalOptions, output: Output)
   const { plan } = await openCluster(options, output);
   const tables = await openClusterTables(plan, options);
   const { evaluateFlow } = await import('../../analyze/evaluate-flow.ts');
+  const { recordJson } = await import('../../analyze/record-json.ts');
   const counts = { total: 0, uncertain: 0, policed: 0 };
   const collected: (AnsweredLine | LineError)[] = [];
   let malformed = 0;
@@ -114,7 +115,7 @@ async function evaluateLines(path: string, options: EvalOptions, output: Output)
     const answer = answerLine(text, line, (flow) => evaluateFlow(tables, flow, options));
     if ('error' in answer) malformed++;
     else count(answer, counts);
-    if (options.output === 'jsonl') output.stdout.write(`${JSON.stringify(answer)}\n`);
+    if (options.output === 'jsonl') output.stdout.write(`${recordJson(answer)}\n`);
     else if (collected.push(answer) > COLLECTED_MAX) {
       throw new UsageError(`more than ${COLLECTED_MAX} flows in one ${options.output}; use -o jsonl`);
     }
