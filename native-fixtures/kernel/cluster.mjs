@@ -6,8 +6,11 @@
  */
 const PREFIX_WORDS = 5;
 
+/** The dataplane of Calico that each tool stands for. */
+const DATAPLANES = { nft: 'nftables', iptables: 'iptables' };
+
 /**
- * Opens the tables of a cluster; throws if the API would refuse an object.
+ * Opens the tables of a cluster, for each tool those of its dataplane; throws if the API would refuse an object.
  *
  * @param {{ name: string, text: string }[]} sources
  * @param {{ permissive?: boolean, asIs?: boolean }} options  of the load
@@ -15,7 +18,8 @@ const PREFIX_WORDS = 5;
 export function openCluster(margay, sources, options) {
   const { resources, errors } = margay.loadResources(sources, options);
   if (errors.length > 0) throw new Error(`the cluster has errors: ${JSON.stringify(errors[0])}`);
-  return margay.openTables(margay.compile(resources));
+  const open = (dataplane) => margay.openTables(margay.compile(resources, { dataplane }));
+  return Object.fromEntries(Object.entries(DATAPLANES).map(([tool, dataplane]) => [tool, open(dataplane)]));
 }
 
 /** Nodes, pods and their addresses as topology.mjs wants them. */
@@ -34,19 +38,30 @@ export function clusterOf(margay, tables) {
     pods.push({
       key,
       node: field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_NODE),
-      device: margay.podInterface(text(layout.ENDPOINT_NAMESPACE), text(layout.ENDPOINT_NAME)),
+      device: margay.podInterface(
+        prefixOf(margay, tables, field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_NODE)),
+        text(layout.ENDPOINT_NAMESPACE),
+        text(layout.ENDPOINT_NAME),
+      ),
       addresses: addresses(margay, tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_ADDRESSES),
     });
   }
   return { nodes, pods };
 }
 
-/** The texts to load on each node. The lab's uplink is eth0, whatever a host endpoint calls it. */
-export function rulesetsOf(margay, tables) {
+function prefixOf(margay, tables, node) {
   const { layout } = margay;
-  return Array.from({ length: tables.counts[layout.SECTION_NODES] }, (_, node) => ({
-    ...margay.renderNft(tables, node, { uplink: 'eth0' }),
-    ...margay.renderIptables(tables, node, { uplink: 'eth0' }),
+  return margay.interfacePrefixes(
+    margay.textField(tables, layout.SECTION_NODES, node, layout.NODE_INTERFACE_PREFIXES),
+  )[0];
+}
+
+/** The texts to load on each node. The lab's uplink is eth0, whatever a host endpoint calls it. */
+export function rulesetsOf(margay, { nft, iptables }) {
+  const { layout } = margay;
+  return Array.from({ length: nft.counts[layout.SECTION_NODES] }, (_, node) => ({
+    ...margay.renderNft(nft, node, { uplink: 'eth0' }),
+    ...margay.renderIptables(iptables, node, { uplink: 'eth0' }),
   }));
 }
 

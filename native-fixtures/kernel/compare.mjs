@@ -24,17 +24,18 @@ import { observe } from './observe.mjs';
  *   `observed` by tool: flow -> arrived; `connected` the same for real connections; `attempts` = packets and connections that were judged
  */
 export async function runCase(margay, kase, { tools, drawn = DRAWN_FLOW_COUNT, connects = 10 }) {
-  const tables = openCluster(margay, kase.sources, kase.options);
+  const byTool = openCluster(margay, kase.sources, kase.options);
+  const tables = byTool.nft;
   const cluster = clusterOf(margay, tables);
   const extra = drawFlows(margay, tables, cluster, seedOf(kase.name), drawn);
   const flows = numberedFlows(margay, [...kase.flows, ...extra]);
-  const rulesets = rulesetsOf(margay, tables);
+  const rulesets = rulesetsOf(margay, byTool);
   const sample = connectSample(margay, tables, cluster, flows, connects);
   const serviceAddresses = serviceAddressesOf(margay, tables);
   const result = await observe({ cluster, rulesets, flows, serviceAddresses, connects: sample }, tools);
   const excluded = new Map(result.excluded.map(({ id, reason }) => [id, reason]));
   for (const flow of flows) {
-    if (!excluded.has(flow.id) && predict(margay, tables, flow) === undefined)
+    if (!excluded.has(flow.id) && tools.some((tool) => predict(margay, byTool[tool], flow) === undefined))
       excluded.set(flow.id, 'uncertain to margay');
   }
   const sent = flows.filter(({ id }) => !excluded.has(id));
@@ -50,9 +51,9 @@ export async function runCase(margay, kase, { tools, drawn = DRAWN_FLOW_COUNT, c
       ['connection', connected[tool]],
     ]) {
       for (const [id, arrived] of map) {
-        const predicted = predict(margay, tables, flows[id]);
+        const predicted = predict(margay, byTool[tool], flows[id]);
         if (arrived === predicted) continue;
-        const record = margay.evaluateFlow(tables, flows[id]);
+        const record = margay.evaluateFlow(byTool[tool], flows[id]);
         mismatches.push({ tool, way, flow: flows[id], predicted, observed: arrived, record });
       }
     }

@@ -201,6 +201,13 @@ function runHostEgress(judge: Judge, node: number, isAccepted: boolean): number 
 function runToHost(judge: Judge, visit: number, isAccepted: boolean): number {
   const node = visitNode(judge, visit);
   if (!fromPod(judge, visit)) return runHostIngress(judge, node, isAccepted);
+  const tunnel = tunnelReason(judge, node);
+  if (tunnel !== REASON_NONE && !hasFlag(judge, node, layout.NODE_IS_BPF)) {
+    // The INPUT chain looks at tunnels before it looks at pods, and a pod is none of Calico's hosts.
+    addCheck(judge, CHECK_EGRESS, judge.srcPod, 0);
+    judge.reason = tunnel;
+    return OUTCOME_DENY;
+  }
   if (isExemptIcmpv6(judge)) {
     addCheck(judge, CHECK_EGRESS, judge.srcPod, 0);
     return OUTCOME_PASSED;
@@ -234,8 +241,12 @@ function isHost(node: number, pod: number): boolean {
   return node !== layout.NONE && pod === layout.NONE;
 }
 
-/** REASON_VXLAN or REASON_IPIP for a tunnel of the kind that Calico has on, by the object's own word. */
+/**
+ * REASON_VXLAN or REASON_IPIP for a tunnel of the kind that Calico has on, by the object's own word. IPv4 alone: IPIP has no other, and
+ * VXLAN over IPv6 is on by IP pools, not by this setting (Calico felix/calc/encapsulation_resolver.go, VXLANEnabledV6).
+ */
 function tunnelReason(judge: Judge, node: number): number {
+  if (judge.version !== 4) return REASON_NONE;
   const flags = nodeWord(judge, node, layout.NODE_FLAGS);
   if (judge.protocol === PROTOCOL_IPIP && (flags & layout.NODE_IPIP_IS_ON) !== 0) return REASON_IPIP;
   if (judge.protocol !== PROTOCOL_UDP || (flags & layout.NODE_VXLAN_IS_ON) === 0 || !judge.hasPorts) return REASON_NONE;

@@ -246,6 +246,13 @@ class Run {
       this.enter('egress', { action: 'allow', reason: '', trace: [] });
       return;
     }
+    // The INPUT chain looks at tunnels before it looks at pods, and a pod is none of Calico's hosts (6.2, 6.8).
+    const isJudged = state !== 'established' && state !== 'related' && state !== 'invalid';
+    const tunnel = isJudged && this.context.dataplane !== 'bpf' ? this.ownTunnel(node) : 0;
+    if (tunnel !== 0) {
+      this.enter('egress', denied(tunnel));
+      return;
+    }
     const isFinal = this.podCheck(node, pod, 'egress', state);
     if (this.isDenied || isFinal || node.settings.defaultEndpointToHostAction !== 'Drop') return;
     this.enter('egress', denied(REASON_ENDPOINT_TO_HOST));
@@ -295,14 +302,18 @@ class Run {
   }
 
   private isVxlan({ settings }: ReferenceNode): boolean {
-    const { protocol, dstPort } = this.packet;
-    return settings.hasVxlan && protocol === PROTOCOL_UDP && dstPort === settings.vxlanPort;
+    const { version, protocol, dstPort } = this.packet;
+    return version === 4 && settings.hasVxlan && protocol === PROTOCOL_UDP && dstPort === settings.vxlanPort;
   }
 
-  /** Calico's own tunnels (6.8), where they are on. */
+  /**
+   * Calico's own tunnels (6.8), where they are on. IPv4 alone: IPIP has no other, and VXLAN over IPv6 is on by IP pools, not by the
+   * setting (Calico felix/calc/encapsulation_resolver.go, VXLANEnabledV6).
+   */
   private ownTunnel(node: ReferenceNode): number {
     if (this.isVxlan(node)) return REASON_VXLAN;
-    return node.settings.hasIpip && this.packet.protocol === PROTOCOL_IPIP ? REASON_IPIP : 0;
+    const { version, protocol } = this.packet;
+    return version === 4 && node.settings.hasIpip && protocol === PROTOCOL_IPIP ? REASON_IPIP : 0;
   }
 
   private tunnelReason({ settings }: ReferenceNode): number {

@@ -16,10 +16,12 @@
 import * as layout from '../tables/layout.ts';
 import { field, type Tables, textField } from '../tables/tables.ts';
 import { ChainMaker, type EndpointChainKind, SetCollector } from './chains.ts';
-import { chainName, isInterfaceName, podInterface, WORKLOAD_PREFIX } from './names.ts';
+import { type EncapsulationRules, encapsulationRules } from './encapsulation.ts';
+import { chainName, interfacePrefixes, isInterfaceName, podInterface } from './names.ts';
 import { endpointsOf, prefixAt, prefixList, prefixText } from './reader.ts';
 import {
   ACCEPT,
+  type Action,
   type Chain,
   clearMark,
   DROP,
@@ -46,8 +48,6 @@ export interface RenderOptions {
 }
 
 const ANY_INTERFACE = 'any-interface-at-all';
-const FROM_PODS: Match = { kind: 'in', name: `${WORKLOAD_PREFIX}+` };
-const TO_PODS: Match = { kind: 'out', name: `${WORKLOAD_PREFIX}+` };
 /** ICMPv6 from a pod to its own node that no policy is asked about (semantics 6.5): MLD and neighbour discovery. */
 const EXEMPT_ICMPV6_TYPES: readonly number[] = [130, 131, 132, 133, 135, 136];
 
@@ -58,6 +58,8 @@ interface NodeFacts {
   /** Explicit host endpoint of the uplink, or NONE. */
   readonly explicit: number;
   readonly wildcard: number;
+  /** What the names of pods' interfaces start with. */
+  readonly prefixes: readonly string[];
   readonly pods: readonly { readonly endpoint: number; readonly name: string }[];
 }
 
@@ -74,12 +76,13 @@ function nodeFacts(tables: Tables, node: number, options: RenderOptions): NodeFa
   const explicit = word(layout.NODE_UPLINK_EXPLICIT) === 0 ? layout.NONE : word(layout.NODE_UPLINK);
   const text = (endpoint: number, at: number): string => textField(tables, layout.SECTION_ENDPOINTS, endpoint, at);
   const named = explicit === layout.NONE ? '' : text(explicit, layout.ENDPOINT_INTERFACE);
+  const prefixes = interfacePrefixes(textField(tables, layout.SECTION_NODES, node, layout.NODE_INTERFACE_PREFIXES));
   // Felix does not know the interface of a pod that its validation refused, which has no group: dispatch drops what passes there.
   const pods = endpointsOf(tables, node, layout.KIND_WEP)
     .filter((endpoint) => field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_GROUP) !== layout.NONE)
     .map((endpoint) => ({
       endpoint,
-      name: podInterface(text(endpoint, layout.ENDPOINT_NAMESPACE), text(endpoint, layout.ENDPOINT_NAME)),
+      name: podInterface(prefixes[0]!, text(endpoint, layout.ENDPOINT_NAMESPACE), text(endpoint, layout.ENDPOINT_NAME)),
     }));
   return {
     tables,
@@ -87,25 +90,37 @@ function nodeFacts(tables: Tables, node: number, options: RenderOptions): NodeFa
     uplink: options.uplink ?? (isInterfaceName(named) ? named : 'eth0'),
     explicit,
     wildcard: word(layout.NODE_WILDCARD),
+    prefixes,
     pods,
   };
 }
 
+/** One rule for each prefix of pods' interfaces. */
+function fromPods({ prefixes }: NodeFacts, action: Action): Rule[] {
+  return prefixes.map((prefix) => rule([{ kind: 'in', name: `${prefix}+` }], action));
+}
+
+function toPods({ prefixes }: NodeFacts, action: Action): Rule[] {
+  return prefixes.map((prefix) => rule([{ kind: 'out', name: `${prefix}+` }], action));
+}
+
 function buildRuleset(facts: NodeFacts, version: 4 | 6): Ruleset {
   const sets = new SetCollector(facts.tables, version);
+  const encapsulation = encapsulationRules(facts.tables, facts.node, version, sets);
   const tables = [
-    rawTable(facts, version, new ChainMaker(facts.tables, facts.node, version, sets, true)),
+    rawTable(facts, version, new ChainMaker(facts.tables, facts.node, version, sets, true), encapsulation),
     mangleTable(facts, new ChainMaker(facts.tables, facts.node, version, sets, false)),
-    filterTable(facts, version, new ChainMaker(facts.tables, facts.node, version, sets, false)),
+    filterTable(facts, version, new ChainMaker(facts.tables, facts.node, version, sets, false), encapsulation),
   ];
   return { version, tables, sets: sets.sets() };
 }
 
-function rawTable(facts: NodeFacts, version: 4 | 6, maker: ChainMaker): Table {
+function rawTable(facts: NodeFacts, version: 4 | 6, maker: ChainMaker, encapsulation: EncapsulationRules): Table {
   const own: Chain[] = [
     chain('cali-PREROUTING', [
       rule([], clearMark(MARK_ALL)),
-      rule([FROM_PODS], setMark(MARK_SCRATCH0)),
+      ...encapsulation.untracked,
+      ...fromPods(facts, setMark(MARK_SCRATCH0)),
       rule([hasMark(MARK_SCRATCH0)], jump('cali-rpf-skip')),
       rule([hasMark(MARK_SCRATCH0), { kind: 'spoofed' }], DROP, 'a source that is not the pod on this interface'),
       rule([lacksMark(MARK_SCRATCH0)], jump('cali-from-host-endpoint')),
@@ -115,6 +130,7 @@ function rawTable(facts: NodeFacts, version: 4 | 6, maker: ChainMaker): Table {
     chain('cali-OUTPUT', [
       rule([], clearMark(MARK_ALL)),
       rule([], jump('cali-to-host-endpoint')),
+      ...encapsulation.untracked,
       rule([hasMark(MARK_ACCEPT)], ACCEPT),
     ]),
     hostDispatch(facts, maker, 'from', 'untracked'),
@@ -157,7 +173,7 @@ function mangleTable(facts: NodeFacts, maker: ChainMaker): Table {
     ]),
     chain('cali-POSTROUTING', [
       rule([hasMark(MARK_ACCEPT)], RETURN),
-      rule([TO_PODS], RETURN),
+      ...toPods(facts, RETURN),
       rule([], clearMark(MARK_ALL)),
       rule([{ kind: 'state', states: ['DNAT'] }], jump('cali-to-host-endpoint')),
       rule([hasMark(MARK_ACCEPT)], RETURN),
@@ -175,10 +191,11 @@ function mangleTable(facts: NodeFacts, maker: ChainMaker): Table {
   };
 }
 
-function filterTable(facts: NodeFacts, version: 4 | 6, maker: ChainMaker): Table {
+function filterTable(facts: NodeFacts, version: 4 | 6, maker: ChainMaker, encapsulation: EncapsulationRules): Table {
   const own: Chain[] = [
     chain('cali-INPUT', [
-      rule([FROM_PODS], goto('cali-wl-to-host')),
+      ...encapsulation.input,
+      ...fromPods(facts, goto('cali-wl-to-host')),
       rule([hasMark(MARK_ACCEPT)], ACCEPT),
       rule([], clearMark(MARK_ALL)),
       rule([], jump('cali-from-host-endpoint')),
@@ -188,14 +205,15 @@ function filterTable(facts: NodeFacts, version: 4 | 6, maker: ChainMaker): Table
     chain('cali-FORWARD', [
       rule([], clearMark(MARK_ALL & ~MARK_ACCEPT)),
       rule([lacksMark(MARK_ACCEPT)], jump('cali-from-hep-forward')),
-      rule([FROM_PODS], jump('cali-from-wl-dispatch')),
-      rule([TO_PODS], jump('cali-to-wl-dispatch')),
+      ...fromPods(facts, jump('cali-from-wl-dispatch')),
+      ...toPods(facts, jump('cali-to-wl-dispatch')),
       rule([], jump('cali-to-hep-forward')),
       rule([], jump('cali-cidr-block')),
     ]),
     chain('cali-OUTPUT', [
       rule([hasMark(MARK_ACCEPT)], ACCEPT),
-      rule([TO_PODS], RETURN),
+      ...toPods(facts, RETURN),
+      ...encapsulation.output,
       rule([], clearMark(MARK_ALL)),
       rule([{ kind: 'state', states: ['DNAT'] }], RETURN, 'policed after routing'),
       rule([], jump('cali-to-host-endpoint')),

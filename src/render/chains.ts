@@ -55,6 +55,7 @@ export class SetCollector {
   readonly #tables: Tables;
   readonly #version: 4 | 6;
   readonly #used = new Set<number>();
+  readonly #extra = new Map<string, KernelSet>();
 
   constructor(tables: Tables, version: 4 | 6) {
     this.#tables = tables;
@@ -65,12 +66,21 @@ export class SetCollector {
     this.#used.add(ipSet);
   };
 
-  /** By kernel name. */
+  /** A set of addresses that no policy names; returns its kernel name. */
+  addAddresses(name: string, members: readonly string[]): string {
+    const kernelName = setName(this.#version, name);
+    this.#extra.set(kernelName, { name: kernelName, id: name, hasPort: false, text: '', members });
+    return kernelName;
+  }
+
+  /** Policies' sets in the order of the tables, then the others. */
   sets(): KernelSet[] {
     const ids = (ipSet: number): string => textField(this.#tables, layout.SECTION_IP_SETS, ipSet, layout.IP_SET_ID);
-    return [...this.#used]
-      .sort((a, b) => a - b)
-      .map((ipSet) => kernelSet(this.#tables, ipSet, this.#version, setName(this.#version, ids(ipSet))));
+    const used = [...this.#used].sort((a, b) => a - b);
+    const ofPolicies = used.map((ipSet) =>
+      kernelSet(this.#tables, ipSet, this.#version, setName(this.#version, ids(ipSet))),
+    );
+    return [...ofPolicies, ...this.#extra.values()];
   }
 }
 

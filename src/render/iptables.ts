@@ -123,6 +123,8 @@ function matchText(match: Match, version: 4 | 6): string {
         ? `-m icmp ${not(match.isNegated)}--icmp-type ${type}`
         : `-m icmp6 ${not(match.isNegated)}--icmpv6-type ${type}`;
     }
+    case 'local':
+      return `-m addrtype --${match.side}-type LOCAL`;
     case 'spoofed':
       return '-m rpfilter --invert';
   }

@@ -14,14 +14,23 @@ const SET_NAME_MAX = 31;
 const COMMENT_MAX = 120;
 const NOTE_MAX = 1000;
 
-export const WORKLOAD_PREFIX = 'cali';
+const DEFAULT_INTERFACE_PREFIX = 'cali';
+/** IFNAMSIZ is 16 with its NUL. */
+const INTERFACE_NAME_MAX = 15;
+
+/** Felix's `interfacePrefix`, of `prefixes` separated by commas those that an interface's name can start with. */
+export function interfacePrefixes(prefixes: string): string[] {
+  const usable = prefixes.split(',').filter((prefix) => isInterfaceName(`${prefix}0`));
+  return usable.length === 0 ? [DEFAULT_INTERFACE_PREFIX] : usable;
+}
 
 /**
- * The node's end of a pod's cable: `cali` and the first 11 hex digits of SHA-1 of `<namespace>.<pod>`.
+ * The node's end of a pod's cable: the first prefix and the first 11 hex digits of SHA-1 of `<namespace>.<pod>`.
  * Source: Calico libcalico-go/lib/backend/k8s/conversion/workload_endpoint_default.go.
  */
-export function podInterface(namespace: string, pod: string): string {
-  return WORKLOAD_PREFIX + createHash('sha1').update(`${namespace}.${pod}`).digest('hex').slice(0, 11);
+export function podInterface(prefix: string, namespace: string, pod: string): string {
+  const hash = createHash('sha1').update(`${namespace}.${pod}`).digest('hex').slice(0, 11);
+  return (prefix + hash).slice(0, INTERFACE_NAME_MAX);
 }
 
 /** `prefix` and `suffix`, or `prefix_` and a hash where that is too long or not plain. Source: Calico felix/hashutils. */
@@ -37,6 +46,7 @@ export function setName(version: 4 | 6, id: string): string {
   return `cali${version}0${id}`.slice(0, SET_NAME_MAX);
 }
 
+/** A name that the kernel and both tools take as it is. */
 export function isInterfaceName(text: string): boolean {
   return /^[A-Za-z0-9_.-]{1,15}$/.test(text) && text !== '.' && text !== '..';
 }

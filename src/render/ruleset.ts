@@ -41,6 +41,8 @@ export type Match =
   | { readonly kind: 'ports'; readonly side: Side; readonly ranges: readonly PortRange[]; readonly isNegated: boolean }
   /** `code` -1 = any. Needs a protocol match of the version's ICMP in the same rule. */
   | { readonly kind: 'icmp'; readonly type: number; readonly code: number; readonly isNegated: boolean }
+  /** An address of this node. */
+  | { readonly kind: 'local'; readonly side: Side }
   /** No route back to the source by the interface it came in by. */
   | { readonly kind: 'spoofed' };
 

@@ -4,7 +4,7 @@ import { formatAddress, formatIpv4, formatIpv6, parseAddress } from '../../src/b
 import { compile } from '../../src/compile/compile.ts';
 import { loadResources } from '../../src/load/load.ts';
 import { renderIptables } from '../../src/render/iptables.ts';
-import { podInterface } from '../../src/render/names.ts';
+import { interfacePrefixes, podInterface } from '../../src/render/names.ts';
 import { renderNft } from '../../src/render/nft.ts';
 import * as layout from '../../src/tables/layout.ts';
 import { field, openTables, textField } from '../../src/tables/tables.ts';
@@ -19,6 +19,7 @@ export const margay = {
   protocolNumber,
   renderNft,
   renderIptables,
+  interfacePrefixes,
   podInterface,
   parseAddress,
   formatAddress,
