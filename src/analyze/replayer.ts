@@ -1,0 +1,363 @@
+/**
+ * One packet after the other through the same stations: decode, put fragments together, judge (with connection tracking of
+ * each node, or each packet by itself), count, and gather into connections.
+ *
+ * Packets whose verdict must wait (fragments of a datagram that is not whole yet) hold their line back, so that `--packets`
+ * prints in the order of the file. Where only counts of untracked packets are asked for, plain frames take the batches of
+ * match/plain.ts, and the rest the folded tables, without any of the bookkeeping.
+ */
+import {
+  addFragment,
+  createReassembler,
+  expireFragments,
+  type Reassembler,
+  type ReassemblyEvents,
+} from '../conntrack/reassembly.ts';
+import { CONNTRACK_ENTRIES_DEFAULT, type Conntrack, createConntrack } from '../conntrack/table.ts';
+import { CT_STATE_NAMES } from '../conntrack/track.ts';
+import { type Counters, countPacket, countUndecoded, createCounters } from '../match/counters.ts';
+import { judgeFolded } from '../match/folded.ts';
+import { decidingStep, judgeNewPacket, judgeTrackedPacket, markUncertain } from '../match/judge.ts';
+import { countPlain, createPlainJudge, foldPlainCounts, judgePlain, type PlainJudge } from '../match/plain.ts';
+import {
+  CAPTURE_POINT_NAMES,
+  CAPTURE_UNKNOWN,
+  CAPTURE_VETH,
+  createJudge,
+  INTERFACE_UNKNOWN,
+  type Judge,
+  PACKET_EITHER_WAY,
+} from '../match/state.ts';
+import { REASON_FRAGMENT, REASON_SPOOFED, VERDICT_DENY, VERDICT_UNPOLICED } from '../model/flow.ts';
+import { BATCH_RECORDS, type CaptureReader, DIRECTION_UNKNOWN, type RecordBatch } from '../packets/source.ts';
+import { NONE } from '../tables/layout.ts';
+import type { Tables } from '../tables/tables.ts';
+import { decodePacket } from '../wire/decode.ts';
+import { frameDirection, LINKTYPE_IPV4, LINKTYPE_IPV6 } from '../wire/link.ts';
+import { createPlainColumns, type PlainColumns, readPlain } from '../wire/plain.ts';
+import { decodeQuoted, isIcmpError } from '../wire/quoted.ts';
+import {
+  DECODE_OK,
+  DECODE_STATUS_NAMES,
+  FLAG_FRAGMENT,
+  FLAG_L4_PORTS,
+  PACKET_FLAGS,
+  PACKET_WORDS,
+} from '../wire/record.ts';
+import { decodeInner, TUNNEL_DEPTH_MAX, TUNNEL_NONE, tunnelKind } from '../wire/tunnel.ts';
+import { type ConnectionRecord, ConnectionTable, formatTime } from './connections.ts';
+import { PodInterfaces } from './interfaces.ts';
+import { LineQueue, type PacketRecord } from './packet-lines.ts';
+import { addPending, type FlowRecord, flowRecord } from './record.ts';
+
+export interface ReplayOptions {
+  /** Judge each packet by itself, as the first of a new connection. */
+  readonly stateless?: boolean;
+  /** Judge what tunnels carry instead of the tunnel packets. */
+  readonly decapsulate?: boolean;
+  /** Called with each connection as it closes; without it no connections are gathered. */
+  readonly onConnection?: (record: ConnectionRecord) => void;
+  /** Called with each packet, in the order of the captures. */
+  readonly onPacket?: (line: PacketRecord) => void;
+  /** Called now and then with what has been read. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Aborting ends the replay after the batch in hand; what was read is counted. */
+  readonly signal?: AbortSignal;
+  readonly conntrackEntries?: number;
+  /** Where the captures were taken (match/capture-point.ts); default `unknown`. */
+  readonly capturePoint?: (typeof CAPTURE_POINT_NAMES)[number];
+}
+
+export interface Progress {
+  readonly file: string;
+  readonly bytesRead: number;
+  readonly sizeBytes: number | undefined;
+  readonly packets: number;
+}
+
+const QUOTED = PACKET_WORDS;
+const INNER = 2 * PACKET_WORDS;
+const WHOLE = 3 * PACKET_WORDS;
+
+/** A packet that was read: what its line and its counts need once the verdict is there. */
+interface Arrival {
+  packet: number;
+  bytes: number;
+  seconds: number;
+  nanos: number;
+  /** For captures at a veth: `Judge.atInterface` and `Judge.atDirection`. */
+  atInterface: number;
+  atDirection: number;
+}
+
+interface FastPath {
+  readonly plain: PlainJudge;
+  readonly columns: PlainColumns;
+}
+
+/** The stations of one packet after the other; memory is made once, but for one record a connection and one line a packet if asked. */
+export class Replayer {
+  readonly counters: Counters;
+  readonly #judge: Judge;
+  readonly #otherJudge: Judge;
+  readonly #conntrack: Conntrack | undefined;
+  readonly #connections: ConnectionTable | undefined;
+  readonly #options: ReplayOptions;
+  readonly #records = new Int32Array(4 * PACKET_WORDS);
+  /** Of the packet in hand; used again for the next one, so whoever keeps it copies it. */
+  readonly #arrival: Arrival = {
+    packet: 0,
+    bytes: 0,
+    seconds: 0,
+    nanos: 0,
+    atInterface: INTERFACE_UNKNOWN,
+    atDirection: PACKET_EITHER_WAY,
+  };
+  readonly #reassembler: Reassembler;
+  readonly #fragmentEvents: ReassemblyEvents;
+  /** The fast path, where nothing but counts is asked for. */
+  readonly #fast: FastPath | undefined;
+  readonly #waiting = new Map<number, Arrival & { readonly record: Int32Array }>();
+  readonly #lines: LineQueue | undefined;
+  readonly #interfaces: PodInterfaces;
+  #names: Pick<CaptureReader, 'interfaceName'> | undefined;
+  #packets = 0;
+
+  constructor(tables: Tables, options: ReplayOptions) {
+    this.#options = options;
+    this.#judge = createJudge(tables);
+    this.#otherJudge = createJudge(tables);
+    this.#judge.capturePoint = CAPTURE_POINT_NAMES.indexOf(options.capturePoint ?? 'unknown');
+    this.#interfaces = new PodInterfaces(tables);
+    this.counters = createCounters(tables);
+    this.#conntrack =
+      options.stateless === true
+        ? undefined
+        : createConntrack({ capacityEntries: options.conntrackEntries ?? CONNTRACK_ENTRIES_DEFAULT });
+    this.#connections = options.onConnection === undefined ? undefined : new ConnectionTable(options.onConnection);
+    this.#lines = options.onPacket === undefined ? undefined : new LineQueue(options.onPacket);
+    this.#reassembler = createReassembler();
+    this.#fragmentEvents = {
+      complete: (view, captured, wire, tickets) => this.#whole(view, captured, wire, tickets),
+      incomplete: (tickets) => this.#incomplete(tickets),
+    };
+    const isAnywhere = this.#judge.capturePoint === CAPTURE_UNKNOWN;
+    const isPlain =
+      isAnywhere && options.decapsulate !== true && this.#connections === undefined && this.#lines === undefined;
+    this.#fast =
+      this.#conntrack === undefined && isPlain
+        ? { plain: createPlainJudge(tables, BATCH_RECORDS), columns: createPlainColumns(BATCH_RECORDS) }
+        : undefined;
+  }
+
+  get connectionCount(): number {
+    return this.#connections?.opened ?? 0;
+  }
+
+  get evictedConnections(): number {
+    return this.#connections?.evicted ?? 0;
+  }
+
+  /** `names` tells the names of the batch's interfaces. */
+  batch(batch: RecordBatch, names?: Pick<CaptureReader, 'interfaceName'>): void {
+    this.#names = names;
+    if (this.#fast !== undefined) {
+      this.#fastBatch(this.#fast, batch);
+      return;
+    }
+    for (let i = 0; i < batch.count; i++) this.#single(batch, i);
+    this.#packets += batch.count;
+  }
+
+  /** Judges what still waits and closes the connections. Call once, after the last batch. */
+  finish(): void {
+    if (this.#fast !== undefined) foldPlainCounts(this.#fast.plain, this.counters);
+    expireFragments(this.#reassembler, Number.POSITIVE_INFINITY, this.#fragmentEvents);
+    this.#connections?.closeAll();
+  }
+
+  /** Plain frames over the folded tables; the others decoded one by one, and over the rows where the tables are not enough. */
+  #fastBatch(fast: FastPath, batch: RecordBatch): void {
+    const { plain, columns } = fast;
+    const { view, offsets, capturedBytes, wireBytes, linkTypes, count } = batch;
+    readPlain(columns, view, offsets, capturedBytes, wireBytes, linkTypes, count);
+    const { src, dst, ports, frames } = columns;
+    judgePlain(plain, src, dst, ports, frames, columns.count, wireBytes);
+    for (let i = 0; i < plain.sideCount; i++) this.#single(batch, frames[plain.side[i]!]!);
+    for (let i = 0; i < columns.otherCount; i++) this.#single(batch, columns.others[i]!);
+    this.#packets += count;
+  }
+
+  /** One packet of the batch through all stations. */
+  #single(batch: RecordBatch, index: number): void {
+    const bytes = batch.wireBytes[index]!;
+    const status = decodePacket(
+      batch.view,
+      batch.offsets[index]!,
+      batch.capturedBytes[index]!,
+      bytes,
+      batch.linkTypes[index]!,
+      this.#records,
+      0,
+    );
+    const arrival = this.#arrival;
+    arrival.packet = this.#packets + index + 1;
+    arrival.bytes = bytes;
+    arrival.seconds = batch.seconds[index]!;
+    arrival.nanos = batch.nanos[index]!;
+    if (this.#judge.capturePoint === CAPTURE_VETH) {
+      arrival.atInterface = this.#interfaces.find(this.#names?.interfaceName(batch.interfaces[index]!));
+      arrival.atDirection = directionOf(batch, index);
+    }
+    this.#packet(arrival, status, batch.view);
+  }
+
+  #packet(arrival: Arrival, status: number, view: DataView): void {
+    const records = this.#records;
+    if (status !== DECODE_OK) {
+      this.#undecoded(arrival, status);
+      return;
+    }
+    if (this.#options.decapsulate === true) {
+      const inner = this.#unwrap(view);
+      if (inner !== DECODE_OK) {
+        this.#undecoded(arrival, inner);
+        return;
+      }
+    }
+    if ((records[PACKET_FLAGS]! & FLAG_FRAGMENT) === 0) {
+      const value = this.#fast === undefined ? NONE : judgeFolded(this.#judge.tables, records, 0);
+      if (value !== NONE && this.#fast !== undefined) countPlain(this.#fast.plain, value, arrival.bytes);
+      else this.#settle(arrival, 0, view, this.#judgeAt(0, view, arrival));
+      return;
+    }
+    this.#waiting.set(arrival.packet, { ...arrival, record: records.slice(0, PACKET_WORDS) });
+    const timeMs = arrival.seconds * 1000 + arrival.nanos / 1e6;
+    addFragment(this.#reassembler, records, 0, view, timeMs, arrival.packet, this.#fragmentEvents);
+  }
+
+  #judgeAt(at: number, view: DataView, arrival: Arrival): number {
+    const records = this.#records;
+    this.#judge.atInterface = arrival.atInterface;
+    this.#judge.atDirection = arrival.atDirection;
+    if (this.#conntrack === undefined) return judgeNewPacket(this.#judge, records, at);
+    const quotedAt = isIcmpError(records, at) ? QUOTED : -1;
+    if (quotedAt >= 0) decodeQuoted(view, records, at, records, quotedAt);
+    const timeMs = arrival.seconds * 1000 + arrival.nanos / 1e6;
+    return judgeTrackedPacket(this.#judge, this.#conntrack, records, at, view, timeMs, records, quotedAt);
+  }
+
+  /** Counts a packet by the judge's answer. */
+  #settle(arrival: Arrival, at: number, view: DataView, verdict: number): void {
+    countPacket(this.counters, verdict, this.#judge.reason, decidingStep(this.#judge), arrival.bytes);
+    if (this.#connections !== undefined) this.#gather(this.#connections, arrival, at, view, verdict);
+    this.#lines?.put(arrival.packet, () => this.#line(arrival, at, view));
+  }
+
+  #gather(connections: ConnectionTable, arrival: Arrival, at: number, view: DataView, verdict: number): void {
+    const records = this.#records;
+    const { bytes, seconds, nanos } = arrival;
+    if (isIcmpError(records, at) && decodeQuoted(view, records, at, records, QUOTED) === DECODE_OK) {
+      if (connections.add(records, at, QUOTED, verdict, bytes, seconds, nanos)) return;
+    }
+    if (connections.add(records, at, -1, verdict, bytes, seconds, nanos)) return;
+    const record = this.#fullRecord(at, view);
+    connections.open(record, records, at, arrival.packet, verdict, bytes, seconds, nanos);
+  }
+
+  /** The record of the judge's answer, with `pending` and the inner flow of a tunnel. */
+  #fullRecord(at: number, view: DataView): FlowRecord {
+    const records = this.#records;
+    const judge = this.#judge;
+    const record = flowRecord(judge, records, at);
+    // A second judge, so that the answer stays what it is for the packet's line and for further fragments.
+    const other = this.#otherJudge;
+    addPending(record, other, judge, records, at);
+    const kind = tunnelKind(records, at);
+    if (kind !== TUNNEL_NONE && decodeInner(kind, view, records, at, records, INNER) === DECODE_OK) {
+      // What a tunnel carries was not seen at the interface itself.
+      other.capturePoint = CAPTURE_UNKNOWN;
+      judgeNewPacket(other, records, INNER);
+      record.inner = flowRecord(other, records, INNER);
+    }
+    return record;
+  }
+
+  #line(arrival: Arrival, at: number, view: DataView): PacketRecord {
+    return {
+      packet: arrival.packet,
+      time: formatTime(arrival.seconds, arrival.nanos),
+      bytes: arrival.bytes,
+      ...(this.#conntrack === undefined ? {} : { state: CT_STATE_NAMES[this.#judge.state]! }),
+      ...this.#fullRecord(at, view),
+    };
+  }
+
+  #undecoded(arrival: Arrival, status: number): void {
+    countUndecoded(this.counters, status, arrival.bytes);
+    this.#lines?.put(arrival.packet, () => ({
+      packet: arrival.packet,
+      time: formatTime(arrival.seconds, arrival.nanos),
+      bytes: arrival.bytes,
+      action: 'undecoded',
+      reason: DECODE_STATUS_NAMES[status]!,
+    }));
+  }
+
+  /** Replaces the record by that of the packet inside all tunnels; the status of the innermost one. */
+  #unwrap(view: DataView): number {
+    const records = this.#records;
+    for (let depth = 0; depth < TUNNEL_DEPTH_MAX; depth++) {
+      const kind = tunnelKind(records, 0);
+      if (kind === TUNNEL_NONE) break;
+      const status = decodeInner(kind, view, records, 0, records, INNER);
+      if (status !== DECODE_OK) return status;
+      records.copyWithin(0, INNER, INNER + PACKET_WORDS);
+    }
+    return DECODE_OK;
+  }
+
+  /** All fragments of a datagram are there: one verdict for all of them. */
+  #whole(view: DataView, capturedBytes: number, wireBytes: number, tickets: readonly number[]): void {
+    const records = this.#records;
+    const linkType = view.getUint8(0) >> 4 === 6 ? LINKTYPE_IPV6 : LINKTYPE_IPV4;
+    const status = decodePacket(view, 0, capturedBytes, wireBytes, linkType, records, WHOLE);
+    const parts = tickets.map((ticket) => this.#take(ticket));
+    if (status !== DECODE_OK) {
+      for (const part of parts) this.#undecoded(part, status);
+      return;
+    }
+    const verdict = this.#judgeAt(WHOLE, view, parts.at(-1)!);
+    for (const part of parts) this.#settle(part, WHOLE, view, verdict);
+  }
+
+  /** Fragments whose datagram stayed incomplete: uncertain, unless nothing polices their addresses. */
+  #incomplete(tickets: readonly number[]): void {
+    for (const ticket of tickets) {
+      const part = this.#take(ticket);
+      this.#records.set(part.record, 0);
+      this.#records[PACKET_FLAGS]! &= ~FLAG_L4_PORTS;
+      this.#judge.atInterface = part.atInterface;
+      this.#judge.atDirection = part.atDirection;
+      const verdict = judgeNewPacket(this.#judge, this.#records, 0);
+      const isSpoofed = verdict === VERDICT_DENY && this.#judge.reason === REASON_SPOOFED;
+      if (verdict !== VERDICT_UNPOLICED && !isSpoofed) markUncertain(this.#judge, REASON_FRAGMENT);
+      this.#settle(part, 0, EMPTY_VIEW, this.#judge.verdict);
+    }
+  }
+
+  #take(ticket: number): Arrival & { readonly record: Int32Array } {
+    const part = this.#waiting.get(ticket)!;
+    this.#waiting.delete(ticket);
+    return part;
+  }
+}
+
+/** By the capture's own word, else by the header that Linux writes before cooked frames. */
+function directionOf(batch: RecordBatch, index: number): number {
+  const told = batch.directions[index]!;
+  if (told !== DIRECTION_UNKNOWN) return told;
+  return frameDirection(batch.view, batch.offsets[index]!, batch.capturedBytes[index]!, batch.linkTypes[index]!);
+}
+
+const EMPTY_VIEW = new DataView(new ArrayBuffer(0));
