@@ -92,6 +92,11 @@ function recordOf({ at, interface: number, direction }: Sent, index: number, byt
   };
 }
 
+/** The IP packet alone. */
+export function packetBytes(packet: Sent): Uint8Array {
+  return buildPacket(specOf(packet));
+}
+
 function specOf({ at: _at, interface: _interface, direction: _direction, src, dst, ...rest }: Sent): FrameSpec {
   const isTcp = (rest.protocol ?? 6) === 6;
   return {

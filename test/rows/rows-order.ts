@@ -318,4 +318,13 @@ export const ORDER_ROWS: readonly RowCase[] = [
     deny(flow(HOST2, DB), { ingress: ['0|kube-admin|kcnp:c|deny|0'] }),
     allow(flow('10.0.1.1', DB), { ingress: ['0|kube-admin|kcnp:c|pass|-1', `1${PROFILE}`] }),
   ),
+  order(
+    118,
+    'end of a tier whose two policies are both silent: the enforced log names the last',
+    [
+      networkPolicy('app/p1', { ...DB_SELECTOR, order: 1, types: ['Ingress'], ingress: [] }),
+      networkPolicy('app/p2', { ...DB_SELECTOR, order: 2, types: ['Ingress'], ingress: [] }),
+    ],
+    deny(flow(OUTSIDE, DB), { reason: 'end-of-tier', ingress: ['0|default|np:app/p2|deny|-1'] }),
+  ),
 ];
