@@ -1,3 +1,7 @@
+/**
+ * Replay: captures in, verdicts out. Files are read one after the other as one stream of packets; what happens to a packet is in
+ * replayer.ts.
+ */
 import type { Counters } from '../match/counters.ts';
 import { openCapture } from '../packets/pcap-file.ts';
 import { type CaptureReader, createRecordBatch } from '../packets/source.ts';
