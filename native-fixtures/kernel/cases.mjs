@@ -40,7 +40,8 @@ export function fixtureCase(name) {
     recorded.files.length > 0
       ? recorded.files.map(readSource)
       : [{ name: 'cluster.yaml', text: readFileSync(own, 'utf8') }];
-  const [lines, connects] = ['flows.jsonl', 'connects.jsonl'].map((file) => readLines(join(at, file)));
+  const lines = readLines(join(at, 'flows.jsonl'));
+  const connects = readLines(join(at, 'connects.jsonl'));
   const flows = lines.slice(0, recorded.ownFlows).map(flowOf);
   return { name, files: recorded.files, sources, options: recorded.options, flows, recorded, lines, connects };
 }
@@ -57,10 +58,8 @@ export function seedOf(name) {
 }
 
 function caseName(folder) {
-  return folder
-    .replace(/^test\/conformance\//, '')
-    .replace(/^pcaps\//, 'lesson/')
-    .replaceAll('/', '-');
+  const short = folder.replace(/^(test\/conformance|native-fixtures\/kernel)\//, '').replace(/^pcaps\//, 'lesson/');
+  return short.replaceAll('/', '-');
 }
 
 function readSource(file) {

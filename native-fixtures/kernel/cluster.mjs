@@ -6,9 +6,6 @@
  */
 const PREFIX_WORDS = 5;
 
-/** The dataplane of Calico that each tool stands for. */
-const DATAPLANES = { nft: 'nftables', iptables: 'iptables' };
-
 /**
  * Opens the tables of a cluster, for each tool those of its dataplane; throws if the API would refuse an object.
  *
@@ -19,7 +16,7 @@ export function openCluster(margay, sources, options) {
   const { resources, errors } = margay.loadResources(sources, options);
   if (errors.length > 0) throw new Error(`the cluster has errors: ${JSON.stringify(errors[0])}`);
   const open = (dataplane) => margay.openTables(margay.compile(resources, { dataplane }));
-  return Object.fromEntries(Object.entries(DATAPLANES).map(([tool, dataplane]) => [tool, open(dataplane)]));
+  return { nft: open('nftables'), iptables: open('iptables') };
 }
 
 /** Nodes, pods and their addresses as topology.mjs wants them. */

@@ -75,7 +75,7 @@ if (shown.length > MISMATCHES_SHOWN_MAX) console.log(`and ${shown.length - MISMA
 process.exitCode = shown.length > 0 ? 1 : 0;
 
 function defaultNames() {
-  return [...new Set([...foldersUnder('pcaps'), ...fixtureNames().filter((name) => !name.startsWith('lesson-'))])];
+  return [...foldersUnder('pcaps'), ...fixtureNames().filter((name) => !name.startsWith('lesson-'))];
 }
 
 function caseOf(name) {

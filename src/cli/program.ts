@@ -10,6 +10,7 @@ import { addCanI } from './commands/can-i.ts';
 import { addCompile } from './commands/compile.ts';
 import { addEval } from './commands/eval.ts';
 import { addExplain } from './commands/explain.ts';
+import { addExport } from './commands/export.ts';
 import { addGet } from './commands/get.ts';
 import { addReplay } from './commands/replay.ts';
 import { addSchema } from './commands/schema.ts';
@@ -75,6 +76,7 @@ function createProgram(output: Output, finish: Finish): Command {
   addGet(program, output, finish);
   addCanI(program, output, finish);
   addWhoCan(program, output, finish);
+  addExport(program, output, finish);
   addSchema(program, output, finish);
   return program;
 }

@@ -34,7 +34,7 @@ describe.each(names)('recorded case %s', (name) => {
       if (line.left_out !== undefined) continue;
       const [flow] = numberedFlows(margay, [line]);
       for (const tool of kase.recorded.tools) {
-        const predicted = predict(margay, byTool[tool], flow);
+        const predicted = predict(margay, byTool[tool as 'nft' | 'iptables'], flow);
         answerCount++;
         if (line[tool] !== predicted) disagreements.push({ tool, ...line, predicted });
       }

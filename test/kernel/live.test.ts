@@ -38,6 +38,9 @@ describe('the kernel delivers what margay allows and drops what it denies', () =
   for (const folder of foldersUnder('pcaps')) {
     lab(`lesson ${folder}, nftables${suffix}`, () => judge(folderCase(folder), ['nft']));
   }
+  lab(`corners, nftables and iptables${suffix}`, () =>
+    judge(folderCase('native-fixtures/kernel/corners'), ['nft', 'iptables']),
+  );
   for (const folder of every(foldersUnder('test/conformance/worlds'), 3)) {
     lab(`${folder}, nftables${suffix}`, () => judge(folderCase(folder), ['nft']));
   }
