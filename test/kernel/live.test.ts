@@ -62,6 +62,18 @@ describe('the kernel delivers what margay allows and drops what it denies', () =
     });
   }
 
+  // The lab must be able to see a fault: with every drop turned into an accept, what margay denies arrives.
+  lab(`and is caught where the rules are not margay's${suffix}`, async () => {
+    const open = (...args: Parameters<typeof margay.renderNft>) => {
+      const { nft, leftOut } = margay.renderNft(...args);
+      return { nft: nft.replace(/ drop( comment .*)?$/gm, ' accept'), leftOut };
+    };
+    const kase = folderCase('pcaps/tiers');
+    const result = await runCase({ ...margay, renderNft: open }, kase, { tools: ['nft'], drawn: 100, connects: 0 });
+    expect(result.mismatches.length).toBeGreaterThan(20);
+    expect(result.mismatches.every(({ observed, predicted }) => observed && !predicted)).toBe(true);
+  });
+
   afterAll(() => {
     if (why === undefined) expect(attempts).toBeGreaterThanOrEqual(ATTEMPTS_MIN);
   });
