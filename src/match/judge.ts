@@ -29,6 +29,7 @@ import {
   VERDICT_UNPOLICED,
 } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
+import type { Tables } from '../tables/tables.ts';
 import {
   FLAG_FIRST_FRAGMENT,
   FLAG_FRAGMENT,
@@ -235,17 +236,33 @@ function judgeClaims(judge: Judge, records: Int32Array, at: number, place: numbe
   const { tables } = judge;
   const srcOwner = ownerAt(judge, records, at + PACKET_SRC);
   const dstOwner = ownerAt(judge, records, at + PACKET_DST);
-  const srcCount = place === SENDER_IS_POD ? 1 : claimCount(tables, srcOwner);
-  const dstCount = place === RECEIVER_IS_POD ? 1 : claimCount(tables, dstOwner);
-  const first = judgeChoice(judge, srcOwner, dstOwner, 0, 0, place);
-  if ((srcCount === 1 && dstCount === 1) || first === VERDICT_UNCERTAIN) return first;
-  for (let src = 0; src < srcCount; src++) {
-    for (let dst = src === 0 ? 1 : 0; dst < dstCount; dst++) {
+  const firstSrc = Math.max(0, nextClaim(tables, srcOwner, 0));
+  const firstDst = Math.max(0, nextClaim(tables, dstOwner, 0));
+  const first = judgeChoice(judge, srcOwner, dstOwner, firstSrc, firstDst, place);
+  const hasMoreSrc = place !== SENDER_IS_POD && nextClaim(tables, srcOwner, firstSrc + 1) !== layout.NONE;
+  const hasMoreDst = place !== RECEIVER_IS_POD && nextClaim(tables, dstOwner, firstDst + 1) !== layout.NONE;
+  if ((!hasMoreSrc && !hasMoreDst) || first === VERDICT_UNCERTAIN) return first;
+  for (let src = firstSrc; src !== layout.NONE; src = hasMoreSrc ? nextClaim(tables, srcOwner, src + 1) : layout.NONE) {
+    for (
+      let dst = firstDst;
+      dst !== layout.NONE;
+      dst = hasMoreDst ? nextClaim(tables, dstOwner, dst + 1) : layout.NONE
+    ) {
+      if (src === firstSrc && dst === firstDst) continue;
       const verdict = judgeChoice(judge, srcOwner, dstOwner, src, dst, place);
       if (verdict !== first) return uncertain(judge, REASON_SHARED_ADDRESS);
     }
   }
-  return judgeChoice(judge, srcOwner, dstOwner, 0, 0, place);
+  return judgeChoice(judge, srcOwner, dstOwner, firstSrc, firstDst, place);
+}
+
+/** The first claim at or after number `from` that counts, or NONE: with `--node`, those of that node alone. */
+function nextClaim(tables: Tables, owner: number, from: number): number {
+  const count = claimCount(tables, owner);
+  for (let claim = from; claim < count; claim++) {
+    if (tables.localNode === layout.NONE || claimNode(tables, owner, claim) === tables.localNode) return claim;
+  }
+  return layout.NONE;
 }
 
 function judgeChoice(

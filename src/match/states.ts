@@ -74,9 +74,15 @@ function track(judge: Judge, node: number): number {
   return hasEntry ? known : known | STATE_HAS_NO_ENTRY;
 }
 
-/** Packets to the VXLAN port are untracked where VXLAN is on (Calico felix/rules/static.go, raw table). */
+/** IPv4 packets to the VXLAN port are untracked where VXLAN is on (Calico felix/rules/static.go, raw table). */
 function isVxlan(judge: Judge, node: number, flags: number): boolean {
-  if ((flags & layout.NODE_VXLAN_IS_ON) === 0 || judge.protocol !== PROTOCOL_UDP || !judge.hasPorts) return false;
+  if (
+    judge.version !== 4 ||
+    (flags & layout.NODE_VXLAN_IS_ON) === 0 ||
+    judge.protocol !== PROTOCOL_UDP ||
+    !judge.hasPorts
+  )
+    return false;
   return (judge.key & 0xffff) === judge.tables.nodes[node * NODE_WORDS + layout.NODE_VXLAN_PORT];
 }
 

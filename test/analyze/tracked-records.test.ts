@@ -128,6 +128,11 @@ describe('known and invalid packets', () => {
     const [first] = await replayPackets(tablesOf([...WORLD, twin, closed]), packets);
     expect(first).toMatchObject({ action: 'uncertain', reason: 'shared-address' });
     expect(first).not.toHaveProperty('direction');
+    // A node's own dataplane knows of its own pods alone.
+    const onN1 = await replayPackets(tablesOf([...WORLD, twin, closed], { node: 'n1' }), packets);
+    expect(answers(onN1.slice(0, 1))).toEqual(['deny end-of-tier']);
+    const onN2 = await replayPackets(tablesOf([...WORLD, twin, closed], { node: 'n2' }), packets);
+    expect(answers(onN2)).toEqual(['allow', 'allow']);
   });
 });
 
