@@ -22,7 +22,7 @@ export function whoCanAssign(context: WhoCanContext, account: Account): WhoCanRe
     question: 'assign',
     target,
     depth,
-    entries: sortEntries(found.chains.map((chain) => chainEntry(chain, target, users))),
+    entries: sortEntries(found.chains.map((chain) => chainEntry(chain, users))),
     blocked: blockedRecords(found.blocked),
     notes: [...commonNotes(context), ...podNotes(world.podsOf(account, 'exec'), target)],
     ...closingParts(context),
@@ -36,10 +36,10 @@ function podNotes(pods: readonly string[] | undefined, target: string): string[]
 }
 
 export function blockedRecords(blocked: Chains['blocked']): BlockedRecord[] {
-  return blocked.flatMap(({ account, direct: { principal, way, right, blockedBy } }) => {
+  return blocked.flatMap(({ accounts, principal, way, right, blockedBy }) => {
     if (blockedBy === undefined) return [];
     const { policy, origin, useGroups = [] } = blockedBy;
-    const target = accountText(account);
+    const target = accountText(accounts[0]!);
     return [
       {
         subject: principalText(principal),

@@ -13,7 +13,7 @@
  * that match. A path that is found this way is one that the compiled tables allow; that there is no other is not claimed.
  */
 import { podOwnLabels } from '../compile/labels.ts';
-import type { Plan } from '../compile/plan.ts';
+import type { Plan, PlanPolicy, PlanRule } from '../compile/plan.ts';
 import type { Pod, Resources, ServiceAccount, StringMap } from '../model/resources.ts';
 import type { Node } from '../selector/ast.ts';
 import { parseSelector } from '../selector/selector.ts';
@@ -40,7 +40,7 @@ export const NEW_ACCOUNT = 'margay-new-account';
 
 /** The candidates for a target whose ingress rules look at these selectors. */
 export function findCandidates(resources: Resources, plan: Plan, targetGroup: number): Candidate[] {
-  const seen = seenLabels(plan);
+  const seen = seenLabels(plan, targetGroup);
   const choices = admittedChoices(plan, targetGroup);
   const namespaces = new Map(resources.namespaces.map(({ meta }) => [meta.name, meta.labels]));
   const worn = wornLabels(resources.pods);
@@ -98,7 +98,8 @@ function podLabelSets(choices: readonly Choice[], worn: readonly StringMap[] = [
 /** Values by key; `undefined` = a selector looks into the value, so every value counts. */
 type SeenLabels = ReadonlyMap<string, ReadonlySet<string> | undefined>;
 
-function seenLabels(plan: Plan): SeenLabels {
+function seenLabels(plan: Plan, targetGroup: number): SeenLabels {
+  const sets = new Set<number>();
   const seen = new Map<string, Set<string> | undefined>();
   const see = (key: string, values: readonly string[] | undefined): void => {
     if (values === undefined) seen.set(key, undefined);
@@ -114,9 +115,32 @@ function seenLabels(plan: Plan): SeenLabels {
     else if (node.kind === 'in' || node.kind === 'not in') see(node.key, node.values);
     else see(node.key, undefined);
   };
-  for (const { selectorText } of plan.policies) visit(parseSelector(selectorText).root);
-  for (const text of plan.ipSets.flatMap(selectorTextOf)) visit(parseSelector(text).root);
+  for (const policy of policiesOnTheWay(plan, targetGroup)) {
+    visit(parseSelector(policy.selectorText).root);
+    for (const rule of [...policy.ingress, ...policy.egress]) setsOf(rule).forEach((set) => void sets.add(set));
+  }
+  for (const { ingress, egress } of plan.profiles) {
+    for (const rule of [...ingress, ...egress]) setsOf(rule).forEach((set) => void sets.add(set));
+  }
+  for (const set of sets) for (const text of selectorTextOf(plan.ipSets[set]!)) visit(parseSelector(text).root);
   return seen;
+}
+
+/** Policies that may have a say on the way to the target: what lets others in to others than the target has none. */
+export function policiesOnTheWay(plan: Plan, targetGroup: number): PlanPolicy[] {
+  const used = new Set<number>();
+  for (const [index, { kind, tiers, forwardTiers, preDnatTiers, untrackedTiers }] of plan.groups.entries()) {
+    if (kind !== 'hep' && index !== targetGroup) continue;
+    for (const lists of [tiers, forwardTiers, preDnatTiers, untrackedTiers]) {
+      for (const { ingress, egress } of lists) for (const policy of [...ingress, ...egress]) used.add(policy);
+    }
+  }
+  return plan.policies.filter((policy, index) => policy.hasEgress || used.has(index));
+}
+
+/** IP sets that a sender may be in. */
+function setsOf({ source }: PlanRule): readonly number[] {
+  return [...source.ipSets, ...source.notIpSets, ...source.namedPorts, ...source.notNamedPorts];
 }
 
 /** The selector of an IP set; none for sets of services. */

@@ -44,7 +44,7 @@ export function diffReach(before: ReachReport, after: ReachReport): ReachDiff {
 function changes(change: ReachChange['change'], base: ReachReport, there: ReachReport): ReachChange[] {
   const goal = `${there.target}:${there.port.replace(/\/tcp$/, '')}`;
   const accounts = new Set(base.accounts.map(({ account }) => account));
-  const paths = new Set(base.entries.map(pathKey));
+  const paths = new Set(base.entries.flatMap((entry) => entry.targets.map((target) => pathKey(entry, target))));
   const edits = new Set(base.editors.map(({ subject }) => subject));
   const verb = change === 'opened' ? 'lets' : 'let';
   return [
@@ -54,13 +54,11 @@ function changes(change: ReachChange['change'], base: ReachReport, there: ReachR
         const message = `policies ${verb} ${accountWords(account)} reach ${goal}`;
         return { change, what: 'account', message, account };
       }),
-    ...firstOf(there.entries, pathKey)
-      .filter((entry) => !paths.has(pathKey(entry)))
-      .map((entry): ReachChange => {
-        const message = `${bindingOf(entry)} ${verb} ${entry.subject} reach ${goal} as ${targetWords(entry)}: ${stepsOf(entry)}`;
-        return { change, what: 'path', message, entry };
-      }),
-    ...firstOf(there.editors, ({ subject }) => subject)
+    ...newPaths(there.entries, paths).map((entry): ReachChange => {
+      const message = `${bindingOf(entry)} ${verb} ${entry.subject} reach ${goal} as ${targetWords(entry)}: ${stepsOf(entry)}`;
+      return { change, what: 'path', message, entry };
+    }),
+    ...firstOfSubjects(there.editors)
       .filter(({ subject }) => !edits.has(subject))
       .map((entry): ReachChange => {
         const message = `${bindingOf(entry)} ${verb} ${entry.subject} change what decides for ${goal}: ${stepsOf(entry)}`;
@@ -70,13 +68,25 @@ function changes(change: ReachChange['change'], base: ReachReport, there: ReachR
 }
 
 /** Which account, and whether a pod of it can be had or its rights alone. */
-function pathKey({ subject, target, gives }: Entry): string {
+function pathKey({ subject, gives }: Entry, target: string): string {
   return [subject, target, gives].join('\n');
 }
 
-function firstOf(entries: readonly Entry[], keyOf: (entry: Entry) => string): Entry[] {
+/** The entries with those targets alone that are not in `known`, each pair once. */
+function newPaths(entries: readonly Entry[], known: ReadonlySet<string>): Entry[] {
+  const seen = new Set(known);
+  return entries.flatMap((entry) => {
+    const targets = entry.targets.filter((target) => {
+      const key = pathKey(entry, target);
+      return !seen.has(key) && seen.add(key);
+    });
+    return targets.length === 0 ? [] : [{ ...entry, targets }];
+  });
+}
+
+function firstOfSubjects(entries: readonly Entry[]): Entry[] {
   const first = new Map<string, Entry>();
-  for (const entry of entries) if (!first.has(keyOf(entry))) first.set(keyOf(entry), entry);
+  for (const entry of entries) if (!first.has(entry.subject)) first.set(entry.subject, entry);
   return [...first.values()];
 }
 
@@ -86,9 +96,10 @@ function accountWords({ account, by, pod_labels: labels = {} }: AccountRecord): 
   return `new pods of ServiceAccount ${account}${text.length === 0 ? '' : ` with ${text.join(', ')}`}`;
 }
 
-function targetWords({ target, gives }: Entry): string {
-  const name = target.replace(/^ServiceAccount /, '');
-  return gives === 'api' ? `${name} (its token alone)` : name;
+function targetWords({ targets, gives }: Entry): string {
+  const names = targets.slice(0, 3).map((target) => target.replace(/^ServiceAccount /, ''));
+  const rest = targets.length > 3 ? ` and ${targets.length - 3} more` : '';
+  return `${names.join(', ')}${rest}${gives === 'api' ? ' (its token alone)' : ''}`;
 }
 
 /** The binding of the first step, since without it nothing begins. */

@@ -56,7 +56,7 @@ function namespacesOf(plan: Plan, policy: PlanPolicy): readonly string[] {
 export function distinct(entries: readonly Entry[]): Entry[] {
   const found = new Map<string, Entry>();
   for (const entry of entries) {
-    const key = [entry.subject, entry.links[0]!.way, entry.target].join('\n');
+    const key = [entry.subject, entry.links[0]!.way, entry.targets[0]].join('\n');
     if (!found.has(key)) found.set(key, entry);
   }
   return [...found.values()];

@@ -6,16 +6,16 @@
  * the tables cannot tell apart (same group of endpoints, same node, same address class) are judged once. An account has a
  * path if one of its pods has, or if a pod of it that could be made has; the answer says which.
  *
- *   1. the cluster as it is ── judge each existing pod ──► accounts with a path
- *   2. the cluster and the candidates, compiled again ── judge each candidate ──► further accounts, and new or relabelled ones
+ *   cluster and candidates, compiled together ──┬─ judge each existing pod ──► accounts with a path
+ *                                               └─ judge each candidate ─────► further accounts, new or relabelled ones
  *
  * Candidates stand on the target's own node, which a pod's author may choose, with free addresses near the target's, so
- * that rules with CIDRs see what they would see. They run nowhere and take part in no verdict on others.
+ * that rules with CIDRs see what they would see. Policies that have no say on the way to the target are left out. They run nowhere and take part in no verdict on others.
  */
 import { formatAddress, formatIpv4, formatIpv6, parseAddress } from '../base/ip.ts';
 import { packPlan } from '../compile/pack.ts';
 import type { Plan, PlanEndpoint } from '../compile/plan.ts';
-import { planCluster } from '../compile/plan-cluster.ts';
+import { newPlanCaches, planCluster } from '../compile/plan-cluster.ts';
 import { judgeNewPacket } from '../match/judge.ts';
 import { classOf4 } from '../match/lookup.ts';
 import { createJudge } from '../match/state.ts';
@@ -25,7 +25,7 @@ import type { Account } from '../rbac/account-ways.ts';
 import { openTables, type Tables } from '../tables/tables.ts';
 import { PACKET_WORDS } from '../wire/record.ts';
 import { writeFlow } from './evaluate-flow.ts';
-import { type Candidate, findCandidates, NEW_ACCOUNT } from './who-can-candidates.ts';
+import { type Candidate, findCandidates, NEW_ACCOUNT, policiesOnTheWay } from './who-can-candidates.ts';
 
 /** A port to reach: `undefined` port = any that some rule speaks of. */
 export interface ReachTarget {
@@ -71,38 +71,57 @@ export interface Paths {
 
 /** `undefined` if the pod is no endpoint with an address. */
 export function findPaths(resources: Resources, target: ReachTarget): Paths | undefined {
-  const plan = planCluster(resources);
+  const caches = newPlanCaches();
+  const plan = planCluster(resources, caches);
   const key = `wep:${target.namespace}/${target.pod}`;
   const endpoint = plan.endpoints.find((each) => each.key === key);
   if (endpoint === undefined || endpoint.addresses.length === 0) return undefined;
+  const candidates = findCandidates(resources, plan, endpoint.group);
+  const relevant = new Set(policiesOnTheWay(plan, endpoint.group).map(({ origin }) => origin));
+  const policies = resources.policies.filter(({ meta: { origin } }) => relevant.has(origin));
+  const made = withCandidates({ ...resources, policies }, plan, endpoint, candidates);
+  const enlarged = planCluster(made.resources, caches);
   const ports = portsToTry(plan, endpoint, resources, target);
-  const existing = new Prober(plan, endpoint, target.protocol, ports);
-  const paths = new Map<string, AccountPath & { readonly pods: string[] }>();
-  const uncertain = new Map<string, Account>();
-  for (const sender of plan.endpoints) {
-    if (sender.kind !== 'wep' || sender.serviceAccount === '' || sender === endpoint) continue;
-    const account = { namespace: sender.namespace, name: sender.serviceAccount };
-    const name = keyOf(account);
-    const port = existing.portFrom(sender);
-    const known = paths.get(name);
-    if (port === UNCERTAIN) uncertain.set(name, account);
-    else if (port === NO_PORT) continue;
-    else if (known !== undefined) known.pods.push(sender.name);
-    else paths.set(name, { account, by: 'pod', pods: [sender.name], podLabels: new Map(), port });
-  }
-  const tried = tryCandidates(resources, plan, endpoint, target.protocol, ports);
-  for (const path of tried.paths)
-    if (!paths.has(keyOf(path.account))) paths.set(keyOf(path.account), { ...path, pods: [] });
-  for (const name of paths.keys()) uncertain.delete(name);
+  const prober = new Prober(enlarged, endpoint, target.protocol, ports);
+  const existing = probeExisting(plan, endpoint, enlarged, prober);
+  const tried = probeCandidates(made.keys, enlarged, prober);
+  const paths = new Map(existing.paths);
+  for (const path of tried.paths) if (!paths.has(keyOf(path.account))) paths.set(keyOf(path.account), path);
+  const uncertain = [...existing.uncertain].filter(([name]) => !paths.has(name)).map(([, account]) => account);
   return {
     paths: [...paths.values()].sort(byAccount),
     labelPaths: tried.labelPaths,
     policies: plan.groups[endpoint.group]!.tiers.flatMap(({ ingress }) => ingress),
     plan,
     target: endpoint,
-    uncertain: [...uncertain.values()],
-    judged: { pods: plan.endpoints.filter(({ kind }) => kind === 'wep').length, newPods: tried.count },
+    uncertain,
+    judged: { pods: plan.endpoints.filter(({ kind }) => kind === 'wep').length, newPods: candidates.length },
   };
+}
+
+interface Existing {
+  readonly paths: ReadonlyMap<string, AccountPath>;
+  readonly uncertain: ReadonlyMap<string, Account>;
+}
+
+/** Accounts by their pods. The endpoints are those of the cluster as it is, in the enlarged one's numbering. */
+function probeExisting(plan: Plan, target: PlanEndpoint, enlarged: Plan, prober: Prober): Existing {
+  const isReal = new Set(plan.endpoints.map(({ key }) => key));
+  const paths = new Map<string, AccountPath & { readonly pods: string[] }>();
+  const uncertain = new Map<string, Account>();
+  for (const sender of enlarged.endpoints) {
+    if (!isReal.has(sender.key) || sender.kind !== 'wep' || sender.serviceAccount === '') continue;
+    if (sender.key === target.key) continue;
+    const account = { namespace: sender.namespace, name: sender.serviceAccount };
+    const name = keyOf(account);
+    const port = prober.portFrom(sender);
+    const known = paths.get(name);
+    if (port === UNCERTAIN) uncertain.set(name, account);
+    else if (port === NO_PORT) continue;
+    else if (known !== undefined) known.pods.push(sender.name);
+    else paths.set(name, { account, by: 'pod', pods: [sender.name], podLabels: new Map(), port });
+  }
+  return { paths, uncertain };
 }
 
 function keyOf({ namespace, name }: Account): string {
@@ -197,24 +216,13 @@ function addressTexts({ addresses }: PlanEndpoint): readonly string[] {
 interface Tried {
   readonly paths: readonly AccountPath[];
   readonly labelPaths: readonly LabelPath[];
-  readonly count: number;
 }
 
-function tryCandidates(
-  resources: Resources,
-  plan: Plan,
-  target: PlanEndpoint,
-  protocol: string,
-  ports: readonly number[],
-): Tried {
-  const candidates = findCandidates(resources, plan, target.group);
-  const made = withCandidates(resources, plan, target, candidates);
-  const enlarged = planCluster(made.resources);
+function probeCandidates(keys: ReadonlyMap<Candidate, string>, enlarged: Plan, prober: Prober): Tried {
   const byKey = new Map(enlarged.endpoints.map((endpoint) => [endpoint.key, endpoint]));
-  const prober = new Prober(enlarged, byKey.get(target.key)!, protocol, ports);
   const paths: AccountPath[] = [];
   const labelPaths: LabelPath[] = [];
-  for (const [candidate, key] of made.keys) {
+  for (const [candidate, key] of keys) {
     const sender = byKey.get(key);
     const port = sender === undefined ? NO_PORT : prober.portFrom(sender);
     if (port < 0) continue;
@@ -225,7 +233,7 @@ function tryCandidates(
       else paths.push({ account: { namespace, name }, by: 'new-pod', pods: [], podLabels, port });
     }
   }
-  return { paths, labelPaths, count: candidates.length };
+  return { paths, labelPaths };
 }
 
 /** The objects with the candidates among them, and the endpoint key of each. */

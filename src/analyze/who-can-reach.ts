@@ -10,10 +10,10 @@
  */
 import { PolicyError } from '../base/errors.ts';
 import type { StringMap } from '../model/resources.ts';
-import { type Account, type AccountWorld, directWays } from '../rbac/account-ways.ts';
+import { type AccountWorld, type Direct, waysToAll } from '../rbac/account-ways.ts';
 import { blocksLabels } from '../rbac/admission.ts';
 import { accountText, findChains, type Link } from '../rbac/chains.ts';
-import { coversName, type Holding, holdersOfBoth, type Principal } from '../rbac/rights.ts';
+import { byPrincipal, coversName, type Holding, heldBy, type Principal, principalText } from '../rbac/rights.ts';
 import {
   accountWorld,
   chainEntry,
@@ -61,7 +61,7 @@ export function whoCanReach(context: WhoCanContext, target: ReachTarget): ReachR
   const world = pathWorld(context, found.paths);
   const accounts = found.paths.map(({ account }) => account);
   const chains = findChains(context.rights, accounts, world, { depth, isBrief: true });
-  const entries = chains.chains.map((chain) => chainEntry(chain, accountText(chain.account), users));
+  const entries = chains.chains.map((chain) => chainEntry(chain, users));
   if (depth >= 2) entries.push(...labelEntries(context, found, entries));
   const hasUncertain = found.uncertain.length > 0;
   return {
@@ -136,68 +136,63 @@ function editors(context: WhoCanContext, found: Paths, namespace: string): Entry
 /** Two steps for those who may label accounts and run pods: those who need no label are left out. */
 function labelEntries(context: WhoCanContext, found: Paths, known: readonly Entry[]): Entry[] {
   const isDone = new Set(known.filter(({ gives, steps }) => gives === 'network' && steps === 1).map((e) => e.subject));
-  const byNamespace = new Map<string, LabelPath>();
+  const best = new Map<string, LabelPath>();
   for (const path of found.labelPaths) {
-    const best = byNamespace.get(path.namespace);
-    if (best === undefined || path.accountLabels.size < best.accountLabels.size) byNamespace.set(path.namespace, path);
+    const other = best.get(path.namespace);
+    if (other === undefined || path.accountLabels.size < other.accountLabels.size) best.set(path.namespace, path);
   }
-  return [...byNamespace.values()].flatMap((path) =>
-    labelPairs(context, path).flatMap((pair): Entry[] => {
-      const entry = labelEntry(context, path, pair);
-      return isDone.has(entry.subject) ? [] : [entry];
-    }),
-  );
-}
-
-interface LabelPair {
-  readonly principal: Principal;
-  readonly labels: Holding;
-  readonly runs: Holding;
-  readonly right: string;
-}
-
-/** Subjects that may both make or relabel an account of the namespace and run pods there. */
-function labelPairs(context: WhoCanContext, { namespace, accountLabels }: LabelPath): LabelPair[] {
-  const { rights, admissions } = context;
-  const keys = [...accountLabels.keys()];
-  const gates = admissions.filter(({ account }) => account.namespace === namespace);
-  const labellers = [
-    ...rights.holders(CREATE_ACCOUNTS, namespace).filter((holding) => coversName(holding, '')),
-    ...rights.holders(CHANGE_ACCOUNTS, namespace),
-  ].filter(({ principal }) => !gates.some((gate) => blocksLabels(gate, principal, keys, groupsIn(context))));
-  const runners = runnersIn(context, namespace);
-  const rightOf = new Map(runners.map(({ holding, right }) => [holding, right]));
-  return holdersOfBoth(
-    labellers,
-    runners.map(({ holding }) => holding),
-  ).map(({ principal, first, second }) => ({
-    principal,
-    labels: first,
-    runs: second,
-    right: rightOf.get(second) ?? 'create pods',
-  }));
-}
-
-/** Who can run pods as an account that nobody has gated. */
-function runnersIn(context: WhoCanContext, namespace: string): { holding: Holding; right: string }[] {
-  const account: Account = { namespace, name: 'any' };
-  const world = { namespaces: [], podsOf: () => [], groupsOf: () => [], admissionOf: () => [] };
-  return directWays(context.rights, account, world).flatMap(({ gives, holdings, right }) => {
-    const holding = holdings[0];
-    return gives === 'network' && holding !== undefined ? [{ holding, right }] : [];
+  const accounts = [...best.keys()].map((namespace) => ({ namespace, name: 'any' }));
+  const seen = new Set<string>();
+  return waysToAll(context.rights, accounts, NO_PODS).flatMap((run) => {
+    if (run.gives !== 'network' || isDone.has(principalText(run.principal))) return [];
+    return run.accounts.flatMap(({ namespace }): Entry[] => {
+      const path = best.get(namespace)!;
+      const key = `${run.principal.key}\n${namespace}`;
+      const labels = seen.has(key) ? undefined : labellerOf(context, path, run.principal);
+      if (labels === undefined) return [];
+      seen.add(key);
+      return [labelEntry(context, path, run, labels)];
+    });
   });
 }
 
-function labelEntry(context: WhoCanContext, path: LabelPath, { principal, labels, runs, right }: LabelPair): Entry {
+/** Accounts that are not there yet: no pod of theirs runs, and no policy gates them. */
+const NO_PODS: AccountWorld = {
+  namespaces: [],
+  podsOf: () => [],
+  groupsOf: () => [],
+  hasAdmission: false,
+  admissionOf: () => [],
+};
+
+/** The right by which the subject can make or relabel an account as the path needs it. */
+function labellerOf(
+  context: WhoCanContext,
+  { namespace, accountLabels }: LabelPath,
+  principal: Principal,
+): Holding | undefined {
+  const { rights, admissions } = context;
+  const keys = [...accountLabels.keys()];
+  const gates = admissions.filter(({ account }) => account.namespace === namespace);
+  if (gates.some((gate) => blocksLabels(gate, principal, keys, groupsIn(context)))) return undefined;
+  const creators = rights.holders(CREATE_ACCOUNTS, namespace).filter((holding) => coversName(holding, ''));
+  return (
+    heldBy(principal, byPrincipal(creators)) ??
+    heldBy(principal, byPrincipal(rights.holders(CHANGE_ACCOUNTS, namespace)))
+  );
+}
+
+function labelEntry(context: WhoCanContext, path: LabelPath, run: Direct, labels: Holding): Entry {
   const { namespace, accountLabels, podLabels } = path;
+  const { principal, right, holdings, way: runWay } = run;
   const account = `an account of ${namespace} with ${accountLabelText(accountLabels)}`;
   const pod = podLabels.size === 0 ? '' : ` in a pod with ${labelText(podLabels)}`;
   const way = labels.verb === 'create' ? 'new-account' : 'label-account';
   const links: Link[] = [
     { from: principal, way, right: `${labels.verb} serviceaccounts`, holdings: [labels], to: account },
-    { from: principal, way: 'create-pod', right, holdings: [runs], to: `${account}${pod}` },
+    { from: principal, way: runWay, right, holdings, to: `${account}${pod}` },
   ];
-  return entryOf(principal, `${account}${pod}`, 'network', links, context.options.users);
+  return entryOf(principal, [`${account}${pod}`], 'network', links, context.options.users);
 }
 
 function accountLabelText(labels: StringMap): string {

@@ -12,7 +12,7 @@
 import type { Resources } from '../model/resources.ts';
 import type { Account, AccountWorld, WayName } from '../rbac/account-ways.ts';
 import { type AccountAdmission, type GroupsOf, NOT_COVERED, recogniseAdmission } from '../rbac/admission.ts';
-import type { Chain, Link } from '../rbac/chains.ts';
+import { accountText, type Chain, type Link } from '../rbac/chains.ts';
 import { type RuleRecord, ruleRecord } from '../rbac/decision-record.ts';
 import type { RbacProblem } from '../rbac/problems.ts';
 import type { RbacIndex } from '../rbac/rbac-index.ts';
@@ -34,8 +34,8 @@ export interface Entry {
   readonly subject: string;
   /** People of the group, where a file of users names them. */
   readonly members?: readonly string[];
-  /** What is gained: `ServiceAccount prod/api`, `policy np:prod/deny`, … */
-  readonly target: string;
+  /** What is gained: `ServiceAccount prod/api`, `policy np:prod/deny`, …; any one of these. */
+  readonly targets: readonly string[];
   /** Number of links. */
   readonly steps: number;
   /** `network`: pods that run as the account. `api`: its rights at the API alone. `policy`: the rules themselves. */
@@ -133,6 +133,7 @@ export function accountWorld(context: WhoCanContext): AccountWorld {
     podsOf: ({ namespace, name }: Account, _way: WayName) =>
       pods.length === 0 ? undefined : (names.get(`${namespace}/${name}`) ?? []),
     groupsOf: groupsIn(context),
+    hasAdmission: context.admissions.length > 0,
     admissionOf: (account) => admissionsFor(context, account),
   };
 }
@@ -146,14 +147,14 @@ function admissionsFor({ admissions }: WhoCanContext, { namespace, name }: Accou
   return admissions.filter(({ account }) => account.namespace === namespace && account.name === name);
 }
 
-export function chainEntry({ principal, gives, links }: Chain, target: string, users: Users): Entry {
-  return entryOf(principal, target, gives, links, users);
+export function chainEntry({ principal, accounts, gives, links }: Chain, users: Users): Entry {
+  return entryOf(principal, accounts.map(accountText), gives, links, users);
 }
 
 /** An entry of any question. */
 export function entryOf(
   principal: Principal,
-  target: string,
+  targets: readonly string[],
   gives: Entry['gives'],
   links: readonly Link[],
   users: Users,
@@ -162,7 +163,7 @@ export function entryOf(
   return {
     subject: principalText(principal),
     ...(members.length === 0 ? {} : { members }),
-    target,
+    targets,
     steps: links.length,
     gives,
     links: links.map(linkRecord),
@@ -176,7 +177,7 @@ export function stepEntry(
   gives: Entry['gives'],
   users: Users,
 ): Entry {
-  return entryOf(principal, step.to, gives, [{ from: principal, ...step }], users);
+  return entryOf(principal, [step.to], gives, [{ from: principal, ...step }], users);
 }
 
 function membersOf({ kind, name }: Principal, users: Users): string[] {
@@ -203,7 +204,7 @@ export function sortEntries(entries: readonly Entry[]): Entry[] {
         left.steps - right.steps ||
         order[left.gives] - order[right.gives] ||
         compare(left.subject, right.subject) ||
-        compare(left.target, right.target) ||
+        compare(left.targets[0]!, right.targets[0]!) ||
         a.place - b.place
       );
     })

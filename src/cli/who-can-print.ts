@@ -56,7 +56,7 @@ async function accountsTable(report: ReachReport, output: Output): Promise<strin
   const { accounts, judged } = report;
   const tried = `${counted(judged.pods, 'pod')} and ${counted(judged.new_pods, 'pod')} that could be made were judged`;
   if (accounts.length === 0) return `No account has a path (${tried}).\n`;
-  const rows = accounts.map(({ account, by, pods, pod_labels: labels = {}, port }) => {
+  const rows = accounts.slice(0, ROWS_MAX).map(({ account, by, pods, pod_labels: labels = {}, port }) => {
     const wanted = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
     const how =
       by === 'pod'
@@ -65,7 +65,8 @@ async function accountsTable(report: ReachReport, output: Output): Promise<strin
     return [account, how, port];
   });
   const table = await renderTable({ head: ['account with a path', 'shown by', 'port'], rows }, output);
-  return `${table}(${tried})\n`;
+  const rest = accounts.length - rows.length;
+  return `${table}${rest <= 0 ? '' : `and ${rest} more; -o json has them all\n`}(${tried})\n`;
 }
 
 function shortList(names: readonly string[]): string {
@@ -74,27 +75,34 @@ function shortList(names: readonly string[]): string {
 
 async function entriesTable(entries: readonly Entry[], output: Output, none: string): Promise<string> {
   if (entries.length === 0) return none;
-  const rows = entries.map(({ subject, members, steps, gives, target, links }) => {
+  const rows = entries.slice(0, ROWS_MAX).map(({ subject, members, steps, gives, targets, links }) => {
     const who = members === undefined ? subject : `${subject} (${shortList(members)})`;
     const how = links
       .map(({ right, to }, index) => (index === links.length - 1 ? right : `${right} → ${to}`))
       .join(' → ');
-    return [steps, who, gives, target, how, links[0]!.rules.map(ruleText).join('; ')];
+    return [steps, who, gives, shortList(targets), how, links[0]!.rules.map(ruleText).join('; ')];
   });
-  return renderTable({ head: ['steps', 'subject', 'gives', 'target', 'how', 'by'], rows }, output);
+  const table = await renderTable({ head: ['steps', 'subject', 'gives', 'target', 'how', 'by'], rows }, output);
+  const rest = entries.length - rows.length;
+  return rest <= 0 ? table : `${table}and ${rest} more; -o json has them all\n`;
 }
+
+/** Rows of one table; more than these nobody reads on a terminal. */
+const ROWS_MAX = 200;
 
 function ruleText({ file, line, index, role, binding }: RuleRecord): string {
   return `${objectText(binding)}, ${objectText(role)}[${index}] (${file}:${line})`;
 }
 
 async function blockedTable({ blocked }: WhoCanReport, output: Output): Promise<string> {
-  const rows = blocked.map(({ subject, target, right, admission_policy: policy, unless_in: groups, file, line }) => [
-    subject,
-    target,
-    right,
-    `${policy} (${file}:${line}), unless in ${shortList(groups)}`,
-  ]);
+  const rows = blocked
+    .slice(0, ROWS_MAX)
+    .map(({ subject, target, right, admission_policy: policy, unless_in: groups, file, line }) => [
+      subject,
+      target,
+      right,
+      `${policy} (${file}:${line}), unless in ${shortList(groups)}`,
+    ]);
   return `Refused by admission:\n${await renderTable({ head: ['subject', 'target', 'how', 'by'], rows }, output)}`;
 }
 

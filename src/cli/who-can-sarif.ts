@@ -31,8 +31,8 @@ export function sarifOfDiff({ opened }: ReachDiff): object {
   return sarif(opened.map(({ message, entry }) => resultOf('who-can-opened', 'error', message, entry)));
 }
 
-function describe({ subject, target, links }: Entry): string {
-  return `${subject}: ${links.map(({ right, to }) => `${right} → ${to}`).join(', then ')} (${target})`;
+function describe({ subject, links }: Entry): string {
+  return `${subject}: ${links.map(({ right, to }) => `${right} → ${to}`).join(', then ')}`;
 }
 
 function resultOf(ruleId: RuleId, level: Level, text: string, entry: Entry | undefined) {

@@ -52,6 +52,7 @@ export function convertRole(raw: RawRole, context: ObjectContext): Role {
   };
 }
 
+/** The place is looked up when somebody asks for it: a big cluster has many rules, and an answer names few. */
 function convertRule(raw: RawRule, index: number, context: ObjectContext): PolicyRule {
   return {
     verbs: listOf(raw.verbs),
@@ -59,7 +60,9 @@ function convertRule(raw: RawRule, index: number, context: ObjectContext): Polic
     resources: listOf(raw.resources),
     resourceNames: listOf(raw.resourceNames),
     nonResourceURLs: listOf(raw.nonResourceURLs),
-    origin: context.origin(['rules', index]),
+    get origin() {
+      return context.origin(['rules', index]);
+    },
   };
 }
 
@@ -69,18 +72,17 @@ export function convertBinding(raw: RawBinding, context: ObjectContext): RoleBin
     meta: objectMeta(raw.metadata, context),
     roleKind: raw.roleRef?.kind === 'Role' ? 'Role' : 'ClusterRole',
     roleName: raw.roleRef?.name ?? '',
-    subjects: listOf(raw.subjects).map((subject, index) => convertSubject(subject, index, context)),
+    subjects: listOf(raw.subjects).map((subject) => convertSubject(subject, context)),
   };
 }
 
 /** An account without namespace is one of the binding's own; in a ClusterRoleBinding it is nobody. */
-function convertSubject(raw: RawSubject, index: number, context: ObjectContext): RbacSubject {
+function convertSubject(raw: RawSubject, context: ObjectContext): RbacSubject {
   const kind = raw.kind === 'User' || raw.kind === 'Group' ? raw.kind : 'ServiceAccount';
   return {
     kind,
     name: raw.name ?? '',
     namespace: kind === 'ServiceAccount' ? raw.namespace || context.id.namespace : '',
-    origin: context.origin(['subjects', index]),
   };
 }
 

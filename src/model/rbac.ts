@@ -29,7 +29,6 @@ export interface RbacSubject {
   readonly name: string;
   /** Service accounts only, the binding's own where the subject names none; `''` otherwise. */
   readonly namespace: string;
-  readonly origin: Origin;
 }
 
 export interface RoleBinding {

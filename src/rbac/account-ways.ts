@@ -22,7 +22,15 @@
  * Source: kubernetes.io/docs/concepts/security/rbac-good-practices, pkg/registry/core/pod/rest.
  */
 import { type AccountAdmission, type GroupsOf, isBlocked } from './admission.ts';
-import { coversName, type Holding, holdersOfBoth, type Need, type Principal, type Rights } from './rights.ts';
+import {
+  coversName,
+  type GrantMatch,
+  type Holding,
+  holdersOfBoth,
+  type Need,
+  type Principal,
+  type Rights,
+} from './rights.ts';
 
 export type WayName =
   | 'create-pod'
@@ -50,13 +58,17 @@ export interface AccountWorld {
    */
   podsOf(account: Account, way: WayName): readonly string[] | undefined;
   readonly groupsOf: GroupsOf;
+  /** False = `admissionOf` is empty for every account. */
+  readonly hasAdmission: boolean;
   /** Admission policies in force that gate the account's use. */
   admissionOf(account: Account): readonly AccountAdmission[];
 }
 
-/** One subject, one way. */
+/** One subject, one way, one right. */
 export interface Direct {
   readonly principal: Principal;
+  /** What the right leads to; never empty. */
+  readonly accounts: readonly Account[];
   readonly way: WayName;
   /** `network`: a pod that runs as the account. `api`: its rights alone. */
   readonly gives: 'network' | 'api';
@@ -125,58 +137,115 @@ const WAYS: readonly Way[] = [
 const CREATE_SECRETS = need('create', 'secrets');
 const READ_SECRETS = need('get list watch', 'secrets');
 
-/** Every subject that can act as `account`, by every way, in the order of the ways. */
-export function directWays(rights: Rights, account: Account, world: AccountWorld): Direct[] {
-  const admission = world.admissionOf(account);
+/** Which of the accounts a caller still wants to hear of for a subject. */
+export type Take = (principal: Principal, accounts: readonly Account[]) => readonly Account[];
+
+/**
+ * Every subject that can act as one of `accounts`, by every way, in the order of the ways; blocked ones among them. A right
+ * that covers a namespace, or the whole cluster, is one answer with all the accounts that it leads to, in their order.
+ */
+export function waysToAll(
+  rights: Rights,
+  accounts: readonly Account[],
+  world: AccountWorld,
+  take: Take = (_, all) => all,
+): Direct[] {
+  const byNamespace = groupByNamespace(accounts);
   const found: Direct[] = [];
   for (const way of WAYS) {
-    const pods = needsPod(way) ? world.podsOf(account, way.way) : undefined;
-    if (needsPod(way) && pods !== undefined && pods.length === 0) continue;
-    for (const holding of rights.holders(way.need, way.isClusterWide === true ? '' : account.namespace)) {
-      if (!fits(holding, way, account, pods)) continue;
-      const blocking =
-        way.isAdmitted === true
-          ? admission.find((each) => isBlocked(each, holding.principal, world.groupsOf))
-          : undefined;
-      found.push(direct(way, holding, blocking));
-    }
+    const reachable = needsPod(way) ? accounts.filter((account) => hasPods(account, way, world)) : accounts;
+    const local = reachable === accounts ? byNamespace : groupByNamespace(reachable);
+    const { everywhere, byNamespace: matchesIn } = rights.scoped(way.need);
+    const addAll = (matches: readonly GrantMatch[], inside: readonly Account[]): void => {
+      for (const match of matches) addMatch(rights, way, match, inside, world, take, found);
+    };
+    addAll(everywhere, reachable);
+    if (way.isClusterWide === true) continue;
+    for (const [namespace, inside] of local) addAll(matchesIn.get(namespace) ?? [], inside);
   }
-  found.push(...secretWays(rights, account));
+  for (const [namespace, inside] of byNamespace) found.push(...secretWays(rights, namespace, inside, take));
   return found;
+}
+
+function groupByNamespace(accounts: readonly Account[]): ReadonlyMap<string, readonly Account[]> {
+  const groups = new Map<string, Account[]>();
+  for (const account of accounts) {
+    const group = groups.get(account.namespace);
+    if (group === undefined) groups.set(account.namespace, [account]);
+    else group.push(account);
+  }
+  return groups;
 }
 
 function needsPod({ names }: Way): boolean {
   return names === 'pod' || names === 'node';
 }
 
-function fits(holding: Holding, { names }: Way, account: Account, pods: readonly string[] | undefined): boolean {
-  if (holding.names.length === 0) return true;
+function hasPods(account: Account, { way }: Way, world: AccountWorld): boolean {
+  const pods = world.podsOf(account, way);
+  return pods === undefined || pods.length > 0;
+}
+
+/** Adds what the match gives to each subject of its grant. */
+function addMatch(
+  rights: Rights,
+  way: Way,
+  match: GrantMatch,
+  inside: readonly Account[],
+  world: AccountWorld,
+  take: Take,
+  found: Direct[],
+): void {
+  const accounts = match.names.length === 0 ? inside : inside.filter((account) => fits(match, way, account, world));
+  if (accounts.length === 0) return;
+  for (const principal of rights.principalsOf(match.grant)) {
+    const isGated = way.isAdmitted === true && world.hasAdmission;
+    const free = isGated ? addBlocked(way, principal, match, accounts, world, found) : accounts;
+    const wanted = free.length === 0 ? free : take(principal, free);
+    if (wanted.length > 0) found.push(directOf(way, principal, match, wanted));
+  }
+}
+
+function directOf(way: Way, principal: Principal, match: GrantMatch, accounts: readonly Account[]): Direct {
+  const { apiGroup, resource } = way.need;
+  const right = `${match.verb} ${resource}${apiGroup === '' ? '' : `.${apiGroup}`}`;
+  return { principal, accounts, way: way.way, gives: way.gives, right, holdings: [{ principal, ...match }] };
+}
+
+/** Adds what admission refuses, and returns the accounts that it lets through. */
+function addBlocked(
+  way: Way,
+  principal: Principal,
+  match: GrantMatch,
+  accounts: readonly Account[],
+  world: AccountWorld,
+  found: Direct[],
+): readonly Account[] {
+  return accounts.filter((account) => {
+    const blockedBy = world.admissionOf(account).find((each) => isBlocked(each, principal, world.groupsOf));
+    if (blockedBy !== undefined) found.push({ ...directOf(way, principal, match, [account]), blockedBy });
+    return blockedBy === undefined;
+  });
+}
+
+function fits(holding: GrantMatch, { way, names }: Way, account: Account, world: AccountWorld): boolean {
   if (names === 'none') return coversName(holding, '');
   if (names === 'account') return coversName(holding, account.name);
-  if (names === 'pod') return pods === undefined || pods.some((pod) => coversName(holding, pod));
-  return true;
+  if (names !== 'pod') return true;
+  const pods = world.podsOf(account, way);
+  return pods === undefined || pods.some((pod) => coversName(holding, pod));
 }
 
-function direct(
-  { way, gives, need: { apiGroup, resource } }: Way,
-  holding: Holding,
-  blockedBy: AccountAdmission | undefined,
-): Direct {
-  const right = `${holding.verb} ${resource}${apiGroup === '' ? '' : `.${apiGroup}`}`;
-  const base = { principal: holding.principal, way, gives, right, holdings: [holding] };
-  return blockedBy === undefined ? base : { ...base, blockedBy };
-}
-
-function secretWays(rights: Rights, { namespace }: Account): Direct[] {
+function secretWays(rights: Rights, namespace: string, accounts: readonly Account[], take: Take): Direct[] {
   const creators = rights.holders(CREATE_SECRETS, namespace).filter((holding) => coversName(holding, ''));
   if (creators.length === 0) return [];
-  return holdersOfBoth(creators, rights.holders(READ_SECRETS, namespace)).map(({ principal, first, second }) => ({
-    principal,
-    way: 'secret',
-    gives: 'api',
-    right: `create and ${second.verb} secrets`,
-    holdings: [first, second],
-  }));
+  const pairs = holdersOfBoth(creators, rights.holders(READ_SECRETS, namespace));
+  return pairs.flatMap(({ principal, first, second }): Direct[] => {
+    const wanted = take(principal, accounts);
+    if (wanted.length === 0) return [];
+    const right = `create and ${second.verb} secrets`;
+    return [{ principal, accounts: wanted, way: 'secret', gives: 'api', right, holdings: [first, second] }];
+  });
 }
 
 /** Whether a role with these rights lets its holder act as an account of the namespace, pods or none. */

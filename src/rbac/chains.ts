@@ -10,7 +10,7 @@
  * user or a group that is, or to give oneself a role that has a way (`self-grant.ts`). Membership of a group needs no step:
  * a group stands for all its members. Chains end at `depth` steps, and that limit is part of every answer.
  */
-import { type Account, type AccountWorld, type Direct, directWays } from './account-ways.ts';
+import { type Account, type AccountWorld, type Direct, type Take, waysToAll } from './account-ways.ts';
 import { MASTERS } from './authorize.ts';
 import { type Holding, holdersOfBoth, type Principal, principalOf, principalText, type Rights } from './rights.ts';
 import { selfGrants } from './self-grant.ts';
@@ -26,10 +26,10 @@ export interface Link {
   readonly to: string;
 }
 
-/** How a subject comes to act as `account`. */
+/** How a subject comes to act as one of `accounts`. */
 export interface Chain {
   readonly principal: Principal;
-  readonly account: Account;
+  readonly accounts: readonly Account[];
   readonly gives: Direct['gives'];
   /** From the subject to the account; its length is the number of steps. */
   readonly links: readonly Link[];
@@ -38,7 +38,7 @@ export interface Chain {
 export interface Chains {
   readonly chains: readonly Chain[];
   /** What admission policies refuse, and would be a way without them. */
-  readonly blocked: readonly { readonly account: Account; readonly direct: Direct }[];
+  readonly blocked: readonly Direct[];
 }
 
 export interface ChainOptions {
@@ -56,7 +56,7 @@ export function findChains(
   { depth, isBrief }: ChainOptions,
 ): Chains {
   const chains: Chain[] = [];
-  const blocked: { readonly account: Account; readonly direct: Direct }[] = [];
+  const blocked: Direct[] = [];
   /** The chain by which a subject was found first. */
   const found = new Map<string, Chain>();
   const add = (chain: Chain): void => {
@@ -64,39 +64,105 @@ export function findChains(
     if (!found.has(chain.principal.key)) found.set(chain.principal.key, chain);
   };
   if (depth < 1) return { chains, blocked };
-  for (const account of accounts) {
-    const seen = new Set<string>();
-    for (const direct of directWays(rights, account, world)) {
-      if (isBrief && direct.blockedBy === undefined) {
-        if (seen.has(direct.principal.key)) continue;
-        seen.add(direct.principal.key);
-      }
-      if (direct.blockedBy !== undefined) blocked.push({ account, direct });
-      else add(directChain(account, direct));
-    }
+  const covered = new Covered(accounts);
+  const take: Take = (principal, each) => (isBrief ? covered.take(principal, each) : each);
+  for (const direct of waysToAll(rights, accounts, world, take)) {
+    if (direct.blockedBy !== undefined) blocked.push(direct);
+    else add(directChain(direct));
   }
   let frontier: readonly Chain[] = [...found.values(), ...mastersChain(accounts)];
   for (let steps = 2; steps <= depth && frontier.length > 0; steps++) {
-    const next: Chain[] = steps === 2 ? selfGrantChains(rights, accounts, found) : [];
-    for (const chain of frontier) next.push(...becomers(rights, chain, world, found));
-    const fresh = new Map<string, Chain>();
-    for (const chain of next) {
-      chains.push(chain);
-      if (!fresh.has(chain.principal.key)) fresh.set(chain.principal.key, chain);
-    }
-    for (const [key, chain] of fresh) found.set(key, chain);
-    frontier = [...fresh.values()];
+    const next = new NextStep(found, isBrief);
+    if (steps === 2) addSelfGrants(rights, accounts, next);
+    addActingAs(rights, frontier, world, next);
+    for (const chain of frontier)
+      if (chain.principal.kind !== 'ServiceAccount') addBecoming(rights, chain, world, next);
+    chains.push(...next.chains);
+    for (const [key, chain] of next.fresh) found.set(key, chain);
+    frontier = [...next.fresh.values()];
   }
   return { chains, blocked };
 }
+
+/** The chains of one more step; subjects found before are left out. */
+class NextStep {
+  readonly chains: Chain[] = [];
+  /** The first chain of each subject. */
+  readonly fresh = new Map<string, Chain>();
+  readonly #found: ReadonlyMap<string, Chain>;
+  readonly #isBrief: boolean;
+
+  constructor(found: ReadonlyMap<string, Chain>, isBrief: boolean) {
+    this.#found = found;
+    this.#isBrief = isBrief;
+  }
+
+  /** Whether a further chain of the subject is of any use. */
+  wants({ key }: Principal): boolean {
+    return !this.#found.has(key) && !(this.#isBrief && this.fresh.has(key));
+  }
+
+  add(chain: Chain): void {
+    this.chains.push(chain);
+    if (!this.fresh.has(chain.principal.key)) this.fresh.set(chain.principal.key, chain);
+  }
+
+  /** Puts a link in front of `chain`, unless its subject is known. */
+  extend(
+    chain: Chain,
+    { principal, way, right, holdings }: Pick<Direct, 'principal' | 'right' | 'holdings'> & { readonly way: string },
+  ): void {
+    if (!this.wants(principal) || principal.key === chain.principal.key) return;
+    const link = { from: principal, way, right, holdings, to: principalText(chain.principal) };
+    this.add({ ...chain, principal, links: [link, ...chain.links] });
+  }
+}
+
+const NOBODY: readonly Account[] = [];
 
 /** Text of an account as the end of a link. */
 export function accountText({ namespace, name }: Account): string {
   return `ServiceAccount ${namespace}/${name}`;
 }
 
-function directChain(account: Account, { principal, way, gives, right, holdings }: Direct): Chain {
-  return { principal, account, gives, links: [{ from: principal, way, right, holdings, to: accountText(account) }] };
+/** Which accounts each subject has a way to already. */
+class Covered {
+  readonly #all: readonly Account[];
+  readonly #done = new Set<string>();
+  readonly #some = new Map<string, Set<Account>>();
+
+  constructor(all: readonly Account[]) {
+    this.#all = all;
+  }
+
+  /** Those of `accounts` that are new for the subject; from then on they are not. */
+  take({ key }: Principal, accounts: readonly Account[]): readonly Account[] {
+    if (this.#done.has(key)) return [];
+    if (accounts === this.#all && !this.#some.has(key)) {
+      this.#done.add(key);
+      return accounts;
+    }
+    let some = this.#some.get(key);
+    if (some === undefined) {
+      some = new Set(accounts);
+      this.#some.set(key, some);
+      return accounts;
+    }
+    const fresh = accounts.filter((account) => !some!.has(account));
+    for (const account of fresh) some.add(account);
+    if (some.size === this.#all.length) this.#done.add(key);
+    return fresh;
+  }
+}
+
+function directChain({ principal, accounts, way, gives, right, holdings }: Direct): Chain {
+  return { principal, accounts, gives, links: [{ from: principal, way, right, holdings, to: accountsText(accounts) }] };
+}
+
+/** Accounts as the end of a link. */
+function accountsText(accounts: readonly Account[]): string {
+  const first = accountText(accounts[0]!);
+  return accounts.length === 1 ? first : `${first} and ${accounts.length - 1} more`;
 }
 
 /** Members of system:masters may do anything, so whoever can become one may. They themselves go without saying. */
@@ -105,59 +171,64 @@ function mastersChain(accounts: readonly Account[]): Chain[] {
   if (account === undefined) return [];
   const principal = principalOf({ kind: 'Group', namespace: '', name: MASTERS });
   const link = { from: principal, way: 'create-pod', right: 'anything', holdings: [], to: accountText(account) };
-  return [{ principal, account, gives: 'network', links: [link] }];
+  return [{ principal, accounts, gives: 'network', links: [link] }];
 }
 
 /** Roles that subjects can give themselves and that have a way to one of the accounts. */
-function selfGrantChains(rights: Rights, accounts: readonly Account[], found: ReadonlyMap<string, Chain>): Chain[] {
-  return selfGrants(rights, accounts).flatMap(({ principal, way, right, holdings, role, account, use }) => {
-    if (found.has(principal.key)) return [];
+function addSelfGrants(rights: Rights, accounts: readonly Account[], next: NextStep): void {
+  for (const { principal, way, right, holdings, role, account, use } of selfGrants(rights, accounts)) {
+    if (!next.wants(principal)) continue;
     const first = { from: principal, way, right, holdings, to: role };
     const second = { from: principal, way: use.way, right: use.right, holdings: [], to: accountText(account) };
-    return [{ principal, account, gives: use.gives, links: [first, second] }];
-  });
+    next.add({ principal, accounts: [account], gives: use.gives, links: [first, second] });
+  }
 }
 
-/** Chains of those who can become the subject of `chain`; subjects found before are left out. */
-function becomers(rights: Rights, chain: Chain, world: AccountWorld, found: ReadonlyMap<string, Chain>): Chain[] {
-  const target = chain.principal;
-  const extend = (principal: Principal, way: string, right: string, holdings: readonly Holding[]): Chain[] => {
-    if (found.has(principal.key) || principal.key === target.key) return [];
-    const link = { from: principal, way, right, holdings, to: principalText(target) };
-    return [{ ...chain, principal, links: [link, ...chain.links] }];
-  };
-  if (target.kind === 'ServiceAccount') {
-    return directWays(rights, target, world)
-      .filter((direct) => direct.blockedBy === undefined)
-      .flatMap(({ principal, way, right, holdings }) => extend(principal, way, right, holdings));
+/** Those who can act as an account that a chain begins with: all such accounts are asked about at once. */
+function addActingAs(rights: Rights, frontier: readonly Chain[], world: AccountWorld, next: NextStep): void {
+  const chainOf = new Map<Account, Chain>();
+  for (const chain of frontier) if (chain.principal.kind === 'ServiceAccount') chainOf.set(chain.principal, chain);
+  const take: Take = (principal, each) => (next.wants(principal) ? each : NOBODY);
+  for (const direct of waysToAll(rights, [...chainOf.keys()], world, take)) {
+    if (direct.blockedBy !== undefined) continue;
+    for (const account of direct.accounts) {
+      if (!next.wants(direct.principal)) break;
+      next.extend(chainOf.get(account)!, direct);
+    }
   }
-  const resource = target.kind === 'User' ? 'users' : 'groups';
-  const way = `impersonate-${target.kind.toLowerCase()}`;
+}
+
+/** Those who can become the user or the group that `chain` begins with. */
+function addBecoming(rights: Rights, chain: Chain, world: AccountWorld, next: NextStep): void {
+  const { kind, name } = chain.principal;
+  const resource = kind === 'User' ? 'users' : 'groups';
+  const way = `impersonate-${kind.toLowerCase()}`;
+  const right = `impersonate ${resource}`;
   const holders = rights
     .holders({ verbs: ['impersonate'], apiGroup: '', resource }, '')
-    .filter(({ names }) => names.length === 0 || names.includes(target.name));
-  if (target.kind === 'User') {
-    return holders.flatMap((holding) => extend(holding.principal, way, 'impersonate users', [holding]));
+    .filter(({ names }) => names.length === 0 || names.includes(name));
+  if (kind === 'User') {
+    for (const holding of holders)
+      next.extend(chain, { principal: holding.principal, way, right, holdings: [holding] });
+    return;
   }
   // Whoever impersonates a group must impersonate a user or an account as well.
   const pairs = holders.length === 0 ? [] : holdersOfBoth(holders, someIdentity(rights));
-  return [
-    ...pairs.flatMap(({ principal, first, second }) => extend(principal, way, 'impersonate groups', [first, second])),
-    ...membersByAccount(rights, target, world, extend),
-  ];
+  for (const { principal, first, second } of pairs) {
+    next.extend(chain, { principal, way, right, holdings: [first, second] });
+  }
+  addMembers(rights, chain, world, next);
 }
 
-type Extend = (principal: Principal, way: string, right: string, holdings: readonly Holding[]) => Chain[];
-
 /** A group of service accounts has a new member as soon as somebody runs a pod as any account of the namespace. */
-function membersByAccount(rights: Rights, group: Principal, world: AccountWorld, extend: Extend): Chain[] {
-  const namespace = /^system:serviceaccounts:(.+)$/.exec(group.name)?.[1];
-  const namespaces = namespace !== undefined ? [namespace] : group.name === ALL_ACCOUNTS ? world.namespaces : [];
-  return namespaces.flatMap((each) =>
-    directWays(rights, { namespace: each, name: 'default' }, world)
-      .filter((direct) => direct.blockedBy === undefined)
-      .flatMap(({ principal, way, right, holdings }) => extend(principal, way, right, holdings)),
-  );
+function addMembers(rights: Rights, chain: Chain, world: AccountWorld, next: NextStep): void {
+  const { name } = chain.principal;
+  const namespace = /^system:serviceaccounts:(.+)$/.exec(name)?.[1];
+  const namespaces = namespace !== undefined ? [namespace] : name === ALL_ACCOUNTS ? world.namespaces : [];
+  const members = namespaces.map((each) => ({ namespace: each, name: 'default' }));
+  for (const direct of waysToAll(rights, members, world)) {
+    if (direct.blockedBy === undefined) next.extend(chain, direct);
+  }
 }
 
 const ALL_ACCOUNTS = 'system:serviceaccounts';

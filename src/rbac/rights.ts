@@ -30,8 +30,8 @@ export interface Principal {
   readonly key: string;
 }
 
-export interface Holding {
-  readonly principal: Principal;
+/** A grant with a rule that has a need. */
+export interface GrantMatch {
   readonly grant: Grant;
   readonly rule: EffectiveRule;
   readonly verb: string;
@@ -39,16 +39,22 @@ export interface Holding {
   readonly names: readonly string[];
 }
 
-interface Holdings {
-  readonly everywhere: readonly Holding[];
-  readonly byNamespace: ReadonlyMap<string, readonly Holding[]>;
+export interface Holding extends GrantMatch {
+  readonly principal: Principal;
 }
 
-const NONE: readonly Holding[] = [];
+/** Matches by where they hold. */
+export interface Scoped {
+  readonly everywhere: readonly GrantMatch[];
+  readonly byNamespace: ReadonlyMap<string, readonly GrantMatch[]>;
+}
+
+const NONE: readonly never[] = [];
 
 export class Rights {
   readonly index: RbacIndex;
-  readonly #byNeed = new Map<string, Holdings>();
+  readonly #byNeed = new Map<string, Scoped>();
+  readonly #holders = new Map<readonly GrantMatch[], readonly Holding[]>();
   readonly #principals = new Map<Grant, readonly Principal[]>();
 
   constructor(index: RbacIndex) {
@@ -57,14 +63,27 @@ export class Rights {
 
   /** Everyone who has the need in `namespace`, cluster-wide grants first; `''` = what has no namespace. */
   holders(need: Need, namespace: string): readonly Holding[] {
-    const { everywhere, byNamespace } = this.#holdings(need);
-    const local = namespace === '' ? NONE : (byNamespace.get(namespace) ?? NONE);
-    return local.length === 0 ? everywhere : [...everywhere, ...local];
+    const { everywhere, byNamespace } = this.scoped(need);
+    const wide = this.#expand(everywhere);
+    const local = this.#expand(namespace === '' ? NONE : (byNamespace.get(namespace) ?? NONE));
+    if (local.length === 0) return wide;
+    return wide.length === 0 ? local : [...wide, ...local];
   }
 
   /** The namespaces in which somebody has the need by a RoleBinding. */
   namespacesWith(need: Need): readonly string[] {
-    return [...this.#holdings(need).byNamespace.keys()];
+    return [...this.scoped(need).byNamespace.keys()];
+  }
+
+  /** Grants that have the need, cluster-wide ones and those of each namespace apart. */
+  scoped(need: Need): Scoped {
+    const key = `${need.verbs.join(',')} ${need.apiGroup}/${need.resource}`;
+    let found = this.#byNeed.get(key);
+    if (found === undefined) {
+      found = this.#find(need);
+      this.#byNeed.set(key, found);
+    }
+    return found;
   }
 
   principalsOf(grant: Grant): readonly Principal[] {
@@ -76,20 +95,20 @@ export class Rights {
     return list;
   }
 
-  #holdings(need: Need): Holdings {
-    const key = `${need.verbs.join(',')} ${need.apiGroup}/${need.resource}`;
-    let found = this.#byNeed.get(key);
-    if (found === undefined) {
-      found = this.#find(need);
-      this.#byNeed.set(key, found);
+  #expand(matches: readonly GrantMatch[]): readonly Holding[] {
+    if (matches.length === 0) return NONE;
+    let list = this.#holders.get(matches);
+    if (list === undefined) {
+      list = matches.flatMap((match) => this.principalsOf(match.grant).map((principal) => ({ principal, ...match })));
+      this.#holders.set(matches, list);
     }
-    return found;
+    return list;
   }
 
-  #find(need: Need): Holdings {
+  #find(need: Need): Scoped {
     const matches = new Map<readonly EffectiveRule[], readonly Match[]>();
-    const everywhere: Holding[] = [];
-    const byNamespace = new Map<string, Holding[]>();
+    const everywhere: GrantMatch[] = [];
+    const byNamespace = new Map<string, GrantMatch[]>();
     for (const grant of this.index.grants) {
       let found = matches.get(grant.rules);
       if (found === undefined) {
@@ -102,19 +121,13 @@ export class Rights {
         into = byNamespace.get(grant.namespace) ?? [];
         byNamespace.set(grant.namespace, into);
       }
-      for (const principal of this.principalsOf(grant)) {
-        for (const match of found) into.push({ principal, grant, ...match });
-      }
+      for (const { rule, verb, names } of found) into.push({ grant, rule, verb, names });
     }
     return { everywhere, byNamespace };
   }
 }
 
-interface Match {
-  readonly rule: EffectiveRule;
-  readonly verb: string;
-  readonly names: readonly string[];
-}
+type Match = Omit<GrantMatch, 'grant'>;
 
 /** The rules that fit: one without names makes the others needless. */
 function matchesOf(rules: readonly EffectiveRule[], need: Need): readonly Match[] {
@@ -130,7 +143,7 @@ function matchesOf(rules: readonly EffectiveRule[], need: Need): readonly Match[
 }
 
 /** Whether a holding covers an object of this name; `''` = a request without name, as a create is. */
-export function coversName(holding: Holding, name: string): boolean {
+export function coversName(holding: GrantMatch, name: string): boolean {
   return holding.names.length === 0 || holding.names.includes(name);
 }
 

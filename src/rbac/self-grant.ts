@@ -40,21 +40,40 @@ export function selfGrants(rights: Rights, accounts: readonly Account[]): SelfGr
   const first = new Map<string, Account>();
   for (const account of accounts) if (!first.has(account.namespace)) first.set(account.namespace, account);
   const useful = usefulRoles(rights);
-  return [...first.values()].flatMap((account) => [
-    ...byBinding(rights, account, account.namespace, useful),
-    ...byBinding(rights, account, '', useful),
-    ...byEscalating(rights, account),
-  ]);
+  const [any] = accounts;
+  return [
+    ...(any === undefined ? [] : byBinding(rights, any, '', useful)),
+    ...[...first.values()].flatMap((account) => [
+      ...byBinding(rights, account, account.namespace, useful),
+      ...byEscalating(rights, account),
+    ]),
+  ];
 }
 
-/** Roles with a way, by their key in `RbacIndex.roles`. */
-function usefulRoles(rights: Rights): ReadonlyMap<string, SelfGrant['use']> {
-  const useful = new Map<string, SelfGrant['use']>();
+type Named = Pick<SelfGrant, 'role' | 'use'>;
+
+/** Roles with a way. */
+interface UsefulRoles {
+  readonly byKey: ReadonlyMap<string, SelfGrant['use']>;
+  /** The first ClusterRole, and the first Role of each namespace. */
+  readonly clusterRole: Named | undefined;
+  readonly firstIn: ReadonlyMap<string, Named>;
+}
+
+function usefulRoles(rights: Rights): UsefulRoles {
+  const byKey = new Map<string, SelfGrant['use']>();
+  const firstIn = new Map<string, Named>();
+  let clusterRole: Named | undefined;
   for (const [key, rules] of rights.index.rulesOf) {
     const use = useOf(rules);
-    if (use !== undefined) useful.set(key, use);
+    if (use === undefined) continue;
+    byKey.set(key, use);
+    const { kind, meta } = rights.index.roles.get(key)!;
+    const named = { role: `${kind} ${meta.name}`, use };
+    if (kind === 'ClusterRole') clusterRole ??= named;
+    else if (!firstIn.has(meta.namespace)) firstIn.set(meta.namespace, named);
   }
-  return useful;
+  return { byKey, clusterRole, firstIn };
 }
 
 function useOf(rules: readonly EffectiveRule[]): SelfGrant['use'] | undefined {
@@ -72,12 +91,7 @@ function useOf(rules: readonly EffectiveRule[]): SelfGrant['use'] | undefined {
 }
 
 /** In `namespace` by a RoleBinding, in `''` by a ClusterRoleBinding. */
-function byBinding(
-  rights: Rights,
-  account: Account,
-  namespace: string,
-  useful: ReadonlyMap<string, SelfGrant['use']>,
-): SelfGrant[] {
+function byBinding(rights: Rights, account: Account, namespace: string, useful: UsefulRoles): SelfGrant[] {
   const bindings = namespace === '' ? 'clusterrolebindings' : 'rolebindings';
   const makers = rights.holders(need('create update patch', bindings), namespace);
   if (makers.length === 0) return [];
@@ -85,7 +99,7 @@ function byBinding(
   return kinds.flatMap((resource) =>
     holdersOfBoth(makers, rights.holders(need('bind', resource), namespace)).flatMap((both): SelfGrant[] => {
       const { principal, first, second } = both;
-      const known = bindable(rights, second, resource, namespace, useful);
+      const known = bindable(second, resource, namespace, useful);
       const role = known ?? newRole(rights, principal, resource, namespace);
       if (role === undefined) return [];
       const right = `${first.verb} ${bindings} and bind ${resource}`;
@@ -96,24 +110,18 @@ function byBinding(
 
 /** A role with a way that the holding lets its subject bind. */
 function bindable(
-  rights: Rights,
   holding: Holding,
   resource: 'roles' | 'clusterroles',
   namespace: string,
-  useful: ReadonlyMap<string, SelfGrant['use']>,
-): Pick<SelfGrant, 'role' | 'use'> | undefined {
+  useful: UsefulRoles,
+): Named | undefined {
   const kind = resource === 'roles' ? 'Role' : 'ClusterRole';
   for (const name of holding.names) {
-    const use = useful.get(roleKey(kind, namespace, name));
+    const use = useful.byKey.get(roleKey(kind, namespace, name));
     if (use !== undefined) return { role: `${kind} ${name}`, use };
   }
   if (holding.names.length > 0) return undefined;
-  for (const [key, use] of useful) {
-    const role = rights.index.roles.get(key)!;
-    if (role.kind !== kind || (kind === 'Role' && role.meta.namespace !== namespace)) continue;
-    return { role: `${kind} ${role.meta.name}`, use };
-  }
-  return undefined;
+  return kind === 'Role' ? useful.firstIn.get(namespace) : useful.clusterRole;
 }
 
 const ANY_USE: SelfGrant['use'] = { way: 'create-pod', gives: 'network', right: 'create pods' };
@@ -124,7 +132,7 @@ function newRole(
   principal: Principal,
   resource: 'roles' | 'clusterroles',
   namespace: string,
-): Pick<SelfGrant, 'role' | 'use'> | undefined {
+): Named | undefined {
   const writers = byPrincipal(rights.holders(need('create update patch', resource), namespace));
   const escalators = byPrincipal(rights.holders(need('escalate', resource), namespace));
   const isAble = heldBy(principal, writers) !== undefined && heldBy(principal, escalators) !== undefined;
