@@ -6,6 +6,7 @@
  * steps and rows, and `policyClass` folds a chain with a local row on demand.
  */
 import { assert } from '../base/assert.ts';
+import { WordInterner } from '../base/word-interner.ts';
 import { type Dataplane, DIRECTION_EGRESS, DIRECTION_INGRESS, REASON_FAILSAFE } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import { CHAIN_KINDS, type ChainKind, type ChainSpec, chainSteps, type Step } from './chains.ts';
@@ -46,7 +47,8 @@ export class ChainPacker {
   readonly #packed: PackedChain[] = [];
   readonly #slots = new Map<string, readonly number[]>();
   readonly #policyClasses = new Map<string, number>();
-  readonly #maps = new Map<string, number>();
+  readonly #maps = new WordInterner();
+  readonly #mapOffsets: number[] = [];
   #classCount = 0;
 
   /** `firstNumber` is the number that the first chain of this version will get in SECTION_CHAINS. */
@@ -128,6 +130,8 @@ export class ChainPacker {
   #makeSlots(group: PlanGroup, settings: PlanSettings, settingsKey: number): readonly number[] {
     const slots = new Array<number>(layout.CHAIN_SLOT_COUNT).fill(layout.NONE);
     if (this.version === 6 && !settings.ipv6Support) return slots;
+    // A pod without an address of this version is no end of any packet of it.
+    if (group.kind === 'wep' && !group.prefixes.some((prefix) => prefix.version === this.version)) return slots;
     const chain = (
       kind: ChainKind,
       direction: number,
@@ -242,14 +246,11 @@ export class ChainPacker {
   }
 
   #map(rowOf: Int32Array | undefined): number {
-    const map = rowOf ?? new Int32Array(this.#classCount);
-    const key = rowOf === undefined ? '' : map.join(',');
-    let offset = this.#maps.get(key);
-    if (offset === undefined) {
-      offset = this.#sections.section(layout.SECTION_CLASS_MAPS).append(map);
-      this.#maps.set(key, offset);
+    const number = this.#maps.number(rowOf ?? new Int32Array(this.#classCount));
+    if (number === this.#mapOffsets.length) {
+      this.#mapOffsets.push(this.#sections.section(layout.SECTION_CLASS_MAPS).append(this.#maps.array(number)));
     }
-    return offset;
+    return this.#mapOffsets[number]!;
   }
 
   #foldClass(index: number, localRow: number, isIngress: boolean): number {
@@ -259,10 +260,15 @@ export class ChainPacker {
     const [local, peer] = isIngress ? [packed.dst, packed.src] : [packed.src, packed.dst];
     const refs = sections.section(layout.SECTION_FUNCTION_REFS);
     const firstRef = refs.length;
-    const known = new Map<string, number>();
+    const known = new WordInterner();
+    const knownRefs: number[] = [];
     for (const row of peer.rows) {
       const fn = foldFunction(steps, local.rows[localRow]!, row);
-      refs.push(fn === undefined ? layout.NONE : this.#functionRef(encodeFunction(fn, steps, packed.firstStep), known));
+      refs.push(
+        fn === undefined
+          ? layout.NONE
+          : this.#functionRef(encodeFunction(fn, steps, packed.firstStep), known, knownRefs),
+      );
     }
     return sections.record(layout.SECTION_POLICY_CLASSES, [
       packed.number,
@@ -273,15 +279,14 @@ export class ChainPacker {
     ]);
   }
 
-  #functionRef(words: Int32Array, known: Map<string, number>): number {
-    const key = words.join(',');
-    let ref = known.get(key);
-    if (ref === undefined) {
+  /** `known` numbers the functions of one policy class; `refs` holds their refs by number. */
+  #functionRef(words: Int32Array, known: WordInterner, refs: number[]): number {
+    const number = known.number(words);
+    if (number === refs.length) {
       const offset = this.#sections.section(layout.SECTION_FUNCTIONS).append(words);
-      ref = (offset << 5) | (Math.log2(words.length) - 1);
-      known.set(key, ref);
+      refs.push((offset << 5) | (Math.log2(words.length) - 1));
     }
-    return ref;
+    return refs[number]!;
   }
 }
 

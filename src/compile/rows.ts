@@ -10,6 +10,7 @@
  *   row        {2}   {0,2}  {0,1,2} {0,2}  {2}
  */
 
+import { WordInterner } from '../base/word-interner.ts';
 import type { Step } from './chains.ts';
 import type { AddressTest } from './fields.ts';
 import { isAllKeys, type KeySet } from './keys.ts';
@@ -101,23 +102,19 @@ function setBit(row: Int32Array, bit: number): void {
 
 /** Row 0 is the template; equal rows are one. */
 function numberRows(template: Int32Array, own: ReadonlyMap<number, Int32Array>, classCount: number): AddressRows {
-  const rows = [template];
-  const numbers = new Map([[template.join(','), 0]]);
+  const rows = new WordInterner();
+  rows.number(template);
   const rowOf = new Int32Array(classCount);
   let isUniform = true;
   for (const peerClass of [...own.keys()].sort((a, b) => a - b)) {
-    const row = own.get(peerClass)!;
-    const key = row.join(',');
-    let number = numbers.get(key);
-    if (number === undefined) {
-      number = rows.length;
-      rows.push(row);
-      numbers.set(key, number);
-    }
+    const number = rows.number(own.get(peerClass)!);
     rowOf[peerClass] = number;
     if (number !== 0) isUniform = false;
   }
-  return { rows, rowOf: isUniform ? undefined : rowOf };
+  return {
+    rows: Array.from({ length: rows.count }, (_, number) => rows.array(number)),
+    rowOf: isUniform ? undefined : rowOf,
+  };
 }
 
 function markIntervals(set: KeySet, starts: readonly number[], rows: readonly Int32Array[], bit: number): void {
