@@ -242,6 +242,8 @@ function judgeClaims(judge: Judge, records: Int32Array, at: number, place: numbe
   const hasMoreSrc = place !== SENDER_IS_POD && nextClaim(tables, srcOwner, firstSrc + 1) !== layout.NONE;
   const hasMoreDst = place !== RECEIVER_IS_POD && nextClaim(tables, dstOwner, firstDst + 1) !== layout.NONE;
   if ((!hasMoreSrc && !hasMoreDst) || first === VERDICT_UNCERTAIN) return first;
+  // Every one is judged to its end: what a node may have let through, it keeps.
+  let isSame = true;
   for (let src = firstSrc; src !== layout.NONE; src = hasMoreSrc ? nextClaim(tables, srcOwner, src + 1) : layout.NONE) {
     for (
       let dst = firstDst;
@@ -249,10 +251,10 @@ function judgeClaims(judge: Judge, records: Int32Array, at: number, place: numbe
       dst = hasMoreDst ? nextClaim(tables, dstOwner, dst + 1) : layout.NONE
     ) {
       if (src === firstSrc && dst === firstDst) continue;
-      const verdict = judgeChoice(judge, srcOwner, dstOwner, src, dst, place);
-      if (verdict !== first) return uncertain(judge, REASON_SHARED_ADDRESS);
+      if (judgeChoice(judge, srcOwner, dstOwner, src, dst, place) !== first) isSame = false;
     }
   }
+  if (!isSame) return uncertain(judge, REASON_SHARED_ADDRESS);
   return judgeChoice(judge, srcOwner, dstOwner, firstSrc, firstDst, place);
 }
 

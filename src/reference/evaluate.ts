@@ -20,7 +20,15 @@ import { hostEndpoints, networkSets, podEndpoints } from './endpoints.ts';
 import { IpSets } from './ip-sets.ts';
 import { Nodes } from './nodes.ts';
 import { AddressBook, type Packet, packetOfFlow } from './packet.ts';
-import { type Check, type CheckName, type Connections, type Judgement, judgePath, NO_HISTORY } from './path.ts';
+import {
+  type Check,
+  type CheckName,
+  type ConnectionState,
+  type Connections,
+  type Judgement,
+  judgePath,
+  NO_HISTORY,
+} from './path.ts';
 import { orderedTiers } from './policies.ts';
 import { profilesOf, type ReferenceProfile } from './profiles.ts';
 import { isValidRule, prepareRules } from './rules.ts';
@@ -91,7 +99,15 @@ export function createReference(resources: Resources, options: ReferenceOptions 
       const first = answers[0]!;
       return answers.every(({ action }) => action === first.action) ? first : 'shared-address';
     };
-    const enforced = answer(false, connections);
+    const states = new Map<string, ConnectionState>();
+    const enforced = answer(false, {
+      stateOn(node) {
+        const state = connections.stateOn(node);
+        states.set(node, state);
+        return state;
+      },
+      passedOn: connections.passedOn,
+    });
     if (enforced === 'shared-address') {
       return { action: 'uncertain', reason: REASON_NAMES[REASON_SHARED_ADDRESS]!, direction: '' };
     }
@@ -102,7 +118,8 @@ export function createReference(resources: Resources, options: ReferenceOptions 
       ...enforced.checks,
     };
     if (!hasStaged) return verdict;
-    const staged = answer(true, { stateOn: connections.stateOn, passedOn: () => undefined });
+    // What might be moves no entry: a node that the packet never reached is taken to know nothing of it.
+    const staged = answer(true, { stateOn: (node) => states.get(node) ?? 'new', passedOn: () => undefined });
     if (staged === 'shared-address') return verdict;
     const pending = pendingOf(staged);
     return samePending(pending, pendingOf(enforced)) ? verdict : { ...verdict, pending };

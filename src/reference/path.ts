@@ -96,7 +96,7 @@ export function judgePath(
   return run.judgement();
 }
 
-/** Nothing for a host that talks to itself (semantics 10.11) and for what only passes by outside. */
+/** Nothing for what only passes by outside. A host that talks to itself is not policed (semantics 10.11), but its node tracks it. */
 function crossingsOf(src: Place, dst: Place): Crossing[] {
   const to = dst.kind === 'pod' ? dst.pod : 'host';
   const arrival: Crossing[] =
@@ -107,7 +107,6 @@ function crossingsOf(src: Place, dst: Place): Crossing[] {
   if (dst.kind === 'outside' || dst.node !== src.node) {
     return [{ node: src.node, from, to: 'uplink', isPeerHost }, ...arrival];
   }
-  if (src.kind === 'host' && dst.kind === 'host') return [];
   return [{ node: src.node, from, to, isPeerHost }];
 }
 

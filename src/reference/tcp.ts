@@ -143,6 +143,7 @@ function judge(connection: TcpConnection, direction: 0 | 1, segment: TcpSegment)
   if (reset === 'stay') next = from;
   if (reset !== 'believed') {
     const fit = fitWindow(connection, direction, kind, segment);
+    if (fit === 'invalid') rememberInvalid(connection, direction, kind);
     if (fit !== 'ok') return fit;
   }
   return settle(connection, direction, kind, from, next as TcpState);
@@ -157,6 +158,8 @@ function settle(connection: TcpConnection, direction: 0 | 1, kind: Kind, from: T
     if ((from === 'SR' || from === 'ES') && next === 'ES') connection.isAssured = true;
     return 'ok';
   }
+  // A SYN that is sent again does not keep its entry alive.
+  if (kind === 'SYN' && from === 'SS') return 'ignore';
   // A reset as the only answer: there never was a connection.
   return kind === 'RST' ? 'closed' : 'ok';
 }
@@ -184,6 +187,14 @@ function rememberIgnored(connection: TcpConnection, direction: 0 | 1, kind: Kind
     connection.expectsChallenge = state === 'LA';
   }
   if (state === 'SS' && kind === 'ACK' && direction === 1) last.ack = segment.ack;
+}
+
+/** An end out of the window of a connection that was in use is remembered, unless it answers such an end. */
+function rememberInvalid({ last, isAssured }: TcpConnection, direction: 0 | 1, kind: Kind): void {
+  const isEnd = (which: Kind | undefined): boolean => which === 'FIN' || which === 'RST';
+  if (!isAssured || !isEnd(kind) || (last.direction !== direction && isEnd(last.kind))) return;
+  last.kind = kind;
+  last.direction = direction;
 }
 
 /** The ignored SYN was good: both sides start over from it. */

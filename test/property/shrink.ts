@@ -30,7 +30,7 @@ export function shrinkDocuments(
 }
 
 /** Leaves out runs of entries, long runs first. */
-function dropParts<T>(list: readonly T[], fails: (list: readonly T[]) => boolean): readonly T[] {
+export function dropParts<T>(list: readonly T[], fails: (list: readonly T[]) => boolean): readonly T[] {
   let kept = list;
   for (let size = Math.ceil(kept.length / 2); size >= 1; size = Math.floor(size / 2)) {
     for (let at = 0; at < kept.length; ) {
