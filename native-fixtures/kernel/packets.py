@@ -161,6 +161,21 @@ class Link:
         return None
 
 
+class Conntrack:
+    """The connection table of a node."""
+
+    def __init__(self, spec):
+        enter(spec["netns"])
+        self.netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+
+    def flush(self):
+        self.netlink.send(struct.pack("=IHHIIBBH", 20, IPCTNL_MSG_CT_DELETE, NLM_F_REQUEST_ACK, 1, 0, socket.AF_UNSPEC, 0, 0))
+        reply = self.netlink.recv(65535)
+        code = struct.unpack_from("=i", reply, 16)[0]
+        if code not in (0, -errno.ENOENT):
+            raise OSError(-code, "cannot empty the conntrack table")
+
+
 class Node:
     """A node's own processes."""
 
@@ -172,7 +187,7 @@ class Node:
             6: socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW),
         }
         self.senders[6].setsockopt(socket.IPPROTO_IPV6, IPV6_HDRINCL, 1)
-        self.netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+        self.conntrack = Conntrack(spec)
         self.protocols = {}
         for family, protocol in sorted(protocols):
             sock = socket.socket(family, socket.SOCK_RAW, protocol)
@@ -201,12 +216,6 @@ class Node:
                 dst = socket.inet_ntop(socket.AF_INET6, value[:16])
         return data, self.protocols[sock], address[0].split("%")[0], dst
 
-    def flush_conntrack(self):
-        self.netlink.send(struct.pack("=IHHIIBBH", 20, IPCTNL_MSG_CT_DELETE, NLM_F_REQUEST_ACK, 1, 0, socket.AF_UNSPEC, 0, 0))
-        reply = self.netlink.recv(65535)
-        code = struct.unpack_from("=i", reply, 16)[0]
-        if code not in (0, -errno.ENOENT):
-            raise OSError(-code, "cannot empty the conntrack table")
 
 
 def canonical(address):
@@ -265,7 +274,7 @@ class Lab:
     def run(self, rounds):
         for packets in rounds:
             for node in self.nodes:
-                node.flush_conntrack()
+                node.conntrack.flush()
             for i in range(0, len(packets), BATCH):
                 for packet in packets[i : i + BATCH]:
                     self.ends[packet["from"]].send(packet, datagram(packet))
@@ -281,6 +290,8 @@ class Lab:
 def connect_all(spec):
     """Tries every connection at once. Who is listening answers; who was dropped on the way hears nothing."""
     netns = {link["id"]: link["netns"] for link in spec["links"]}
+    for node in spec["nodes"]:
+        Conntrack(node).flush()
     listeners = {}
     for each in spec["connects"]:
         key = (each["to"], each["dst"], each["dst_port"])
