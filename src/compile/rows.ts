@@ -41,20 +41,22 @@ export function addressRows(
 ): AddressRows {
   const words = rowWords(steps.length);
   const template = new Int32Array(words);
+  steps.forEach((step, index) => {
+    if (step.term[side].allOf.length === 0) setBit(template, index);
+  });
   const own = new Map<number, Int32Array>();
-  const named = steps.map((step) => namedClasses(step.term[side], classesOf));
-  for (const classes of named) for (const peerClass of classes) if (!own.has(peerClass)) own.set(peerClass, template);
-  for (const peerClass of own.keys()) own.set(peerClass, new Int32Array(words));
   steps.forEach((step, index) => {
     const test = step.term[side];
-    if (test.allOf.length === 0) setBit(template, index);
-    if (test.allOf.length === 0 && test.noneOf.length === 0) {
-      for (const row of own.values()) setBit(row, index);
-    } else if (test.allOf.length === 0) {
-      const excluded = new Set(test.noneOf.flatMap((predicate) => classesOf[predicate]!));
-      for (const [peerClass, row] of own) if (!excluded.has(peerClass)) setBit(row, index);
-    } else {
-      for (const peerClass of named[index]!) setBit(own.get(peerClass)!, index);
+    if (test.allOf.length === 0 && test.noneOf.length === 0) return;
+    const isPositive = test.allOf.length > 0;
+    for (const peerClass of namedClasses(test, classesOf)) {
+      let row = own.get(peerClass);
+      if (row === undefined) {
+        row = template.slice();
+        own.set(peerClass, row);
+      }
+      if (isPositive) setBit(row, index);
+      else clearBit(row, index);
     }
   });
   return numberRows(template, own, classCount);
@@ -81,7 +83,7 @@ export function rowWords(stepCount: number): number {
   return (stepCount + 31) >>> 5;
 }
 
-/** The classes that pass a test with a positive part, or that a purely negative one names. */
+/** The classes that pass a test with a positive part, or that a purely negative one excludes. */
 function namedClasses(test: AddressTest, classesOf: readonly (readonly number[])[]): readonly number[] {
   if (test.allOf.length === 0) return test.noneOf.flatMap((predicate) => classesOf[predicate]!);
   let classes = classesOf[test.allOf[0]!]!;
@@ -98,6 +100,10 @@ function namedClasses(test: AddressTest, classesOf: readonly (readonly number[])
 
 function setBit(row: Int32Array, bit: number): void {
   row[bit >>> 5]! |= 1 << (bit & 31);
+}
+
+function clearBit(row: Int32Array, bit: number): void {
+  row[bit >>> 5]! &= ~(1 << (bit & 31));
 }
 
 /** Row 0 is the template; equal rows are one. */
