@@ -38,42 +38,97 @@ const NO_LABELS: StringMap = new Map();
 /** A name for accounts that do not exist. */
 export const NEW_ACCOUNT = 'margay-new-account';
 
+/** What the policies on the way to a target can see of a pod. */
+export class Sight {
+  readonly policies: readonly PlanPolicy[];
+  readonly #seen: SeenLabels;
+  readonly #namespaces: ReadonlyMap<string, StringMap>;
+  readonly #accounts: ReadonlyMap<string, StringMap>;
+  readonly #looksAtPorts: boolean;
+  readonly #looksAtAddresses: boolean;
+  readonly #looksAtNodes: boolean;
+
+  constructor(resources: Resources, plan: Plan, targetGroup: number) {
+    this.policies = policiesOnTheWay(plan, targetGroup);
+    const rules = [...this.policies, ...plan.profiles].flatMap(({ ingress, egress }) => [...ingress, ...egress]);
+    this.#seen = seenLabels(plan, this.policies, rules);
+    this.#namespaces = new Map(resources.namespaces.map(({ meta }) => [meta.name, meta.labels]));
+    this.#accounts = new Map(
+      resources.serviceAccounts.map(({ meta }) => [`${meta.namespace}/${meta.name}`, meta.labels]),
+    );
+    const sources = rules.map(({ source }) => source);
+    this.#looksAtPorts = sources.some(({ namedPorts, notNamedPorts }) => namedPorts.length + notNamedPorts.length > 0);
+    this.#looksAtAddresses =
+      sources.some(({ nets, notNets, ipSets, notIpSets }) => {
+        const sets = [...ipSets, ...notIpSets].map((set) => plan.ipSets[set]!);
+        return nets.length + notNets.length > 0 || sets.some(({ id }) => id.startsWith('svc'));
+      }) || plan.groups.some(({ kind, prefixes }) => kind === 'ns' && prefixes.length > 0);
+    this.#looksAtNodes = plan.endpoints.some(({ kind }) => kind === 'hep') || resources.felixConfigurations.length > 0;
+  }
+
+  /** Pods with one key get one verdict on the way to the target. */
+  ofPod(pod: Pod): string {
+    const { namespace, labels } = pod.meta;
+    const account = `${namespace}/${pod.serviceAccountName}`;
+    const parts = [this.ofLabels(namespace, pod.serviceAccountName, labels, this.#accounts.get(account))];
+    if (this.#looksAtPorts) parts.push(JSON.stringify([pod.containerPorts, pod.initContainerPorts]));
+    if (this.#looksAtAddresses) parts.push(pod.podIPs.join(), pod.podIP);
+    if (this.#looksAtNodes) parts.push(pod.nodeName);
+    parts.push(String(pod.podIPs.length));
+    return parts.join('\n');
+  }
+
+  /** All labels of the endpoint, inherited ones included (semantics 2.1, 2.2), as far as a selector can tell. */
+  ofLabels(namespace: string, account: string, podLabels: StringMap, accountLabels: StringMap | undefined): string {
+    const labels = new Map<string, string>();
+    const namespaceLabels = this.#namespaces.get(namespace);
+    for (const [key, value] of namespaceLabels ?? NO_LABELS) labels.set(`pcns.${key}`, value);
+    if (namespaceLabels !== undefined) labels.set('pcns.projectcalico.org/name', namespace);
+    for (const [key, value] of accountLabels ?? NO_LABELS) labels.set(`pcsa.${key}`, value);
+    if (accountLabels !== undefined) labels.set('pcsa.projectcalico.org/name', account);
+    for (const [key, value] of podOwnLabels(podLabels, namespace, account)) labels.set(key, value);
+    return `${namespaceLabels === undefined ? '-' : '+'}${signature(labels, this.#seen)}`;
+  }
+}
+
 /** The candidates for a target whose ingress rules look at these selectors. */
-export function findCandidates(resources: Resources, plan: Plan, targetGroup: number): Candidate[] {
-  const seen = seenLabels(plan, targetGroup);
+export function findCandidates(resources: Resources, plan: Plan, targetGroup: number, sight: Sight): Candidate[] {
   const choices = admittedChoices(plan, targetGroup);
-  const namespaces = new Map(resources.namespaces.map(({ meta }) => [meta.name, meta.labels]));
   const worn = wornLabels(resources.pods);
   const found = new Map<string, Candidate>();
-  const offer = (candidate: Omit<Candidate, 'standsFor'>, labels: StringMap, standsFor: string): void => {
-    const kind = candidate.accountLabels === undefined ? 'as-is' : `new ${candidate.namespace}`;
-    const key = `${kind}\n${signature(effective(candidate, namespaces.get(candidate.namespace), labels), seen)}`;
+  const offer = (candidate: Omit<Candidate, 'standsFor'>, labels: StringMap | undefined, standsFor: string): void => {
+    const { namespace, account, podLabels } = candidate;
+    const kind = candidate.accountLabels === undefined ? 'as-is' : `new ${namespace}`;
+    const key = `${kind}\n${sight.ofLabels(namespace, account, podLabels, labels)}`;
     const known = found.get(key);
     if (known === undefined) found.set(key, { ...candidate, standsFor: [standsFor] });
-    else if (!known.standsFor.includes(standsFor)) known.standsFor.push(standsFor);
+    else if (known.standsFor.at(-1) !== standsFor) known.standsFor.push(standsFor);
   };
-  for (const { meta } of accountsOf(resources)) {
+  for (const { meta, isKnown } of accountsOf(resources)) {
     for (const podLabels of podLabelSets(choices, worn.get(meta.namespace))) {
       const candidate = { namespace: meta.namespace, account: meta.name, podLabels, accountLabels: undefined };
-      offer(candidate, meta.labels, `${meta.namespace}/${meta.name}`);
+      offer(candidate, isKnown ? meta.labels : undefined, `${meta.namespace}/${meta.name}`);
     }
   }
-  for (const namespace of namespaces.keys()) {
+  for (const { meta } of resources.namespaces) {
     for (const { account, pod } of [{ account: NO_LABELS, pod: NO_LABELS }, ...choices]) {
-      const candidate = { namespace, account: NEW_ACCOUNT, podLabels: pod, accountLabels: account };
-      offer(candidate, account, `${namespace}/${NEW_ACCOUNT}`);
+      const candidate = { namespace: meta.name, account: NEW_ACCOUNT, podLabels: pod, accountLabels: account };
+      offer(candidate, account, `${meta.name}/${NEW_ACCOUNT}`);
     }
   }
   return [...found.values()];
 }
 
 /** Accounts of the input, and those that only pods name. */
-function accountsOf({ serviceAccounts, pods }: Resources): Pick<ServiceAccount, 'meta'>[] {
-  const known = new Map<string, Pick<ServiceAccount, 'meta'>>();
-  for (const account of serviceAccounts) known.set(`${account.meta.namespace}/${account.meta.name}`, account);
+function accountsOf({
+  serviceAccounts,
+  pods,
+}: Resources): (Pick<ServiceAccount, 'meta'> & { readonly isKnown: boolean })[] {
+  const known = new Map<string, Pick<ServiceAccount, 'meta'> & { readonly isKnown: boolean }>();
+  for (const { meta } of serviceAccounts) known.set(`${meta.namespace}/${meta.name}`, { meta, isKnown: true });
   for (const { meta, serviceAccountName: name } of pods) {
     const key = `${meta.namespace}/${name}`;
-    if (name !== '' && !known.has(key)) known.set(key, { meta: { ...meta, name, labels: NO_LABELS } });
+    if (name !== '' && !known.has(key)) known.set(key, { meta: { ...meta, name, labels: NO_LABELS }, isKnown: false });
   }
   return [...known.values()];
 }
@@ -98,13 +153,13 @@ function podLabelSets(choices: readonly Choice[], worn: readonly StringMap[] = [
 /** Values by key; `undefined` = a selector looks into the value, so every value counts. */
 type SeenLabels = ReadonlyMap<string, ReadonlySet<string> | undefined>;
 
-function seenLabels(plan: Plan, targetGroup: number): SeenLabels {
-  const sets = new Set<number>();
+function seenLabels(plan: Plan, policies: readonly PlanPolicy[], rules: readonly PlanRule[]): SeenLabels {
   const seen = new Map<string, Set<string> | undefined>();
   const see = (key: string, values: readonly string[] | undefined): void => {
+    const known = seen.get(key);
     if (values === undefined) seen.set(key, undefined);
     else if (!seen.has(key)) seen.set(key, new Set(values));
-    else for (const value of values) seen.get(key)?.add(value);
+    else for (const value of values) known?.add(value);
   };
   const visit = (node: Node): void => {
     if (node.kind === 'all' || node.kind === 'global') return;
@@ -115,19 +170,15 @@ function seenLabels(plan: Plan, targetGroup: number): SeenLabels {
     else if (node.kind === 'in' || node.kind === 'not in') see(node.key, node.values);
     else see(node.key, undefined);
   };
-  for (const policy of policiesOnTheWay(plan, targetGroup)) {
-    visit(parseSelector(policy.selectorText).root);
-    for (const rule of [...policy.ingress, ...policy.egress]) setsOf(rule).forEach((set) => void sets.add(set));
+  for (const { selectorText } of policies) visit(parseSelector(selectorText).root);
+  for (const set of new Set(rules.flatMap(setsOf))) {
+    for (const text of selectorTextOf(plan.ipSets[set]!)) visit(parseSelector(text).root);
   }
-  for (const { ingress, egress } of plan.profiles) {
-    for (const rule of [...ingress, ...egress]) setsOf(rule).forEach((set) => void sets.add(set));
-  }
-  for (const set of sets) for (const text of selectorTextOf(plan.ipSets[set]!)) visit(parseSelector(text).root);
   return seen;
 }
 
 /** Policies that may have a say on the way to the target: what lets others in to others than the target has none. */
-export function policiesOnTheWay(plan: Plan, targetGroup: number): PlanPolicy[] {
+function policiesOnTheWay(plan: Plan, targetGroup: number): PlanPolicy[] {
   const used = new Set<number>();
   for (const [index, { kind, tiers, forwardTiers, preDnatTiers, untrackedTiers }] of plan.groups.entries()) {
     if (kind !== 'hep' && index !== targetGroup) continue;
@@ -157,21 +208,6 @@ function signature(labels: StringMap, seen: SeenLabels): string {
     parts.push(JSON.stringify(values === undefined || values.has(value) ? [key, value] : [key]));
   }
   return parts.join(',');
-}
-
-/** All labels of the candidate's endpoint, inherited ones included (semantics 2.1, 2.2). */
-function effective(
-  { namespace, account, podLabels }: Pick<Candidate, 'namespace' | 'account' | 'podLabels'>,
-  namespaceLabels: StringMap | undefined,
-  accountLabels: StringMap,
-): StringMap {
-  const labels = new Map<string, string>();
-  for (const [key, value] of namespaceLabels ?? NO_LABELS) labels.set(`pcns.${key}`, value);
-  if (namespaceLabels !== undefined) labels.set('pcns.projectcalico.org/name', namespace);
-  for (const [key, value] of accountLabels) labels.set(`pcsa.${key}`, value);
-  labels.set('pcsa.projectcalico.org/name', account);
-  for (const [key, value] of podOwnLabels(podLabels, namespace, account)) labels.set(key, value);
-  return labels;
 }
 
 /* ---- what the target's rules let in ---- */

@@ -2,9 +2,9 @@
  * Which service accounts have a path to a port of a pod.
  *
  * The compiled tables answer, not the policies' text: every pod of the cluster, and every pod that could be made
- * (`who-can-candidates.ts`), is judged as the sender of a new connection, on the same code that judges packets. Pods that
- * the tables cannot tell apart (same group of endpoints, same node, same address class) are judged once. An account has a
- * path if one of its pods has, or if a pod of it that could be made has; the answer says which.
+ * (`who-can-candidates.ts`), is judged as the sender of a new connection, by the same code that judges packets. Pods that
+ * no policy on the way can tell apart are compiled once, and those that the tables cannot tell apart (same group of
+ * endpoints, node and address class) are judged once. An account has a path if one of its pods has, or if a pod of it that could be made has; the answer says which.
  *
  *   cluster and candidates, compiled together ──┬─ judge each existing pod ──► accounts with a path
  *                                               └─ judge each candidate ─────► further accounts, new or relabelled ones
@@ -25,7 +25,7 @@ import type { Account } from '../rbac/account-ways.ts';
 import { openTables, type Tables } from '../tables/tables.ts';
 import { PACKET_WORDS } from '../wire/record.ts';
 import { writeFlow } from './evaluate-flow.ts';
-import { type Candidate, findCandidates, NEW_ACCOUNT, policiesOnTheWay } from './who-can-candidates.ts';
+import { type Candidate, findCandidates, NEW_ACCOUNT, Sight } from './who-can-candidates.ts';
 
 /** A port to reach: `undefined` port = any that some rule speaks of. */
 export interface ReachTarget {
@@ -76,14 +76,14 @@ export function findPaths(resources: Resources, target: ReachTarget): Paths | un
   const key = `wep:${target.namespace}/${target.pod}`;
   const endpoint = plan.endpoints.find((each) => each.key === key);
   if (endpoint === undefined || endpoint.addresses.length === 0) return undefined;
-  const candidates = findCandidates(resources, plan, endpoint.group);
-  const relevant = new Set(policiesOnTheWay(plan, endpoint.group).map(({ origin }) => origin));
-  const policies = resources.policies.filter(({ meta: { origin } }) => relevant.has(origin));
-  const made = withCandidates({ ...resources, policies }, plan, endpoint, candidates);
+  const sight = new Sight(resources, plan, endpoint.group);
+  const candidates = findCandidates(resources, plan, endpoint.group, sight);
+  const shown = representatives(resources, plan, endpoint, sight);
+  const made = withCandidates(shown.resources, plan, endpoint, candidates);
   const enlarged = planCluster(made.resources, caches);
   const ports = portsToTry(plan, endpoint, resources, target);
   const prober = new Prober(enlarged, endpoint, target.protocol, ports);
-  const existing = probeExisting(plan, endpoint, enlarged, prober);
+  const existing = probeExisting(plan, endpoint, enlarged, shown.standsIn, prober);
   const tried = probeCandidates(made.keys, enlarged, prober);
   const paths = new Map(existing.paths);
   for (const path of tried.paths) if (!paths.has(keyOf(path.account))) paths.set(keyOf(path.account), path);
@@ -99,27 +99,66 @@ export function findPaths(resources: Resources, target: ReachTarget): Paths | un
   };
 }
 
+interface Representatives {
+  /** The objects with one pod of each kind, and with the policies that have a say. */
+  readonly resources: Resources;
+  /** For the key of each endpoint, the key of the one that is judged for it. */
+  readonly standsIn: ReadonlyMap<string, string>;
+}
+
+/** One pod for all that no policy on the way can tell apart. Pods that share an address each stand for themselves. */
+function representatives(resources: Resources, plan: Plan, target: PlanEndpoint, sight: Sight): Representatives {
+  const sharing = new Set(
+    plan.sharedAddresses.flatMap(({ endpoints }) => endpoints.map((each) => plan.endpoints[each]!.key)),
+  );
+  const endpoints = new Set(plan.endpoints.map(({ key }) => key));
+  const first = new Map<string, string>();
+  const standsIn = new Map<string, string>();
+  const pods = resources.pods.filter((pod) => {
+    const key = `wep:${pod.meta.namespace}/${pod.meta.name}`;
+    if (!endpoints.has(key)) return false;
+    if (key === target.key || sharing.has(key)) {
+      standsIn.set(key, key);
+      return true;
+    }
+    const sort = sight.ofPod(pod);
+    const known = first.get(sort);
+    standsIn.set(key, known ?? key);
+    if (known === undefined) first.set(sort, key);
+    return known === undefined;
+  });
+  const origins = new Set(sight.policies.map(({ origin }) => origin));
+  const policies = resources.policies.filter(({ meta }) => origins.has(meta.origin));
+  return { resources: { ...resources, pods, policies }, standsIn };
+}
+
 interface Existing {
   readonly paths: ReadonlyMap<string, AccountPath>;
   readonly uncertain: ReadonlyMap<string, Account>;
 }
 
-/** Accounts by their pods. The endpoints are those of the cluster as it is, in the enlarged one's numbering. */
-function probeExisting(plan: Plan, target: PlanEndpoint, enlarged: Plan, prober: Prober): Existing {
-  const isReal = new Set(plan.endpoints.map(({ key }) => key));
+/** Accounts by their pods. */
+function probeExisting(
+  plan: Plan,
+  target: PlanEndpoint,
+  enlarged: Plan,
+  standsIn: ReadonlyMap<string, string>,
+  prober: Prober,
+): Existing {
+  const byKey = new Map(enlarged.endpoints.map((endpoint) => [endpoint.key, endpoint]));
   const paths = new Map<string, AccountPath & { readonly pods: string[] }>();
   const uncertain = new Map<string, Account>();
-  for (const sender of enlarged.endpoints) {
-    if (!isReal.has(sender.key) || sender.kind !== 'wep' || sender.serviceAccount === '') continue;
-    if (sender.key === target.key) continue;
-    const account = { namespace: sender.namespace, name: sender.serviceAccount };
+  for (const { key, kind, namespace, name: pod, serviceAccount } of plan.endpoints) {
+    const sender = byKey.get(standsIn.get(key) ?? '');
+    if (kind !== 'wep' || serviceAccount === '' || key === target.key || sender === undefined) continue;
+    const account = { namespace, name: serviceAccount };
     const name = keyOf(account);
     const port = prober.portFrom(sender);
     const known = paths.get(name);
     if (port === UNCERTAIN) uncertain.set(name, account);
     else if (port === NO_PORT) continue;
-    else if (known !== undefined) known.pods.push(sender.name);
-    else paths.set(name, { account, by: 'pod', pods: [sender.name], podLabels: new Map(), port });
+    else if (known !== undefined) known.pods.push(pod);
+    else paths.set(name, { account, by: 'pod', pods: [pod], podLabels: new Map(), port });
   }
   return { paths, uncertain };
 }

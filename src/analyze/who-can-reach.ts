@@ -12,7 +12,7 @@ import { PolicyError } from '../base/errors.ts';
 import type { StringMap } from '../model/resources.ts';
 import { type AccountWorld, type Direct, waysToAll } from '../rbac/account-ways.ts';
 import { blocksLabels } from '../rbac/admission.ts';
-import { accountText, findChains, type Link } from '../rbac/chains.ts';
+import { accountText, findChains, type Link, mergeChains } from '../rbac/chains.ts';
 import { byPrincipal, coversName, type Holding, heldBy, type Principal, principalText } from '../rbac/rights.ts';
 import {
   accountWorld,
@@ -53,15 +53,19 @@ export interface ReachReport extends WhoCanReport {
   readonly judged: { readonly pods: number; readonly new_pods: number };
 }
 
-/** Throws a `PolicyError` for a target that is no endpoint. */
-export function whoCanReach(context: WhoCanContext, target: ReachTarget): ReachReport {
+/**
+ * The answer for one port. `isMerged` makes one entry of all rights of a subject that give the same; a comparison needs them
+ * apart. Throws a `PolicyError` for a target that is no endpoint.
+ */
+export function whoCanReach(context: WhoCanContext, target: ReachTarget, isMerged: boolean): ReachReport {
   const found = findPaths(context.resources, target);
   if (found === undefined) throw noEndpoint(target);
   const { depth, users } = context.options;
   const world = pathWorld(context, found.paths);
   const accounts = found.paths.map(({ account }) => account);
   const chains = findChains(context.rights, accounts, world, { depth, isBrief: true });
-  const entries = chains.chains.map((chain) => chainEntry(chain, users));
+  const shown = isMerged ? mergeChains(chains.chains) : chains.chains;
+  const entries = shown.map((chain) => chainEntry(chain, users));
   if (depth >= 2) entries.push(...labelEntries(context, found, entries));
   const hasUncertain = found.uncertain.length > 0;
   return {

@@ -41,6 +41,8 @@ export interface Entry {
   /** `network`: pods that run as the account. `api`: its rights at the API alone. `policy`: the rules themselves. */
   readonly gives: 'network' | 'api' | 'policy' | 'labels';
   readonly links: readonly LinkRecord[];
+  /** Further rights of the subject that lead to the targets, left out for brevity. */
+  readonly more_rights?: number;
 }
 
 /** An answer. Fields that only one question has are in the interfaces that extend it. */
@@ -147,8 +149,9 @@ function admissionsFor({ admissions }: WhoCanContext, { namespace, name }: Accou
   return admissions.filter(({ account }) => account.namespace === namespace && account.name === name);
 }
 
-export function chainEntry({ principal, accounts, gives, links }: Chain, users: Users): Entry {
-  return entryOf(principal, accounts.map(accountText), gives, links, users);
+export function chainEntry({ principal, accounts, gives, links, moreRights = 0 }: Chain, users: Users): Entry {
+  const entry = entryOf(principal, accounts.map(accountText), gives, links, users);
+  return moreRights === 0 ? entry : { ...entry, more_rights: moreRights };
 }
 
 /** An entry of any question. */

@@ -75,13 +75,22 @@ function shortList(names: readonly string[]): string {
 
 async function entriesTable(entries: readonly Entry[], output: Output, none: string): Promise<string> {
   if (entries.length === 0) return none;
-  const rows = entries.slice(0, ROWS_MAX).map(({ subject, members, steps, gives, targets, links }) => {
-    const who = members === undefined ? subject : `${subject} (${shortList(members)})`;
-    const how = links
-      .map(({ right, to }, index) => (index === links.length - 1 ? right : `${right} → ${to}`))
-      .join(' → ');
-    return [steps, who, gives, shortList(targets), how, links[0]!.rules.map(ruleText).join('; ')];
-  });
+  const rows = entries
+    .slice(0, ROWS_MAX)
+    .map(({ subject, members, steps, gives, targets, links, more_rights: more = 0 }) => {
+      const who = members === undefined ? subject : `${subject} (${shortList(members)})`;
+      const how = links
+        .map(({ right, to }, index) => (index === links.length - 1 ? right : `${right} → ${to}`))
+        .join(' → ');
+      return [
+        steps,
+        who,
+        gives,
+        shortList(targets),
+        how,
+        `${links[0]!.rules.map(ruleText).join('; ')}${more === 0 ? '' : ` and ${more} more`}`,
+      ];
+    });
   const table = await renderTable({ head: ['steps', 'subject', 'gives', 'target', 'how', 'by'], rows }, output);
   const rest = entries.length - rows.length;
   return rest <= 0 ? table : `${table}and ${rest} more; -o json has them all\n`;

@@ -248,5 +248,5 @@ function secretWays(rights: Rights, namespace: string, accounts: readonly Accoun
   });
 }
 
-/** Whether a role with these rights lets its holder act as an account of the namespace, pods or none. */
-export const ROLE_NEEDS: readonly Need[] = WAYS.map((way) => way.need);
+/** The ways that a role can have, for those who give themselves one (`self-grant.ts`). */
+export const ROLE_WAYS: readonly Pick<Way, 'way' | 'gives' | 'need'>[] = WAYS;

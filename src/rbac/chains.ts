@@ -33,6 +33,8 @@ export interface Chain {
   readonly gives: Direct['gives'];
   /** From the subject to the account; its length is the number of steps. */
   readonly links: readonly Link[];
+  /** Set by `mergeChains`: how many more rights lead to the accounts. */
+  readonly moreRights?: number;
 }
 
 export interface Chains {
@@ -119,6 +121,37 @@ class NextStep {
 }
 
 const NOBODY: readonly Account[] = [];
+
+/**
+ * One chain for each subject and what it gives, with all accounts: the form for people. The rights of the first ones stand
+ * for the others, whose number is kept.
+ */
+export function mergeChains(chains: readonly Chain[]): Chain[] {
+  const groups = new Map<string, Chain[]>();
+  for (const chain of chains) {
+    const key = `${chain.links.length} ${chain.gives} ${chain.principal.key}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [chain]);
+    else group.push(chain);
+  }
+  return [...groups.values()].map(mergeGroup);
+}
+
+/** Rights that a merged chain shows. */
+const RIGHTS_SHOWN_MAX = 3;
+
+function mergeGroup(group: readonly Chain[]): Chain {
+  const first = group[0]!;
+  if (group.length === 1) return first;
+  const accounts = [...new Set(group.flatMap((chain) => chain.accounts))];
+  const [link, ...rest] = first.links;
+  if (link === undefined || rest.length > 0) return { ...first, accounts, moreRights: group.length - 1 };
+  const shown = group.slice(0, RIGHTS_SHOWN_MAX).flatMap(({ links }) => links);
+  const right = [...new Set(shown.map((each) => each.right))].join(', ');
+  const holdings = shown.flatMap((each) => each.holdings);
+  const merged = { ...link, right, holdings, to: accountsText(accounts) };
+  return { ...first, accounts, links: [merged], moreRights: Math.max(0, group.length - RIGHTS_SHOWN_MAX) };
+}
 
 /** Text of an account as the end of a link. */
 export function accountText({ namespace, name }: Account): string {

@@ -11,7 +11,7 @@
  */
 import type { EffectiveRule } from './effective-rules.ts';
 import { accountOfUser, type Grant, type RbacIndex, subjectKey } from './rbac-index.ts';
-import { ruleAllowsSomeName } from './rule-match.ts';
+import { allowedVerb, splitResource } from './rule-match.ts';
 
 /** One of `verbs` on `resource` (`pods`, `pods/exec`). */
 export interface Need {
@@ -56,9 +56,12 @@ export class Rights {
   readonly #byNeed = new Map<string, Scoped>();
   readonly #holders = new Map<readonly GrantMatch[], readonly Holding[]>();
   readonly #principals = new Map<Grant, readonly Principal[]>();
+  readonly #roles = new Map<string, ReadonlyMap<readonly EffectiveRule[], readonly Match[]>>();
+  readonly #grantsOf: ReadonlyMap<readonly EffectiveRule[], readonly Grant[]>;
 
   constructor(index: RbacIndex) {
     this.index = index;
+    this.#grantsOf = grantsByRole(index);
   }
 
   /** Everyone who has the need in `namespace`, cluster-wide grants first; `''` = what has no namespace. */
@@ -77,7 +80,7 @@ export class Rights {
 
   /** Grants that have the need, cluster-wide ones and those of each namespace apart. */
   scoped(need: Need): Scoped {
-    const key = `${need.verbs.join(',')} ${need.apiGroup}/${need.resource}`;
+    const key = keyOf(need);
     let found = this.#byNeed.get(key);
     if (found === undefined) {
       found = this.#find(need);
@@ -105,41 +108,77 @@ export class Rights {
     return list;
   }
 
+  /** The rules of each role that have the need; roles without are left out. Keys are lists of `RbacIndex.rulesOf`. */
+  rolesWith(need: Need): ReadonlyMap<readonly EffectiveRule[], readonly Match[]> {
+    const key = keyOf(need);
+    let found = this.#roles.get(key);
+    if (found === undefined) {
+      const [resource, subresource] = splitResource(need.resource);
+      const matches = new Map<readonly EffectiveRule[], readonly Match[]>();
+      for (const rules of this.index.rulesOf.values()) {
+        const own = matchesOf(rules, need, resource, subresource);
+        if (own.length > 0) matches.set(rules, own);
+      }
+      found = matches;
+      this.#roles.set(key, found);
+    }
+    return found;
+  }
+
   #find(need: Need): Scoped {
-    const matches = new Map<readonly EffectiveRule[], readonly Match[]>();
     const everywhere: GrantMatch[] = [];
     const byNamespace = new Map<string, GrantMatch[]>();
-    for (const grant of this.index.grants) {
-      let found = matches.get(grant.rules);
-      if (found === undefined) {
-        found = matchesOf(grant.rules, need);
-        matches.set(grant.rules, found);
+    for (const [rules, matches] of this.rolesWith(need)) {
+      for (const grant of this.#grantsOf.get(rules) ?? []) {
+        let into = everywhere;
+        if (grant.namespace !== '') {
+          into = byNamespace.get(grant.namespace) ?? [];
+          byNamespace.set(grant.namespace, into);
+        }
+        for (const { rule, verb, names } of matches) into.push({ grant, rule, verb, names });
       }
-      if (found.length === 0) continue;
-      let into = everywhere;
-      if (grant.namespace !== '') {
-        into = byNamespace.get(grant.namespace) ?? [];
-        byNamespace.set(grant.namespace, into);
-      }
-      for (const { rule, verb, names } of found) into.push({ grant, rule, verb, names });
     }
+    for (const list of [everywhere, ...byNamespace.values()]) list.sort((a, b) => a.grant.position - b.grant.position);
     return { everywhere, byNamespace };
   }
 }
 
-type Match = Omit<GrantMatch, 'grant'>;
+function keyOf({ verbs, apiGroup, resource }: Need): string {
+  return `${verbs.join(',')} ${apiGroup}/${resource}`;
+}
+
+function grantsByRole(index: RbacIndex): ReadonlyMap<readonly EffectiveRule[], readonly Grant[]> {
+  const groups = new Map<readonly EffectiveRule[], Grant[]>();
+  for (const grant of index.grants) {
+    const group = groups.get(grant.rules);
+    if (group === undefined) groups.set(grant.rules, [grant]);
+    else group.push(grant);
+  }
+  return groups;
+}
+
+/** A rule of a role that has a need. */
+export type Match = Omit<GrantMatch, 'grant'>;
+
+const NO_MATCH: readonly Match[] = [];
 
 /** The rules that fit: one without names makes the others needless. */
-function matchesOf(rules: readonly EffectiveRule[], need: Need): readonly Match[] {
-  const found: Match[] = [];
+function matchesOf(
+  rules: readonly EffectiveRule[],
+  { verbs, apiGroup }: Need,
+  resource: string,
+  subresource: string,
+): readonly Match[] {
+  let found: Match[] | undefined;
   for (const rule of rules) {
-    const verb = need.verbs.find((each) => ruleAllowsSomeName(rule.rule, each, need.apiGroup, need.resource));
+    const verb = allowedVerb(rule.rule, verbs, apiGroup, resource, subresource);
     if (verb === undefined) continue;
     const match = { rule, verb, names: rule.rule.resourceNames };
     if (match.names.length === 0) return [match];
+    found ??= [];
     found.push(match);
   }
-  return found;
+  return found ?? NO_MATCH;
 }
 
 /** Whether a holding covers an object of this name; `''` = a request without name, as a create is. */

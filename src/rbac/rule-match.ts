@@ -47,11 +47,20 @@ export function ruleAllows(rule: PolicyRule, access: Access): boolean {
   );
 }
 
-/** As `ruleAllows` for a resource, whatever the name: `rule.resourceNames` are the names it allows, or none = all. */
-export function ruleAllowsSomeName(rule: PolicyRule, verb: string, apiGroup: string, resource: string): boolean {
-  if (!includesOrAll(rule.verbs, verb) || !includesOrAll(rule.apiGroups, apiGroup)) return false;
-  const [base, subresource] = splitResource(resource);
-  return rule.resources.some((each) => fitsResource(each, base, subresource));
+/**
+ * The first of `verbs` that the rule allows on a resource, whatever the name: `rule.resourceNames` are the names it allows,
+ * or none = all. `undefined` = none of them.
+ */
+export function allowedVerb(
+  rule: PolicyRule,
+  verbs: readonly string[],
+  apiGroup: string,
+  resource: string,
+  subresource: string,
+): string | undefined {
+  if (!rule.resources.some((each) => fitsResource(each, resource, subresource))) return undefined;
+  if (!includesOrAll(rule.apiGroups, apiGroup)) return undefined;
+  return verbs.find((verb) => includesOrAll(rule.verbs, verb));
 }
 
 /** `pods/exec` to its resource and subresource; `''` without one. */

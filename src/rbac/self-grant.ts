@@ -12,10 +12,9 @@
  * `account-ways.ts`; needs limited to names are left out, since they rarely fit.
  * Source: kubernetes pkg/registry/rbac/{role,rolebinding}/policybased/storage.go, pkg/registry/rbac/escalation_check.go.
  */
-import { type Account, type Direct, ROLE_NEEDS } from './account-ways.ts';
+import { type Account, type Direct, ROLE_WAYS } from './account-ways.ts';
 import { type EffectiveRule, roleKey } from './effective-rules.ts';
 import { byPrincipal, type Holding, heldBy, holdersOfBoth, type Need, type Principal, type Rights } from './rights.ts';
-import { ruleAllowsSomeName } from './rule-match.ts';
 
 export interface SelfGrant {
   readonly principal: Principal;
@@ -61,11 +60,12 @@ interface UsefulRoles {
 }
 
 function usefulRoles(rights: Rights): UsefulRoles {
+  const uses = usesOfRoles(rights);
   const byKey = new Map<string, SelfGrant['use']>();
   const firstIn = new Map<string, Named>();
   let clusterRole: Named | undefined;
   for (const [key, rules] of rights.index.rulesOf) {
-    const use = useOf(rules);
+    const use = uses.get(rules);
     if (use === undefined) continue;
     byKey.set(key, use);
     const { kind, meta } = rights.index.roles.get(key)!;
@@ -76,18 +76,18 @@ function usefulRoles(rights: Rights): UsefulRoles {
   return { byKey, clusterRole, firstIn };
 }
 
-function useOf(rules: readonly EffectiveRule[]): SelfGrant['use'] | undefined {
-  for (const { verbs, apiGroup, resource } of ROLE_NEEDS) {
-    for (const { rule } of rules) {
-      if (rule.resourceNames.length > 0) continue;
-      const verb = verbs.find((each) => ruleAllowsSomeName(rule, each, apiGroup, resource));
-      if (verb === undefined) continue;
-      const isApi = resource.startsWith('serviceaccounts');
-      const right = `${verb} ${resource}${apiGroup === '' ? '' : `.${apiGroup}`}`;
-      return { way: isApi ? 'token' : 'create-pod', gives: isApi ? 'api' : 'network', right };
+/** What each role allows, by the first way that it has for every name. */
+function usesOfRoles(rights: Rights): ReadonlyMap<readonly EffectiveRule[], SelfGrant['use']> {
+  const uses = new Map<readonly EffectiveRule[], SelfGrant['use']>();
+  for (const { way, gives, need: wanted } of ROLE_WAYS) {
+    const { apiGroup, resource } = wanted;
+    for (const [rules, matches] of rights.rolesWith(wanted)) {
+      const match = matches.find(({ names }) => names.length === 0);
+      if (match === undefined || uses.has(rules)) continue;
+      uses.set(rules, { way, gives, right: `${match.verb} ${resource}${apiGroup === '' ? '' : `.${apiGroup}`}` });
     }
   }
-  return undefined;
+  return uses;
 }
 
 /** In `namespace` by a RoleBinding, in `''` by a ClusterRoleBinding. */

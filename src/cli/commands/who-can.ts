@@ -174,7 +174,7 @@ async function reach(options: WhoCanOptions, words: readonly string[], output: O
 
 async function reachReport(target: ReachTarget, cluster: RbacCluster, options: WhoCanOptions): Promise<ReachReport> {
   const { whoCanReach } = await import('../../analyze/who-can-reach.ts');
-  return whoCanReach(await contextOf(cluster, options), target);
+  return whoCanReach(await contextOf(cluster, options), target, options.diff === undefined);
 }
 
 /** `-f` is common to both sides. */
