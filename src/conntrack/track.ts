@@ -263,10 +263,15 @@ function stateWithoutEntry(
   return CT_NEW;
 }
 
-/** ICMP echo, timestamp, information and address mask requests; ICMPv6 echo and node information requests. */
+/**
+ * ICMP echo, timestamp, information and address mask requests; ICMPv6 echo and node information requests. The ICMP of the
+ * other IP family asks nothing: Linux calls it INVALID.
+ */
 function isQuestion(records: Int32Array, at: number): boolean {
   const type = records[at + PACKET_ICMP_TYPE]!;
-  if ((records[at + PACKET_FLAGS]! & FLAG_IPV6) !== 0) return type === 128 || type === 139;
+  const isIcmpv6 = records[at + PACKET_PROTOCOL] === 58;
+  if (isIcmpv6 !== ((records[at + PACKET_FLAGS]! & FLAG_IPV6) !== 0)) return false;
+  if (isIcmpv6) return type === 128 || type === 139;
   return type === 8 || type === 13 || type === 15 || type === 17;
 }
 

@@ -162,6 +162,9 @@ describe('ICMP questions', () => {
   test('each family has its own ICMP', () => {
     expect(new Harness().accept(ip(A, B, 58, icmpPayload(128, 0, 1)))).toBe('invalid');
     expect(new Harness().accept(ip(A6, B6, 1, icmpPayload(8, 0, 1)))).toBe('invalid');
+    // The numbers that ask in the packet's own family ask nothing in the other's protocol.
+    expect(new Harness().accept(ip(A, B, 58, icmpPayload(8, 0, 1)))).toBe('invalid');
+    expect(new Harness().accept(ip(A6, B6, 1, icmpPayload(128, 0, 1)))).toBe('invalid');
   });
 });
 
