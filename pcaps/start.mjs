@@ -64,7 +64,7 @@ function sayWhatNext(name) {
   say();
   say('=== next');
   say('why one packet got its verdict, rule by rule:');
-  say(`$ node ${CLI} explain ${files} --packet 1`);
+  say(`$ node ${CLI} explain ${files} --packet 32`);
   say('one line a packet instead of one a connection:');
   say(`$ node ${CLI} replay ${files} --packets -o jsonl`);
   say(`change a rule in pcaps/${name}/policies.yaml and run npm start again; every verb:`);
