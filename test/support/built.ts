@@ -5,17 +5,23 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
 let folder: string | undefined;
 
+/** To be called when a test file is done: the runner ends its processes without their exit handlers. */
+export function removeBuiltSources(): void {
+  if (folder === undefined) return;
+  rmSync(dirname(folder), { recursive: true });
+  folder = undefined;
+}
+
 /** The folder that holds `index.js`, `match/judge.js` and so on. */
 export function builtSources(): string {
   if (folder !== undefined) return folder;
   const made = mkdtempSync(join(tmpdir(), 'margay-built-'));
-  process.on('exit', () => rmSync(made, { recursive: true, force: true }));
   writeFileSync(join(made, 'package.json'), '{"type":"module"}');
   symlinkSync(join(ROOT, 'node_modules'), join(made, 'node_modules'));
   const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');

@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { FlowRecord } from '../../src/analyze/record.ts';
 import type { Flow } from '../../src/model/flow.ts';
-import { builtSources } from './built.ts';
+import { builtSources, removeBuiltSources } from './built.ts';
 
 export interface EvalWorker {
   /** The records of `flows`, judged in the worker; `buffer` is shared, not copied. */
@@ -34,6 +34,7 @@ export function startEvalWorker(): EvalWorker {
       }),
     close: async () => {
       await worker.terminate();
+      removeBuiltSources();
     },
   };
 }
