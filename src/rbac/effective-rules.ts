@@ -7,7 +7,8 @@
  *
  *     admin (collects to-admin=true) ◄── edit (label to-admin, collects to-edit=true) ◄── extra (label to-edit)
  *
- * gives admin the rules of extra. Two roles that collect each other share their rules; no role adds anything to itself.
+ * gives admin the rules of extra. Of two roles that collect each other, neither has what it lists itself: whether such rules
+ * live on in the circle depends on where the controller happens to begin.
  * A collecting role of which the input has none of the sources, but that lists rules, is taken as it was written: that is
  * what one role taken out of a running cluster looks like.
  * Source: kubernetes pkg/controller/clusterroleaggregation/clusterroleaggregation_controller.go.

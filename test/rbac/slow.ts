@@ -53,18 +53,23 @@ function isMember(binding: RoleBinding, request: SlowRequest): boolean {
   });
 }
 
-/** Runs the aggregation controller until nothing changes. */
+/**
+ * Runs the aggregation controller until nothing changes. A collecting role begins with nothing: what it lists itself would
+ * live on only in a circle of roles that collect each other, and only if the controller happens to begin there.
+ */
 function rulesAfterAggregation(role: Role, roles: readonly Role[]): readonly PolicyRule[] {
   const clusterRoles = roles.filter((each) => each.kind === 'ClusterRole');
-  const rules = new Map<Role, readonly PolicyRule[]>(roles.map((each) => [each, each.rules]));
+  const sourcesOf = (collecting: Role): readonly Role[] =>
+    clusterRoles.filter(
+      (other) => other !== collecting && collecting.aggregation?.some((selector) => selects(selector, other)) === true,
+    );
+  const rules = new Map<Role, readonly PolicyRule[]>(
+    roles.map((each) => [each, sourcesOf(each).length === 0 ? each.rules : []]),
+  );
   for (let isChanged = true; isChanged; ) {
     isChanged = false;
     for (const collecting of clusterRoles) {
-      const { aggregation } = collecting;
-      if (aggregation === undefined) continue;
-      const sources = clusterRoles.filter(
-        (other) => other !== collecting && aggregation.some((selector) => selects(selector, other)),
-      );
+      const sources = sourcesOf(collecting);
       if (sources.length === 0) continue;
       const next = new Set(sources.flatMap((source) => rules.get(source)!));
       const before = new Set(rules.get(collecting)!);
