@@ -130,6 +130,7 @@ export function judgePending(judge: Judge, of: Judge, records: Int32Array, at: n
 
 function judgePacket(judge: Judge, records: Int32Array, at: number): number {
   readPacket(judge, records, at);
+  judge.originalKey = layout.NONE;
   let place = SENDER_BY_ADDRESS;
   if (judge.capturePoint === CAPTURE_VETH) {
     place = placeAtVeth(judge, records, at);
@@ -137,7 +138,11 @@ function judgePacket(judge: Judge, records: Int32Array, at: number): number {
   }
   if ((judge.dstFlags & layout.CLASS_IS_SERVICE) !== 0 && judge.hasPorts) {
     const service = findService(judge.tables, judge.version, records, at);
-    if (service !== layout.NONE) return judgeService(judge, records, at, service, place);
+    if (service !== layout.NONE) {
+      judge.originalKey = judge.key;
+      judge.originalDstPeer = judge.dstPeer;
+      return judgeService(judge, records, at, service, place);
+    }
   }
   return judgeClaims(judge, records, at, place);
 }

@@ -162,11 +162,11 @@ function runUntracked(judge: Judge, visit: number): number {
   const uplink = nodeWord(judge, node, layout.NODE_UPLINK);
   if (fromUplink(judge, visit)) {
     const chain = chainOf(judge, uplink, layout.SLOT_UNTRACKED_INGRESS, layout.SLOT_PENDING_UNTRACKED_INGRESS);
-    return runChain(judge, CHECK_UNTRACKED, uplink, chain, withoutFailsafes(judge, visit));
+    return runBeforeDnat(judge, visit, CHECK_UNTRACKED, uplink, chain, withoutFailsafes(judge, visit));
   }
   if (!fromHost(judge, visit) || endsHere(judge, visit)) return OUTCOME_NONE;
   const chain = chainOf(judge, uplink, layout.SLOT_UNTRACKED_EGRESS, layout.SLOT_PENDING_UNTRACKED_EGRESS);
-  return runChain(judge, CHECK_UNTRACKED, uplink, chain, false);
+  return runBeforeDnat(judge, visit, CHECK_UNTRACKED, uplink, chain, false);
 }
 
 /** Everything behind the raw table on one node, for a packet whose connection is new or untracked. */
@@ -178,7 +178,7 @@ function runVisit(judge: Judge, visit: number, isAccepted: boolean): number {
   const hostEndpoint = hepIn(judge, visit);
   if (!accepted) {
     const chain = chainOf(judge, hostEndpoint, layout.SLOT_PRE_DNAT, layout.SLOT_PENDING_PRE_DNAT);
-    outcome = runChain(judge, CHECK_PRE_DNAT, hostEndpoint, chain, withoutFailsafes(judge, visit));
+    outcome = runBeforeDnat(judge, visit, CHECK_PRE_DNAT, hostEndpoint, chain, withoutFailsafes(judge, visit));
     if (stops(judge, outcome)) return outcome;
     if (outcome === OUTCOME_ACCEPTED) accepted = true;
   }
@@ -373,6 +373,25 @@ function chainOf(judge: Judge, endpoint: number, slot: number, pendingSlot: numb
   if (at === layout.NONE) return layout.NONE;
   const base = judge.version === 6 ? at + layout.CHAIN_SLOT_COUNT : at;
   return ints[base + (judge.isPending ? pendingSlot : slot)]!;
+}
+
+/** Runs a chain that sees a service's address as it was sent: only the first node on the way translates it (semantics 6.9). */
+function runBeforeDnat(
+  judge: Judge,
+  visit: number,
+  kind: number,
+  endpoint: number,
+  chain: number,
+  skipsFailsafes: boolean,
+): number {
+  if (judge.originalKey === layout.NONE || visit > 0) return runChain(judge, kind, endpoint, chain, skipsFailsafes);
+  const { key, dstPeer } = judge;
+  judge.key = judge.originalKey;
+  judge.dstPeer = judge.originalDstPeer;
+  const outcome = runChain(judge, kind, endpoint, chain, skipsFailsafes);
+  judge.key = key;
+  judge.dstPeer = dstPeer;
+  return outcome;
 }
 
 /** Runs one chain and records the check. */

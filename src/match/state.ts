@@ -79,6 +79,9 @@ export interface Judge {
   tcpFlags: number;
   srcPeer: number;
   dstPeer: number;
+  /** Key and peer class of the destination before DNAT, which preDNAT and doNotTrack policy sees; NONE = no service address. */
+  originalKey: number;
+  originalDstPeer: number;
   dstFlags: number;
   key: number;
   sourceKey: number;
@@ -132,6 +135,8 @@ export function createJudge(tables: Tables): Judge {
     tcpFlags: 0,
     srcPeer: 0,
     dstPeer: 0,
+    originalKey: layout.NONE,
+    originalDstPeer: 0,
     dstFlags: 0,
     key: 0,
     sourceKey: 0,
