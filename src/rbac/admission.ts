@@ -253,18 +253,18 @@ function squeeze(text: string): string {
 }
 
 function accountIn(text: string): Account | undefined {
-  const namespace = /request\.namespace != '([^']+)'/.exec(text)?.[1];
-  const name = /: 'default'\) != '([^']+)'/.exec(text)?.[1];
+  const namespace = /request\.namespace\s*!=\s*'([^']+)'/.exec(text)?.[1];
+  const name = /:\s*'default'\s*\)\s*!=\s*'([^']+)'/.exec(text)?.[1];
   return namespace === undefined || name === undefined ? undefined : { namespace, name };
 }
 
 function groupsIn(text: string): readonly string[] | undefined {
-  const list = /groups\.exists\(g, g in \[([^\]]*)\]\)/.exec(text)?.[1];
+  const list = /groups\.exists\(\s*g\s*,\s*g\s+in\s*\[([^\]]*)\]/.exec(text)?.[1];
   return list === undefined ? undefined : wordsIn(list);
 }
 
 function keysIn(text: string): readonly string[] {
-  return wordsIn(/\|\| \[([^\]]*)\]\.all\(/.exec(text)?.[1] ?? '');
+  return wordsIn(/\|\|\s*\[([^\]]*)\]\.all\(/.exec(text)?.[1] ?? '');
 }
 
 function wordsIn(list: string): string[] {
