@@ -26,6 +26,8 @@ export interface KindLoader {
   readonly schema: Schema;
   /** Takes `null` fields out before anything else looks; not for kinds that come by the hundred thousand. */
   readonly dropsNulls: boolean;
+  /** Takes an entry of a list that is `null` as an empty one (see `null-entries.ts`). */
+  readonly takesNullEntries: boolean;
   check(value: unknown, context: ObjectContext): void;
   convert(value: unknown, context: ObjectContext): Resource | Workload;
 }
@@ -35,6 +37,7 @@ interface KindParts<Raw> {
   readonly isNamespaced: boolean;
   readonly schema: Schema;
   readonly dropsNulls?: boolean;
+  readonly takesNullEntries?: boolean;
   readonly check: (value: Raw, context: ObjectContext) => void;
   readonly convert: (value: Raw, context: ObjectContext) => Resource | Workload;
 }
@@ -46,6 +49,7 @@ function loader<Raw>(parts: KindParts<Raw>): KindLoader {
     isNamespaced: parts.isNamespaced,
     schema: parts.schema,
     dropsNulls: parts.dropsNulls ?? true,
+    takesNullEntries: parts.takesNullEntries ?? false,
     check: (value, context) => parts.check(value as Raw, context),
     convert: (value, context) => parts.convert(value as Raw, context),
   };
@@ -105,6 +109,7 @@ const NETWORKING: readonly KindLoader[] = [
     kind: 'NetworkPolicy',
     isNamespaced: true,
     schema: schemas.NETWORK_POLICY,
+    takesNullEntries: true,
     check: checkKubernetesPolicy,
     convert: kubernetes.convertKubernetesPolicy,
   }),

@@ -14,6 +14,7 @@ import { readDocuments } from './documents.ts';
 import { soundPartOf } from './faults.ts';
 import type { FileSource } from './files.ts';
 import { type Classification, classify, type KindLoader, STORED_VERSION } from './kinds.ts';
+import { replaceNullEntries } from './null-entries.ts';
 import { type LoadMode, ObjectContext, type ObjectName } from './object.ts';
 import { type FieldPath, type LoadProblem, ProblemList } from './problem.ts';
 import { readFileDocuments } from './read-file.ts';
@@ -147,6 +148,7 @@ class Loader implements DocumentSink {
     const name = nameOf(loader.kind, loader.isNamespaced, content);
     const context = new ObjectContext(name, document, this.problems, this.mode);
     if (value.apiVersion === STORED_VERSION) content = unfoldMetadata(content, context);
+    if (loader.takesNullEntries) replaceNullEntries(loader.schema, content, context);
     const faults = checkSchema(loader.schema, content, context);
     if (faults.length > 0) {
       this.checkRest(loader, content, faults, context);

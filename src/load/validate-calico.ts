@@ -137,12 +137,6 @@ function checkRuleServices(rule: RawRule, direction: Direction, path: FieldPath,
     const fix = `use it in the ${far}`;
     context.refuse([...path, near, 'services'], message, fix, 'the rule matches the addresses of the service there');
   }
-  const destination = rule.destination;
-  if (destination?.services && listOf(destination.ports).length + listOf(destination.notPorts).length > 0) {
-    const field = listOf(destination.ports).length > 0 ? 'ports' : 'notPorts';
-    const message = `${field} beside destination.services, which has ports of its own`;
-    context.refuse([...path, 'destination', field], message, 'remove it', 'the rule matches only what fits both');
-  }
   const services = rule[far]?.services;
   if (context.id.namespace === '' && services && !services.namespace && services.name) {
     const message = 'services without a namespace in a global policy';

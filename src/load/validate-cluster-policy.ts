@@ -5,7 +5,7 @@
  * libcalico-go/lib/backend/k8s/conversion/clusternetworkpolicy.go for what becomes of it (semantics 5.2).
  */
 import { quoteText } from '../base/errors.ts';
-import { parsePrefix } from '../base/ip.ts';
+import { formatPrefix, type IpPrefix, parseAddress, parsePrefix } from '../base/ip.ts';
 import type { RawClusterPeer, RawClusterPolicy, RawClusterProtocol, RawClusterRule } from './convert-kubernetes.ts';
 import { portNameProblem } from './names.ts';
 import type { ObjectContext } from './object.ts';
@@ -72,9 +72,25 @@ function checkPeer(peer: RawClusterPeer, lost: string, path: FieldPath, context:
   checkLabelSelector(peer.namespaces, [...path, 'namespaces'], context);
   checkPods(peer.pods, [...path, 'pods'], context);
   for (const [index, text] of listOf(peer.networks).entries()) {
-    if (parsePrefix(text) !== undefined) continue;
-    context.refuse([...path, 'networks', index], `${quoteText(text)} is not a CIDR`, 'write ADDRESS/LENGTH', lost);
+    const place = [...path, 'networks', index];
+    const prefix = parsePrefix(text);
+    if (prefix === undefined) {
+      context.refuse(place, `${quoteText(text)} is not a CIDR`, 'write ADDRESS/LENGTH', lost);
+    } else if (!isStrictCidr(text, prefix)) {
+      const message = `${quoteText(text)} has leading zeros in its length, or is an IPv4 address in IPv6 form`;
+      const plain = formatPrefix(prefix);
+      context.refuse(place, message, `write '${plain}'`, `Calico takes it as ${plain}`);
+    }
   }
+}
+
+/**
+ * Of what Go's `net.ParseCIDR` takes, what `isCIDR` of CEL takes too: it reads with Go's stricter `netip.ParsePrefix`,
+ * and refuses mapped addresses of any length (k8s.io/apiserver/pkg/cel/library/cidr.go).
+ */
+function isStrictCidr(text: string, prefix: IpPrefix): boolean {
+  const isMapped = parseAddress(text.slice(0, text.indexOf('/')))?.version === 4 && text.includes(':');
+  return !isMapped && text.endsWith(`/${prefix.length}`);
 }
 
 function checkProtocol(raw: RawClusterProtocol, lost: string, path: FieldPath, context: ObjectContext): void {

@@ -162,9 +162,18 @@ function checkException(
     const message = `the API takes ${quoteText(text)} in spite of its leading zeros, but Calico leaves out this entry and those after it`;
     context.warn(path, message, 'remove the leading zeros');
   }
-  if (cidr === undefined || (prefixContains(cidr, exception) && exception.length > cidr.length)) return;
+  if (cidr === undefined) return;
+  if (prefixContains(cidr, exception) && writtenLength(text) > writtenLength(cidrText)) return;
   const message = `${quoteText(text)} is not a part of ${quoteText(cidrText)} smaller than the whole`;
   context.refuse(path, message, 'correct it, or remove it', 'Calico excludes it from the CIDR');
+}
+
+/**
+ * The length of a CIDR as written, which is what the API compares: `::ffff:10.0.0.0/104` is `10.0.0.0/8`, but stands
+ * for a part of it (ValidateIPBlock compares the sizes of the masks, and the mask of a mapped address has 128 bits).
+ */
+function writtenLength(text: string): number {
+  return Number(text.slice(text.indexOf('/') + 1));
 }
 
 /**

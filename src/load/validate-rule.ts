@@ -37,6 +37,7 @@ export function checkRule(rule: RawRule, path: FieldPath, context: ObjectContext
   checkIcmp(rule, protocol, path, context);
   checkEntity(rule.source, [...path, 'source'], context);
   checkEntity(rule.destination, [...path, 'destination'], context);
+  checkPortsOfServices(rule, path, context);
   checkPortsAllowed(rule, protocol, path, context);
   checkNets(rule, path, context);
   if (rule.http) checkHttp(rule, rule.http, protocol, [...path, 'http'], context);
@@ -169,6 +170,13 @@ function checkServices(entity: RawEntity, path: FieldPath, context: ObjectContex
     if (value.length > 0) reportExclusive(key, path, context);
   }
   if (entity.serviceAccounts) reportExclusive('serviceAccounts', path, context);
+}
+
+function checkPortsOfServices({ destination }: RawRule, path: FieldPath, context: ObjectContext): void {
+  if (!destination?.services || listOf(destination.ports).length + listOf(destination.notPorts).length === 0) return;
+  const field = listOf(destination.ports).length > 0 ? 'ports' : 'notPorts';
+  const message = `${field} beside destination.services, which has ports of its own`;
+  context.refuse([...path, 'destination', field], message, 'remove it', 'the rule matches only what fits both');
 }
 
 function reportExclusive(key: string, path: FieldPath, context: ObjectContext): void {

@@ -132,7 +132,7 @@ describe('shape', () => {
         }),
       ),
     ).toEqual(['spec.expectedIPs[0]', 'spec.ports[0].name', 'spec.ports[0].port', 'spec.node', 'spec.ports[1].name']);
-    expect(fieldsOf(kubernetesPolicy({ ingress: [{ from: [{ podSelector: 1 }, {}] }, null] }))).toEqual([
+    expect(fieldsOf(kubernetesPolicy({ ingress: [{ from: [{ podSelector: 1 }, {}] }, 'x'] }))).toEqual([
       'spec.ingress[0].from[0].podSelector',
       'spec.ingress[1]',
       'spec.ingress[0].from[1]',
