@@ -8,15 +8,7 @@
 
 import { mayHaveBeenEvicted } from '../conntrack/entries.ts';
 import { LAST_ENTRY, NO_ENTRY } from '../conntrack/table.ts';
-import {
-  CT_ESTABLISHED,
-  CT_INVALID,
-  CT_NEW,
-  CT_UNTRACKED,
-  confirmPacket,
-  trackError,
-  trackPacket,
-} from '../conntrack/track.ts';
+import { CT_INVALID, CT_NEW, CT_UNTRACKED, confirmPacket, trackError, trackPacket } from '../conntrack/track.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import { FLAG_L4_INVALID, PACKET_FLAGS, TCP_ACK, TCP_RST, TCP_SYN } from '../wire/record.ts';
