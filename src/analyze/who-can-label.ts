@@ -33,8 +33,9 @@ import { labelsThatMatch } from './who-can-labels.ts';
 export interface LabelReport extends WhoCanReport {
   /** Canonical text of `--selector`. */
   readonly selector?: string;
-  /** Labels that make an account match, the first choice. */
+  /** Labels that make an account match, the first choice, and keys of labels that it must not have. */
   readonly labels?: Readonly<Record<string, string>>;
+  readonly without?: readonly string[];
   /** The account matches as it is. */
   readonly matches?: boolean;
   /** Accounts of the namespace that match as they are: whoever can run pods as one of them needs no label. */
@@ -44,18 +45,23 @@ export interface LabelReport extends WhoCanReport {
 export function whoCanLabel(context: WhoCanContext, account: Account, selector: Selector | undefined): LabelReport {
   const target = accountText(account);
   const choices = selector === undefined ? [] : labelsThatMatch([selector.root]);
-  const labels = choices[0]?.labels ?? new Map<string, string>();
+  const { labels, absent } = choices[0] ?? { labels: new Map<string, string>(), absent: new Set<string>() };
   const gates = context.admissions.filter((each) => each.account.namespace === account.namespace);
   const found: Found = { entries: [], blocked: [] };
-  const keys = selector === undefined ? gates.flatMap(({ labels: gated }) => gated?.keys ?? []) : [...labels.keys()];
-  collect(context, account, gates, keys, labelText(labels), found);
+  const gated = gates.flatMap((gate) => gate.labels?.keys ?? []);
+  // A new account is refused for the labels that it has, not for those that it lacks.
+  const set = selector === undefined ? gated : [...labels.keys()];
+  const touched = selector === undefined ? gated : [...labels.keys(), ...absent];
+  collect(context, account, gates, { set, touched, text: labelText(labels, absent) }, found);
   const matching = selector === undefined ? undefined : matchingAccounts(context, account.namespace, selector);
   const isImpossible = selector !== undefined && choices.length === 0;
   return {
     question: 'label',
     target,
     depth: 1,
-    ...(selector === undefined ? {} : { selector: selector.canonical, labels: Object.fromEntries(labels) }),
+    ...(selector === undefined
+      ? {}
+      : { selector: selector.canonical, labels: Object.fromEntries(labels), without: [...absent] }),
     ...(matching === undefined ? {} : { matching, matches: matching.includes(account.name) }),
     entries: sortEntries(found.entries),
     blocked: found.blocked,
@@ -86,18 +92,24 @@ const CARRIERS = [
 
 const CALICO_GROUPS = ['projectcalico.org', 'crd.projectcalico.org'];
 
+/** Keys of labels that a new account must have, those that an existing one must have or lose, and both in words. */
+interface Wanted {
+  readonly set: readonly string[];
+  readonly touched: readonly string[];
+  readonly text: string;
+}
+
 function collect(
   context: WhoCanContext,
   account: Account,
   gates: readonly AccountAdmission[],
-  keys: readonly string[],
-  text: string,
+  { set, touched, text }: Wanted,
   found: Found,
 ): void {
   const { rights, options } = context;
   const { namespace } = account;
   const groupsOf = groupsIn(context);
-  const gateOf = (principal: Principal): AccountAdmission | undefined =>
+  const gateOf = (principal: Principal, keys: readonly string[]): AccountAdmission | undefined =>
     gates.find((gate) => blocksLabels(gate, principal, keys, groupsOf));
   const add = (holding: Holding, way: string, resource: string, to: string, gate?: AccountAdmission): void => {
     const { principal, verb } = holding;
@@ -114,7 +126,7 @@ function collect(
   const target = accountText(account);
   for (const holding of rights.holders(CHANGE_ACCOUNTS, namespace)) {
     if (!coversName(holding, account.name)) continue;
-    add(holding, 'label-account', 'serviceaccounts', `${target} with ${text}`, gateOf(holding.principal));
+    add(holding, 'label-account', 'serviceaccounts', `${target} with ${text}`, gateOf(holding.principal, touched));
   }
   for (const holding of rights.holders(CREATE_ACCOUNTS, namespace)) {
     if (!coversName(holding, '')) continue;
@@ -123,7 +135,7 @@ function collect(
       'new-account',
       'serviceaccounts',
       `a new account of ${namespace} with ${text}`,
-      gateOf(holding.principal),
+      gateOf(holding.principal, set),
     );
   }
   for (const { way, resource, isNamespaced, what } of CARRIERS) {
@@ -137,9 +149,11 @@ function collect(
   }
 }
 
-export function labelText(labels: ReadonlyMap<string, string>): string {
-  if (labels.size === 0) return 'other labels';
-  return [...labels].map(([key, value]) => `${key}=${value}`).join(', ');
+/** `role=intern, without blocked` */
+export function labelText(labels: ReadonlyMap<string, string>, absent: Iterable<string> = []): string {
+  const parts = [...labels].map(([key, value]) => `${key}=${value}`);
+  for (const key of absent) parts.push(`no label ${key}`);
+  return parts.length === 0 ? 'other labels' : parts.join(', ');
 }
 
 function matchingAccounts({ resources }: WhoCanContext, namespace: string, selector: Selector): string[] {

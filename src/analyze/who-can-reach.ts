@@ -11,7 +11,7 @@
 import { PolicyError } from '../base/errors.ts';
 import type { StringMap } from '../model/resources.ts';
 import { type AccountWorld, type Direct, waysToAll } from '../rbac/account-ways.ts';
-import { blocksLabels } from '../rbac/admission.ts';
+import { type AccountAdmission, blocksLabels } from '../rbac/admission.ts';
 import { accountText, findChains, type Link, mergeChains } from '../rbac/chains.ts';
 import { byPrincipal, coversName, type Holding, heldBy, type Principal, principalText } from '../rbac/rights.ts';
 import {
@@ -176,14 +176,15 @@ function labellerOf(
   principal: Principal,
 ): Holding | undefined {
   const { rights, admissions } = context;
-  const keys = [...accountLabels.keys()];
   const gates = admissions.filter(({ account }) => account.namespace === namespace);
-  if (gates.some((gate) => blocksLabels(gate, principal, keys, groupsIn(context)))) return undefined;
+  const isRefused = (keysOf: (gate: AccountAdmission) => readonly string[]): boolean =>
+    gates.some((gate) => blocksLabels(gate, principal, keysOf(gate), groupsIn(context)));
   const creators = rights.holders(CREATE_ACCOUNTS, namespace).filter((holding) => coversName(holding, ''));
-  return (
-    heldBy(principal, byPrincipal(creators)) ??
-    heldBy(principal, byPrincipal(rights.holders(CHANGE_ACCOUNTS, namespace)))
-  );
+  const creator = heldBy(principal, byPrincipal(creators));
+  if (creator !== undefined && !isRefused(() => [...accountLabels.keys()])) return creator;
+  // An existing account must get rid of its other labels as well.
+  if (isRefused((gate) => gate.labels?.keys ?? [])) return undefined;
+  return heldBy(principal, byPrincipal(rights.holders(CHANGE_ACCOUNTS, namespace)));
 }
 
 function labelEntry(context: WhoCanContext, path: LabelPath, run: Direct, labels: Holding): Entry {

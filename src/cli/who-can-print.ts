@@ -42,14 +42,18 @@ function heading(report: WhoCanReport): string {
   const lines = [
     `${QUESTIONS[question]} ${target}${port}? ${bySteps.join(', ')} (chains of up to ${counted(depth, 'step')}).`,
   ];
-  const { selector, labels, matches } = report as LabelReport;
-  if (selector !== undefined) {
-    const pairs = Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`);
-    lines.push(
-      `Selector ${selector}: ${matches === true ? 'the account matches already' : `labels ${pairs.join(', ') || 'none'}`}`,
-    );
-  }
+  if ('selector' in report) lines.push(selectorLine(report as LabelReport));
   return lines.map((line) => `${escapeControls(line)}\n`).join('');
+}
+
+function selectorLine({ selector, labels = {}, without = [], matches, matching = [] }: LabelReport): string {
+  const pairs = [
+    ...Object.entries(labels).map(([key, value]) => `${key}=${value}`),
+    ...without.map((key) => `no label ${key}`),
+  ];
+  const now =
+    matches === true ? 'the account matches as it is' : `an account matches with ${pairs.join(', ') || 'nothing'}`;
+  return `Selector ${selector}: ${now}; matching now: ${shortList(matching) || 'none'}.`;
 }
 
 async function accountsTable(report: ReachReport, output: Output): Promise<string> {

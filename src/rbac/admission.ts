@@ -15,6 +15,9 @@
  * binding with the action Deny, no conditions, and resource rules for all that the expressions speak of. Anything else is
  * left aside with a word, since a wrong reading of somebody's CEL would claim a protection that may not be there.
  *
+ * Labels are gated where they are set: an account that is made without them is let through, so taking a label off is
+ * refused, and making an account without it is not. Where the lack of a label opens a way, gate who makes accounts by RBAC.
+ *
  * Not covered, whatever the policy says: commands in pods that run already (exec, attach, debug containers, the kubelet),
  * tokens, impersonation, controllers of other API groups, pods on the host network, and who may change the admission
  * policy itself.
@@ -39,6 +42,7 @@ export interface AccountAdmission {
 /** What the policy leaves open, for `--emit-admission-policy` and wherever one is recognised. */
 export const NOT_COVERED: readonly string[] = [
   'commands in pods that run already: exec, attach, debug containers, the kubelet (nodes/proxy), a changed image',
+  'accounts made anew without the labels, where the lack of a label opens a way',
   'tokens of the account, impersonation, and secrets that hold a token',
   'controllers of other API groups that make pods (custom resources)',
   'whoever may change or remove the admission policy or its binding',

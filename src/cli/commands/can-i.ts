@@ -59,8 +59,8 @@ export function addCanI(program: Command, output: Output, finish: Finish): void 
     .argument('[name]', 'name of the object')
     .summary('whether a user, a group or a service account may do something, and by which rule')
     .description(
-      'Answers as kubectl auth can-i would, from the roles and bindings in the input, with the binding, role and rule that\n' +
-        'give the right. Exit code 1 if the answer to a single question is no.',
+      'Answers as kubectl auth can-i would, from the roles and bindings in the input, with the binding, role and rule ' +
+        'that give the right. Exit code 1 if the answer to a single question is no.',
     );
   addCommonOptions(addInputOptions(command).addOption(outputOption(['table', 'json', 'jsonl', 'yaml'])))
     .addOption(option('--as <user>', 'who asks: a user, or system:serviceaccount:NAMESPACE:NAME'))
@@ -74,7 +74,7 @@ export function addCanI(program: Command, output: Output, finish: Finish): void 
     .addHelpText(
       'after',
       '\nExamples:\n' +
-        '  margay can-i create pods -n prod-engineering --as ann --as-group interns -f pcaps/rbac-interns/open\n' +
+        '  margay can-i create deployments -n prod-engineering --as ann --as-group interns -f pcaps/rbac-interns/open\n' +
         '  margay can-i create pods/exec web-0 -n prod --as system:serviceaccount:prod:web -f cluster.yaml\n' +
         '  margay can-i update networkpolicies.projectcalico.org deny-all --tier security --as ann -f cluster.yaml\n' +
         '  margay can-i --requests requests.jsonl -o jsonl -f rbac.yaml',

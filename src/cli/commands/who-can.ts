@@ -40,7 +40,7 @@ export function addWhoCan(program: Command, output: Output, finish: Finish): voi
     .command('who-can')
     .summary('who can run as an account, label one, edit a policy, or reach a pod')
     .description(
-      'Joins the roles and bindings of the input with its policies. Answers list every subject with the binding, role and\n' +
+      'Joins the roles and bindings of the input with its policies. Answers list every subject with the binding, role and ' +
         'rule that give the right, and the steps where it takes more than one.',
     )
     .addHelpText('after', EXAMPLES);
@@ -88,10 +88,12 @@ export function addWhoCan(program: Command, output: Output, finish: Finish): voi
 
 const EXAMPLES = `
 Examples:
-  margay who-can assign --service-account prod-engineering/senior -f pcaps/rbac-interns/open
-  margay who-can reach prod-engineering/db-0 --port 5432 -f pcaps/rbac-interns/open
-  margay who-can reach prod-engineering/db-0 --diff pcaps/rbac-interns/open pcaps/rbac-interns/closed
-  margay who-can edit --policy np:prod-engineering/restrict-intern-access -f pcaps/rbac-interns/open`;
+  margay who-can assign --service-account prod-engineering/senior -f pcaps/sa-selector -f pcaps/rbac-interns/open
+  margay who-can reach prod-engineering/db-0 --port 5432 -f pcaps/sa-selector -f pcaps/rbac-interns/open
+  margay who-can reach prod-engineering/db-0 --port 5432 -f pcaps/sa-selector \\
+    --diff pcaps/rbac-interns/open pcaps/rbac-interns/closed
+  margay who-can edit --policy prod-engineering/restrict-intern-access -f pcaps/sa-selector \\
+    -f pcaps/rbac-interns/open`;
 
 function addEmitOptions(command: Command): Command {
   return command
@@ -134,7 +136,8 @@ async function label(options: WhoCanOptions, output: Output): Promise<number> {
   warnOfAccount(account, cluster, output, options);
   const report = whoCanLabel(await contextOf(cluster, options), account, selector);
   if (options.emitAdmissionPolicy === true) {
-    return emit(cluster.resources, [account], Object.keys(report.labels ?? {}), options, output);
+    const keys = [...Object.keys(report.labels ?? {}), ...(report.without ?? [])];
+    return emit(cluster.resources, [account], keys, options, output);
   }
   return finishReport(report, cluster, options, output);
 }
