@@ -51,7 +51,7 @@ function changes(change: ReachChange['change'], base: ReachReport, there: ReachR
     ...there.accounts
       .filter(({ account }) => !accounts.has(account))
       .map((account): ReachChange => {
-        const message = `policies ${verb} ${accountWords(account)} reach ${goal}`;
+        const message = `policies ${change === 'opened' ? 'let' : 'had let'} ${accountWords(account)} reach ${goal}`;
         return { change, what: 'account', message, account };
       }),
     ...newPaths(there.entries, paths).map((entry): ReachChange => {

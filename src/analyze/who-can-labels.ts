@@ -53,13 +53,13 @@ function alternatives(node: Node, isTrue: boolean): readonly LabelChoice[] {
     case 'has':
       return isTrue ? [having(node.key, '')] : [lacking(node.key)];
     case '!=':
-      return isTrue ? [lacking(node.key)] : [having(node.key, node.value)];
+      return isTrue ? other(node.key) : [having(node.key, node.value)];
     case 'not in':
-      return isTrue ? [lacking(node.key)] : oneOf(node.key, node.values);
+      return isTrue ? other(node.key) : oneOf(node.key, node.values);
     case 'in':
-      return isTrue ? oneOf(node.key, node.values) : [lacking(node.key)];
+      return isTrue ? oneOf(node.key, node.values) : other(node.key);
     default:
-      return isTrue ? [having(node.key, node.value)] : [lacking(node.key)];
+      return isTrue ? [having(node.key, node.value)] : other(node.key);
   }
 }
 
@@ -75,6 +75,11 @@ function having(key: string, value: string): LabelChoice {
 
 function lacking(key: string): LabelChoice {
   return { labels: new Map(), absent: new Set([key]) };
+}
+
+/** Not some value: no such label, or whatever value the rest asks for; the final test tells if it is another one. */
+function other(key: string): readonly LabelChoice[] {
+  return [lacking(key), EMPTY];
 }
 
 function oneOf(key: string, values: readonly string[]): readonly LabelChoice[] {

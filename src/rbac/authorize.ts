@@ -32,7 +32,7 @@ export function authorize(index: RbacIndex, request: AccessRequest): Decision {
 }
 
 /** Grants of a user and its groups, each once, in order. */
-export function grantsFor(index: RbacIndex, user: string, groups: readonly string[]): readonly Grant[] {
+function grantsFor(index: RbacIndex, user: string, groups: readonly string[]): readonly Grant[] {
   const lists = [`User/${user}`, ...groups.map((group) => `Group/${group}`)].flatMap((key) => {
     const list = index.grantsOf.get(key);
     return list === undefined ? [] : [list];

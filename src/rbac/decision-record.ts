@@ -55,7 +55,7 @@ function objectRecord({ kind, meta }: Role | RoleBinding): ObjectRecord {
 }
 
 /** `User ann`, `Group interns`, `ServiceAccount ns/name`. */
-export function subjectText({ kind, namespace, name }: RoleBinding['subjects'][number]): string {
+function subjectText({ kind, namespace, name }: RoleBinding['subjects'][number]): string {
   return kind === 'ServiceAccount' ? `${kind} ${namespace}/${name}` : `${kind} ${name}`;
 }
 

@@ -86,7 +86,7 @@ export function subjectKey(subject: Pick<RbacSubject, 'kind' | 'name' | 'namespa
 }
 
 /** The user name of a service account. */
-export function accountUser(namespace: string, name: string): string {
+function accountUser(namespace: string, name: string): string {
   return `${ACCOUNT_PREFIX}${namespace}:${name}`;
 }
 

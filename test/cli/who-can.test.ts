@@ -177,6 +177,30 @@ describe('exit codes', () => {
 });
 
 describe('can-i --requests', () => {
+  test.each(['1', '11', '21'])('answers the recorded requests of world %s', async (seed) => {
+    const folder = `test/conformance/rbac/${seed}`;
+    const requests = `${folder}/requests.jsonl`;
+    const { stdout } = await margay([
+      'can-i',
+      '--requests',
+      requests,
+      '-o',
+      'jsonl',
+      '-q',
+      '-f',
+      `${folder}/rbac.yaml`,
+    ]);
+    const lines = (text: string): Record<string, unknown>[] =>
+      text
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+    const answers = lines(stdout).map(({ id, allowed }) => ({ id, expect: allowed }));
+    expect(answers).toEqual(
+      lines(readFileSync(requests, 'utf8')).map(({ id, expect: wanted }) => ({ id, expect: wanted })),
+    );
+  });
+
   test('answers line for line, errors in their place', async () => {
     const lines = [
       '{"id":1,"user":"x","groups":["interns"],"verb":"create","api_group":"apps","resource":"deployments","namespace":"prod-engineering"}',
