@@ -37,7 +37,7 @@ import { communityId } from './community-id.ts';
 import type { FlowRecord } from './record.ts';
 
 /** Connections open at one time. A record is about a kilobyte, so this keeps a replay under its memory bound. */
-export const CONNECTIONS_MAX = 65_536;
+const CONNECTIONS_MAX = 65_536;
 
 /** What the capture shows of the other side. */
 export type Observed = 'established' | 'answered' | 'refused' | 'no-answer' | 'midstream';

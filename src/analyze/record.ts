@@ -129,7 +129,7 @@ export function addPending(record: FlowRecord, judge: Judge, of: Judge, records:
 }
 
 /** Protocol and ends of a packet, with an empty action. */
-export function tupleRecord(tables: Tables, records: Int32Array, at: number): FlowRecord {
+function tupleRecord(tables: Tables, records: Int32Array, at: number): FlowRecord {
   const protocol = records[at + PACKET_PROTOCOL]!;
   const flags = records[at + PACKET_FLAGS]!;
   const version = (flags & FLAG_IPV6) !== 0 ? 6 : 4;
@@ -177,7 +177,7 @@ const PROTOCOL_NAMES: ReadonlyMap<number, string> = new Map([
   [136, 'udplite'],
 ]);
 
-export function addressText(version: number, words: Int32Array, at: number): string {
+function addressText(version: number, words: Int32Array, at: number): string {
   return version === 4
     ? formatIpv4(words[at]!)
     : formatIpv6(words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!);

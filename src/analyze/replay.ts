@@ -10,7 +10,7 @@ import { type Totals, totalsOf } from './counters.ts';
 import type { PacketRecord } from './packet-lines.ts';
 import { type Progress, Replayer, type ReplayOptions } from './replayer.ts';
 
-export type { PacketRecord, Progress, ReplayOptions };
+export type { PacketRecord, ReplayOptions };
 
 export interface SourceResult {
   file: string;

@@ -70,7 +70,7 @@ export function maskWords(address: IpAddress, length: number): Words {
 }
 
 /** int32 with the `length` (0..32) highest bits set. */
-export function maskOfLength(length: number): number {
+function maskOfLength(length: number): number {
   return length === 0 ? 0 : -1 << (32 - length);
 }
 

@@ -18,7 +18,7 @@ import {
 export type KeySet = readonly number[];
 
 export const ALL_KEYS: KeySet = [0, KEY_LIMIT - 1];
-export const NO_KEYS: KeySet = [];
+const NO_KEYS: KeySet = [];
 
 export function isAllKeys(set: KeySet): boolean {
   return set.length === 2 && set[0] === 0 && set[1] === KEY_LIMIT - 1;

@@ -25,7 +25,7 @@ export interface Owner {
 /** One value for an exact address: IPv4 as int32, which is many times faster than text; IPv6 as text. */
 export type AddressKey = number | string;
 
-export function addressKey({ version, words }: Prefix): AddressKey {
+function addressKey({ version, words }: Prefix): AddressKey {
   return version === 4 ? words[0] : words.join();
 }
 

@@ -64,7 +64,7 @@ export function walkChain(
  *
  * @param bits  bit rows, 32 steps a word, bit 0 = lowest step; the rows are word offsets that `openTables` has checked
  */
-export function firstCommonStep(
+function firstCommonStep(
   bits: Int32Array,
   srcRow: number,
   dstRow: number,

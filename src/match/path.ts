@@ -47,11 +47,11 @@ const ENDPOINT_WORDS = 18;
 const STEP_WORDS = 10;
 const CHAIN_WORDS = 17;
 
-export const OUTCOME_NONE = 0;
+const OUTCOME_NONE = 0;
 /** A check ran and lets the packet on. */
-export const OUTCOME_PASSED = 1;
+const OUTCOME_PASSED = 1;
 /** A doNotTrack or preDNAT rule said Allow. */
-export const OUTCOME_ACCEPTED = 2;
+const OUTCOME_ACCEPTED = 2;
 export const OUTCOME_DENY = 3;
 
 /* ---- visits: the nodes on the way ---- */

@@ -339,8 +339,6 @@ export type Resource =
   | ValidatingAdmissionPolicy
   | ValidatingAdmissionPolicyBinding;
 
-export type ResourceKind = Resource['kind'];
-
 /** All objects of one load, in input order, built-in and synthesised ones last. Names are unique within a kind and namespace. */
 export interface Resources {
   readonly namespaces: readonly Namespace[];

@@ -64,9 +64,9 @@ export function decodeLink(
 }
 
 /** `frameDirection`: not told, to the host that captured, from it. */
-export const FRAME_EITHER_WAY = 0;
-export const FRAME_INBOUND = 1;
-export const FRAME_OUTBOUND = 2;
+const FRAME_EITHER_WAY = 0;
+const FRAME_INBOUND = 1;
+const FRAME_OUTBOUND = 2;
 
 /** Which way the frame went, by the packet type of the "cooked" Linux headers (4 = sent by this host); FRAME_*. */
 export function frameDirection(view: DataView, offset: number, captured: number, linkType: number): number {

@@ -76,11 +76,11 @@ function summary(line: object): object {
   };
   return {
     ...Object.fromEntries(FIELDS.map((field) => [field, record[field]])),
-    action: record['action'],
-    reason: record['reason'],
-    direction: record['direction'],
+    action: record.action,
+    reason: record.reason,
+    direction: record.direction,
     egress: check('egress'),
     ingress: check('ingress'),
-    packets: record['packets'],
+    packets: record.packets,
   };
 }

@@ -13,7 +13,6 @@ import { openTables, type Tables } from '../../src/tables/tables.ts';
 import { type Document, documents } from '../rows/objects.ts';
 
 export const SYN = 2;
-export const RST = 4;
 export const ACK = 16;
 
 export interface Sent extends Partial<Omit<FrameSpec, 'src' | 'dst'>> {
