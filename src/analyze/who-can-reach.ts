@@ -10,7 +10,7 @@
  */
 import { PolicyError } from '../base/errors.ts';
 import type { StringMap } from '../model/resources.ts';
-import { type AccountWorld, type Direct, waysToAll } from '../rbac/account-ways.ts';
+import { type AccountWorld, type Direct, type Interest, waysToAll } from '../rbac/account-ways.ts';
 import { type AccountAdmission, blocksLabels } from '../rbac/admission.ts';
 import { accountText, findChains, type Link, mergeChains } from '../rbac/chains.ts';
 import { byPrincipal, coversName, type Holding, heldBy, type Principal, principalText } from '../rbac/rights.ts';
@@ -147,8 +147,12 @@ function labelEntries(context: WhoCanContext, found: Paths, known: readonly Entr
   }
   const accounts = [...best.keys()].map((namespace) => ({ namespace, name: 'any' }));
   const seen = new Set<string>();
-  return waysToAll(context.rights, accounts, NO_PODS).flatMap((run) => {
-    if (run.gives !== 'network' || isDone.has(principalText(run.principal))) return [];
+  const interest: Interest = {
+    take: (principal, each) => (isDone.has(principalText(principal)) ? [] : each),
+    isFirstOnly: true,
+  };
+  return waysToAll(context.rights, accounts, NO_PODS, interest).flatMap((run) => {
+    if (run.gives !== 'network') return [];
     return run.accounts.flatMap(({ namespace }): Entry[] => {
       const path = best.get(namespace)!;
       const key = `${run.principal.key}\n${namespace}`;
@@ -197,7 +201,7 @@ function labelEntry(context: WhoCanContext, path: LabelPath, run: Direct, labels
     { from: principal, way, right: `${labels.verb} serviceaccounts`, holdings: [labels], to: account },
     { from: principal, way: runWay, right, holdings, to: `${account}${pod}` },
   ];
-  return entryOf(principal, [`${account}${pod}`], 'network', links, context.options.users);
+  return entryOf(principal, () => [`${account}${pod}`], 'network', links, context.options.users);
 }
 
 function accountLabelText(labels: StringMap): string {

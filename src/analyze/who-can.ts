@@ -150,26 +150,37 @@ function admissionsFor({ admissions }: WhoCanContext, { namespace, name }: Accou
 }
 
 export function chainEntry({ principal, accounts, gives, links, moreRights = 0 }: Chain, users: Users): Entry {
-  const entry = entryOf(principal, accounts.map(accountText), gives, links, users);
-  return moreRights === 0 ? entry : { ...entry, more_rights: moreRights };
+  const entry = entryOf(principal, () => accounts.map(accountText), gives, links, users);
+  return moreRights === 0 ? entry : Object.assign(entry, { more_rights: moreRights });
 }
 
-/** An entry of any question. */
+/**
+ * An entry of any question. Targets and links are put into words when somebody looks at them: of the thousands of
+ * entries of a big cluster a table shows a hundred, and the place of a rule is costly to find.
+ */
 export function entryOf(
   principal: Principal,
-  targets: readonly string[],
+  targetsOf: () => readonly string[],
   gives: Entry['gives'],
   links: readonly Link[],
   users: Users,
 ): Entry {
   const members = membersOf(principal, users);
+  let targets: readonly string[] | undefined;
+  let records: readonly LinkRecord[] | undefined;
   return {
     subject: principalText(principal),
     ...(members.length === 0 ? {} : { members }),
-    targets,
+    get targets() {
+      targets ??= targetsOf();
+      return targets;
+    },
     steps: links.length,
     gives,
-    links: links.map(linkRecord),
+    get links() {
+      records ??= links.map(linkRecord);
+      return records;
+    },
   };
 }
 
@@ -180,7 +191,7 @@ export function stepEntry(
   gives: Entry['gives'],
   users: Users,
 ): Entry {
-  return entryOf(principal, [step.to], gives, [{ from: principal, ...step }], users);
+  return entryOf(principal, () => [step.to], gives, [{ from: principal, ...step }], users);
 }
 
 function membersOf({ kind, name }: Principal, users: Users): string[] {

@@ -101,7 +101,7 @@ async function entriesTable(entries: readonly Entry[], output: Output, none: str
 }
 
 /** Rows of one table; more than these nobody reads on a terminal. */
-const ROWS_MAX = 200;
+const ROWS_MAX = 100;
 
 function ruleText({ file, line, index, role, binding }: RuleRecord): string {
   return `${objectText(binding)}, ${objectText(role)}[${index}] (${file}:${line})`;

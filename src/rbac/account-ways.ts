@@ -22,13 +22,16 @@
  * Source: kubernetes.io/docs/concepts/security/rbac-good-practices, pkg/registry/core/pod/rest.
  */
 import { type AccountAdmission, type GroupsOf, isBlocked } from './admission.ts';
+import type { EffectiveRule } from './effective-rules.ts';
 import {
+  type BothHoldings,
+  byPrincipal,
   coversName,
   type GrantMatch,
   type Holding,
-  holdersOfBoth,
   type Need,
   type Principal,
+  pairsOf,
   type Rights,
 } from './rights.ts';
 
@@ -137,8 +140,15 @@ const WAYS: readonly Way[] = [
 const CREATE_SECRETS = need('create', 'secrets');
 const READ_SECRETS = need('get list watch', 'secrets');
 
-/** Which of the accounts a caller still wants to hear of for a subject. */
-export type Take = (principal: Principal, accounts: readonly Account[]) => readonly Account[];
+/** What a caller still wants to hear of. */
+export interface Interest {
+  /** Which of the accounts, for a subject. */
+  take(principal: Principal, accounts: readonly Account[]): readonly Account[];
+  /** One way to an account is as good as another: further rights of a role that has one to all are not looked at. */
+  readonly isFirstOnly: boolean;
+}
+
+const EVERYTHING: Interest = { take: (_, accounts) => accounts, isFirstOnly: false };
 
 /**
  * Every subject that can act as one of `accounts`, by every way, in the order of the ways; blocked ones among them. A right
@@ -148,22 +158,29 @@ export function waysToAll(
   rights: Rights,
   accounts: readonly Account[],
   world: AccountWorld,
-  take: Take = (_, all) => all,
+  interest: Interest = EVERYTHING,
 ): Direct[] {
   const byNamespace = groupByNamespace(accounts);
   const found: Direct[] = [];
+  /** Roles whose holders have every account already, wherever the role is bound. */
+  const settled = new Set<readonly EffectiveRule[]>();
   for (const way of WAYS) {
     const reachable = needsPod(way) ? accounts.filter((account) => hasPods(account, way, world)) : accounts;
     const local = reachable === accounts ? byNamespace : groupByNamespace(reachable);
     const { everywhere, byNamespace: matchesIn } = rights.scoped(way.need);
     const addAll = (matches: readonly GrantMatch[], inside: readonly Account[]): void => {
-      for (const match of matches) addMatch(rights, way, match, inside, world, take, found);
+      for (const match of matches) {
+        if (!settled.has(match.grant.rules)) addMatch(rights, way, match, inside, world, interest, found);
+      }
     };
     addAll(everywhere, reachable);
-    if (way.isClusterWide === true) continue;
-    for (const [namespace, inside] of local) addAll(matchesIn.get(namespace) ?? [], inside);
+    if (way.isClusterWide !== true) {
+      for (const [namespace, inside] of local) addAll(matchesIn.get(namespace) ?? [], inside);
+    }
+    if (!interest.isFirstOnly || world.hasAdmission || reachable !== accounts || way.isClusterWide === true) continue;
+    for (const [rules, [match]] of rights.rolesWith(way.need)) if (match?.names.length === 0) settled.add(rules);
   }
-  for (const [namespace, inside] of byNamespace) found.push(...secretWays(rights, namespace, inside, take));
+  addSecretWays(rights, accounts, byNamespace, interest, found);
   return found;
 }
 
@@ -193,7 +210,7 @@ function addMatch(
   match: GrantMatch,
   inside: readonly Account[],
   world: AccountWorld,
-  take: Take,
+  interest: Interest,
   found: Direct[],
 ): void {
   const accounts = match.names.length === 0 ? inside : inside.filter((account) => fits(match, way, account, world));
@@ -201,7 +218,7 @@ function addMatch(
   for (const principal of rights.principalsOf(match.grant)) {
     const isGated = way.isAdmitted === true && world.hasAdmission;
     const free = isGated ? addBlocked(way, principal, match, accounts, world, found) : accounts;
-    const wanted = free.length === 0 ? free : take(principal, free);
+    const wanted = free.length === 0 ? free : interest.take(principal, free);
     if (wanted.length > 0) found.push(directOf(way, principal, match, wanted));
   }
 }
@@ -236,16 +253,32 @@ function fits(holding: GrantMatch, { way, names }: Way, account: Account, world:
   return pods === undefined || pods.some((pod) => coversName(holding, pod));
 }
 
-function secretWays(rights: Rights, namespace: string, accounts: readonly Account[], take: Take): Direct[] {
-  const creators = rights.holders(CREATE_SECRETS, namespace).filter((holding) => coversName(holding, ''));
-  if (creators.length === 0) return [];
-  const pairs = holdersOfBoth(creators, rights.holders(READ_SECRETS, namespace));
-  return pairs.flatMap(({ principal, first, second }): Direct[] => {
-    const wanted = take(principal, accounts);
-    if (wanted.length === 0) return [];
-    const right = `create and ${second.verb} secrets`;
-    return [{ principal, accounts: wanted, way: 'secret', gives: 'api', right, holdings: [first, second] }];
-  });
+/** Both rights everywhere lead to all accounts; where one of them is of a namespace, to those of the namespace. */
+function addSecretWays(
+  rights: Rights,
+  accounts: readonly Account[],
+  byNamespace: ReadonlyMap<string, readonly Account[]>,
+  interest: Interest,
+  found: Direct[],
+): void {
+  const isNameless = (holding: Holding): boolean => coversName(holding, '');
+  const add = (pairs: readonly BothHoldings[], inside: readonly Account[]): void => {
+    for (const { principal, first, second } of pairs) {
+      const wanted = interest.take(principal, inside);
+      if (wanted.length === 0) continue;
+      const right = `create and ${second.verb} secrets`;
+      found.push({ principal, accounts: wanted, way: 'secret', gives: 'api', right, holdings: [first, second] });
+    }
+  };
+  const makers = byPrincipal(rights.holders(CREATE_SECRETS, '').filter(isNameless));
+  const readers = byPrincipal(rights.holders(READ_SECRETS, ''));
+  add(pairsOf([...makers.values(), ...readers.values()], [makers], [readers]), accounts);
+  for (const [namespace, inside] of byNamespace) {
+    const ownMakers = rights.localHolders(CREATE_SECRETS, namespace).filter(isNameless);
+    const ownReaders = rights.localHolders(READ_SECRETS, namespace);
+    const firsts = [byPrincipal(ownMakers), makers];
+    add(pairsOf([...ownMakers, ...ownReaders], firsts, [byPrincipal(ownReaders), readers]), inside);
+  }
 }
 
 /** The ways that a role can have, for those who give themselves one (`self-grant.ts`). */

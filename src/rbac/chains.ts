@@ -10,7 +10,7 @@
  * user or a group that is, or to give oneself a role that has a way (`self-grant.ts`). Membership of a group needs no step:
  * a group stands for all its members. Chains end at `depth` steps, and that limit is part of every answer.
  */
-import { type Account, type AccountWorld, type Direct, type Take, waysToAll } from './account-ways.ts';
+import { type Account, type AccountWorld, type Direct, type Interest, waysToAll } from './account-ways.ts';
 import { MASTERS } from './authorize.ts';
 import { type Holding, holdersOfBoth, type Principal, principalOf, principalText, type Rights } from './rights.ts';
 import { selfGrants } from './self-grant.ts';
@@ -67,8 +67,11 @@ export function findChains(
   };
   if (depth < 1) return { chains, blocked };
   const covered = new Covered(accounts);
-  const take: Take = (principal, each) => (isBrief ? covered.take(principal, each) : each);
-  for (const direct of waysToAll(rights, accounts, world, take)) {
+  const interest: Interest = {
+    take: (principal, each) => (isBrief ? covered.take(principal, each) : each),
+    isFirstOnly: isBrief,
+  };
+  for (const direct of waysToAll(rights, accounts, world, interest)) {
     if (direct.blockedBy !== undefined) blocked.push(direct);
     else add(directChain(direct));
   }
@@ -92,16 +95,16 @@ class NextStep {
   /** The first chain of each subject. */
   readonly fresh = new Map<string, Chain>();
   readonly #found: ReadonlyMap<string, Chain>;
-  readonly #isBrief: boolean;
+  readonly isBrief: boolean;
 
   constructor(found: ReadonlyMap<string, Chain>, isBrief: boolean) {
     this.#found = found;
-    this.#isBrief = isBrief;
+    this.isBrief = isBrief;
   }
 
   /** Whether a further chain of the subject is of any use. */
   wants({ key }: Principal): boolean {
-    return !this.#found.has(key) && !(this.#isBrief && this.fresh.has(key));
+    return !this.#found.has(key) && !(this.isBrief && this.fresh.has(key));
   }
 
   add(chain: Chain): void {
@@ -124,7 +127,7 @@ const NOBODY: readonly Account[] = [];
 
 /**
  * One chain for each subject and what it gives, with all accounts: the form for people. The rights of the first ones stand
- * for the others, whose number is kept.
+ * for the others, whose number is kept. The chains are those of a brief search, in which no account of a subject comes twice.
  */
 export function mergeChains(chains: readonly Chain[]): Chain[] {
   const groups = new Map<string, Chain[]>();
@@ -143,7 +146,7 @@ const RIGHTS_SHOWN_MAX = 3;
 function mergeGroup(group: readonly Chain[]): Chain {
   const first = group[0]!;
   if (group.length === 1) return first;
-  const accounts = [...new Set(group.flatMap((chain) => chain.accounts))];
+  const accounts = group.flatMap((chain) => chain.accounts);
   const [link, ...rest] = first.links;
   if (link === undefined || rest.length > 0) return { ...first, accounts, moreRights: group.length - 1 };
   const shown = group.slice(0, RIGHTS_SHOWN_MAX).flatMap(({ links }) => links);
@@ -221,8 +224,11 @@ function addSelfGrants(rights: Rights, accounts: readonly Account[], next: NextS
 function addActingAs(rights: Rights, frontier: readonly Chain[], world: AccountWorld, next: NextStep): void {
   const chainOf = new Map<Account, Chain>();
   for (const chain of frontier) if (chain.principal.kind === 'ServiceAccount') chainOf.set(chain.principal, chain);
-  const take: Take = (principal, each) => (next.wants(principal) ? each : NOBODY);
-  for (const direct of waysToAll(rights, [...chainOf.keys()], world, take)) {
+  const interest: Interest = {
+    take: (principal, each) => (next.wants(principal) ? each : NOBODY),
+    isFirstOnly: next.isBrief,
+  };
+  for (const direct of waysToAll(rights, [...chainOf.keys()], world, interest)) {
     if (direct.blockedBy !== undefined) continue;
     for (const account of direct.accounts) {
       if (!next.wants(direct.principal)) break;

@@ -11,7 +11,7 @@
  */
 import type { EffectiveRule } from './effective-rules.ts';
 import { accountOfUser, type Grant, type RbacIndex, subjectKey } from './rbac-index.ts';
-import { allowedVerb, splitResource } from './rule-match.ts';
+import { allowedVerb, patternsFor, splitResource } from './rule-match.ts';
 
 /** One of `verbs` on `resource` (`pods`, `pods/exec`). */
 export interface Need {
@@ -57,6 +57,7 @@ export class Rights {
   readonly #holders = new Map<readonly GrantMatch[], readonly Holding[]>();
   readonly #principals = new Map<Grant, readonly Principal[]>();
   readonly #roles = new Map<string, ReadonlyMap<readonly EffectiveRule[], readonly Match[]>>();
+  #byPattern: ReadonlyMap<string, readonly (readonly EffectiveRule[])[]> | undefined;
   readonly #grantsOf: ReadonlyMap<readonly EffectiveRule[], readonly Grant[]>;
 
   constructor(index: RbacIndex) {
@@ -71,6 +72,11 @@ export class Rights {
     const local = this.#expand(namespace === '' ? NONE : (byNamespace.get(namespace) ?? NONE));
     if (local.length === 0) return wide;
     return wide.length === 0 ? local : [...wide, ...local];
+  }
+
+  /** Those who have it by a RoleBinding of the namespace. */
+  localHolders(need: Need, namespace: string): readonly Holding[] {
+    return this.#expand(this.scoped(need).byNamespace.get(namespace) ?? NONE);
   }
 
   /** The namespaces in which somebody has the need by a RoleBinding. */
@@ -115,7 +121,7 @@ export class Rights {
     if (found === undefined) {
       const [resource, subresource] = splitResource(need.resource);
       const matches = new Map<readonly EffectiveRule[], readonly Match[]>();
-      for (const rules of this.index.rulesOf.values()) {
+      for (const rules of this.#rolesAbout(resource, subresource)) {
         const own = matchesOf(rules, need, resource, subresource);
         if (own.length > 0) matches.set(rules, own);
       }
@@ -123,6 +129,13 @@ export class Rights {
       this.#roles.set(key, found);
     }
     return found;
+  }
+
+  /** Roles that speak of a resource, in the order of all roles of one pattern. */
+  #rolesAbout(resource: string, subresource: string): Iterable<readonly EffectiveRule[]> {
+    this.#byPattern ??= rolesByPattern(this.index);
+    const patterns = patternsFor(resource, subresource);
+    return new Set(patterns.flatMap((pattern) => this.#byPattern?.get(pattern) ?? []));
   }
 
   #find(need: Need): Scoped {
@@ -145,6 +158,19 @@ export class Rights {
 
 function keyOf({ verbs, apiGroup, resource }: Need): string {
   return `${verbs.join(',')} ${apiGroup}/${resource}`;
+}
+
+/** Roles by what their rules write under `resources`. */
+function rolesByPattern(index: RbacIndex): Map<string, (readonly EffectiveRule[])[]> {
+  const found = new Map<string, (readonly EffectiveRule[])[]>();
+  for (const rules of index.rulesOf.values()) {
+    for (const pattern of new Set(rules.flatMap(({ rule }) => rule.resources))) {
+      const list = found.get(pattern);
+      if (list === undefined) found.set(pattern, [rules]);
+      else list.push(rules);
+    }
+  }
+  return found;
 }
 
 function grantsByRole(index: RbacIndex): ReadonlyMap<readonly EffectiveRule[], readonly Grant[]> {
@@ -195,16 +221,30 @@ export interface BothHoldings {
 
 /** Subjects that have a holding of each list, the first one that is found. */
 export function holdersOfBoth(firsts: readonly Holding[], seconds: readonly Holding[]): BothHoldings[] {
-  const firstOf = byPrincipal(firsts);
-  const secondOf = byPrincipal(seconds);
+  return pairsOf([...firsts, ...seconds], [byPrincipal(firsts)], [byPrincipal(seconds)]);
+}
+
+/** A pair of rights for each of the subjects of `candidates` that has one of both sides; earlier maps come first. */
+export function pairsOf(
+  candidates: readonly Holding[],
+  firsts: readonly ReadonlyMap<string, Holding>[],
+  seconds: readonly ReadonlyMap<string, Holding>[],
+): BothHoldings[] {
   const found: BothHoldings[] = [];
-  for (const key of new Set([...firstOf.keys(), ...secondOf.keys()])) {
-    const principal = (firstOf.get(key) ?? secondOf.get(key)!).principal;
-    const first = heldBy(principal, firstOf);
-    const second = heldBy(principal, secondOf);
+  for (const { principal } of byPrincipal(candidates).values()) {
+    const first = heldIn(principal, firsts);
+    const second = first === undefined ? undefined : heldIn(principal, seconds);
     if (first !== undefined && second !== undefined) found.push({ principal, first, second });
   }
   return found;
+}
+
+function heldIn(principal: Principal, maps: readonly ReadonlyMap<string, Holding>[]): Holding | undefined {
+  for (const map of maps) {
+    const holding = heldBy(principal, map);
+    if (holding !== undefined) return holding;
+  }
+  return undefined;
 }
 
 /** The holding of a subject, or of a group that all of its kind are in. */

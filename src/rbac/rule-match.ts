@@ -73,6 +73,11 @@ function includesOrAll(list: readonly string[], word: string): boolean {
   return list.includes('*') || list.includes(word);
 }
 
+/** All that a rule can write under `resources` to fit a resource: see `fitsResource`. */
+export function patternsFor(resource: string, subresource: string): readonly string[] {
+  return subresource === '' ? ['*', resource] : ['*', `${resource}/${subresource}`, `*/${subresource}`];
+}
+
 function fitsResource(pattern: string, resource: string, subresource: string): boolean {
   if (pattern === '*') return true;
   if (subresource === '') return pattern === resource;

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { type Account, type AccountWorld, type Direct, waysToAll } from '../../src/rbac/account-ways.ts';
 import { admissionObjects, recogniseAdmission } from '../../src/rbac/admission.ts';
-import { findChains, mergeChains } from '../../src/rbac/chains.ts';
+import { type Chain, findChains, mergeChains } from '../../src/rbac/chains.ts';
 import { principalText, Rights } from '../../src/rbac/rights.ts';
 import { binding, document, loadRbac, role, rule } from './support.ts';
 
@@ -204,15 +204,28 @@ describe('chains', () => {
   });
 
   test('merge into one for each subject', () => {
-    const { index } = loadRbac(
-      ann('create pods') + role('z', [rule('create jobs.batch')], 'a') + binding('z', 'Role/z', ['User/ann'], 'a'),
-    );
+    const one = (name: string, text: string): string =>
+      role(name, [rule(text)], 'a') + binding(name, `Role/${name}`, ['User/ann'], 'a');
+    const text = one('x', 'create serviceaccounts/token web') + one('y', 'impersonate serviceaccounts api');
     const accounts = [WEB, { namespace: 'a', name: 'api' }];
-    const { chains: all } = findChains(new Rights(index), accounts, worldOf(''), { depth: 1, isBrief: false });
+    const { index } = loadRbac(text);
+    const { chains: all } = findChains(new Rights(index), accounts, worldOf(text), { depth: 1, isBrief: true });
     expect(all).toHaveLength(2);
-    const merged = mergeChains(all);
-    expect(merged).toHaveLength(1);
-    expect(merged[0]).toMatchObject({ accounts, links: [{ right: 'create pods, create jobs.batch' }] });
+    expect(mergeChains(all)).toMatchObject([
+      { accounts, gives: 'api', links: [{ right: 'create serviceaccounts/token, impersonate serviceaccounts' }] },
+    ]);
+  });
+
+  test('of a brief search tell each account once, whatever the number of rights', () => {
+    const again = role('q', [rule('create pods')], 'a') + binding('q', 'Role/q', ['User/ann'], 'a');
+    const text = ann('create pods', 'create jobs.batch', 'create serviceaccounts/token') + again;
+    const accounts = [WEB, { namespace: 'a', name: 'api' }];
+    const { index } = loadRbac(text);
+    const find = (isBrief: boolean): readonly Chain[] =>
+      findChains(new Rights(index), accounts, worldOf(text), { depth: 1, isBrief }).chains;
+    expect(find(true)).toHaveLength(1);
+    expect(find(true)[0]).toMatchObject({ accounts, gives: 'network', links: [{ way: 'create-pod' }] });
+    expect(find(false).map(({ links }) => links[0]!.way)).toEqual(['create-pod', 'create-pod', 'controller', 'token']);
   });
 });
 
