@@ -25,14 +25,18 @@ export function soundPartOf(value: unknown, faults: readonly FieldPath[]): Sound
   return { value: copy, places };
 }
 
-/** The innermost entry of a list of objects that is or holds the fault, else the field of a map that is it. */
+/**
+ * The innermost entry of a list of objects that is or holds the fault, else the field of a map that is it. A list whose
+ * entry is an object, and wrong for that, is a list of something else.
+ */
 function placeOf(root: unknown, fault: FieldPath): FieldPath {
   let place: FieldPath | undefined;
   let field: FieldPath = fault;
   let value = root;
   for (const [index, part] of fault.entries()) {
-    const isEntry = Array.isArray(value) && value.some(isMap);
+    const isListOfMaps = Array.isArray(value) && value.some(isMap);
     value = childOf(value, part);
+    const isEntry = isListOfMaps && !(index === fault.length - 1 && isMap(value));
     if (isEntry) place = fault.slice(0, index + 1);
     if (typeof part === 'string') field = fault.slice(0, index + 1);
   }

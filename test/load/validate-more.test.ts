@@ -109,3 +109,16 @@ describe('networks of a ClusterNetworkPolicy', () => {
     }
   });
 });
+
+describe('an object where a list has texts', () => {
+  it('is one error, and does not stop the checks of the rest', () => {
+    const expression = { key: '', operator: 'In', values: [{ a: 1 }, 'x y'] };
+    const spec = { podSelector: { matchExpressions: [expression] }, policyTypes: ['x'] };
+    expect(load(kubernetesPolicy(spec)).errors.map(({ field }) => field)).toEqual([
+      'spec.podSelector.matchExpressions[0].values[0]',
+      'spec.policyTypes[0]',
+    ]);
+    const { errors } = load(calicoObject('GlobalNetworkSet', { nets: [1, { a: 1 }, 'x'] }, { labels: { a: 'x y' } }));
+    expect(errors.map(({ field }) => field)).toEqual(['spec.nets[0]', 'spec.nets[1]', 'metadata.labels.a']);
+  });
+});
