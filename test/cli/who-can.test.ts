@@ -151,6 +151,13 @@ describe('exit codes', () => {
     expect((await margay(['can-i', '--requests', requests, '-o', 'jsonl', '-f', path])).code).toBe(3);
   });
 
+  test('0 for validate, which warns of the same', async () => {
+    const { code, stdout } = await margay(['validate', '-f', file('dangling.yaml', dangling), '-o', 'json']);
+    expect(code).toBe(0);
+    const { warnings } = JSON.parse(stdout) as { warnings: { field: string }[] };
+    expect(warnings.map(({ field }) => field)).toEqual(expect.arrayContaining(['roleRef.name', 'rules[0].verbs[1]']));
+  });
+
   test('2 for refused objects, and for questions that make no sense', async () => {
     const bad = file('bad.yaml', role('r', [{ verbs: [] }], 'a'));
     expect((await margay(['can-i', 'get', 'pods', '--as', 'ann', '-f', bad])).code).toBe(2);

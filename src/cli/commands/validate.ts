@@ -39,10 +39,16 @@ async function validate(options: ValidateOptions, output: Output): Promise<numbe
   const report = {
     objects: countObjects(loaded),
     errors: loaded.errors,
-    warnings: joinWarnings(loaded.warnings, await planWarnings(loaded)),
+    warnings: [...joinWarnings(loaded.warnings, await planWarnings(loaded)), ...(await rbacWarnings(loaded))],
   };
   output.stdout.write(await render(report, options.output));
   return report.errors.length > 0 ? EXIT_BAD_INPUT : EXIT_FINE;
+}
+
+/** Bindings to roles that are not there, and rules that allow nothing: no verdict depends on them, rights do. */
+async function rbacWarnings({ resources }: LoadResult): Promise<readonly LoadProblem[]> {
+  const { indexRbac } = await import('../../rbac/rbac-index.ts');
+  return indexRbac(resources).problems;
 }
 
 /** Objects that were read, but not those that were made up for a cluster to be whole. */
