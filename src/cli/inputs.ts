@@ -19,7 +19,7 @@ export interface Cluster {
 const WARNINGS_SHOWN_MAX = 20;
 
 /** Loads what `-f` names, errors included. Throws UsageError without `-f`, PolicyError for a path that is not there. */
-export async function loadInputs(options: InputOptions): Promise<LoadResult> {
+export async function loadInputs(options: InputOptions, takesDuplicates = false): Promise<LoadResult> {
   const names = options.filename ?? [];
   if (names.length === 0) {
     throw new UsageError('-f is missing: name the files or directories that hold the policies and pods of the cluster');
@@ -32,6 +32,7 @@ export async function loadInputs(options: InputOptions): Promise<LoadResult> {
     strict: options.strict === true,
     permissive: options.permissive === true,
     asIs: options.asIs === true,
+    takesDuplicates,
   });
 }
 

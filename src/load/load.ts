@@ -77,6 +77,7 @@ class Loader implements DocumentSink {
       asIs: options.asIs ?? false,
       permissive: options.permissive ?? false,
       strict: options.strict ?? false,
+      takesDuplicates: options.takesDuplicates ?? false,
     };
   }
 
@@ -172,7 +173,9 @@ class Loader implements DocumentSink {
     const key = `${kind}/${object.meta.namespace}/${object.meta.name}`;
     const first = this.seen.get(key);
     if (first !== undefined) {
-      context.error([], `the same object is already at ${first.file}:${first.line}`, 'keep one of the two');
+      const message = `the same object is already at ${first.file}:${first.line}`;
+      if (this.mode.takesDuplicates) context.warn([], message, 'keep one of the two; other verbs refuse both');
+      else context.error([], message, 'keep one of the two');
       return;
     }
     this.seen.set(key, object.meta.origin);

@@ -12,6 +12,8 @@ export interface LoadMode {
   readonly permissive: boolean;
   /** Unknown fields are errors. */
   readonly strict: boolean;
+  /** The same object again is a warning, and the first one counts: for `validate`, which asks of each object by itself. */
+  readonly takesDuplicates: boolean;
 }
 
 /** The names an object is reported under. */

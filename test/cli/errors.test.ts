@@ -151,6 +151,19 @@ test('every error of the input is printed, nothing is judged, exit code 2', asyn
   expect(code).toBe(2);
 });
 
+test('the same object in two files: validate warns, verbs that judge refuse', async () => {
+  const text = 'apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n';
+  const paths = ['one.yaml', 'two.yaml'].map((name) => join(folder, name));
+  for (const path of paths) writeFileSync(path, text);
+  const files = paths.flatMap((path) => ['-f', path]);
+  const validated = await margay(['validate', ...files]);
+  expect(validated.stdout).toContain('Namespace shop: the same object is already at');
+  expect(validated.code).toBe(0);
+  const compiled = await margay(['compile', ...files]);
+  expect(compiled.stderr).toContain('Namespace shop: the same object is already at');
+  expect(compiled.code).toBe(2);
+});
+
 test('control characters of names reach no terminal', async () => {
   const path = join(folder, 'escape.yaml');
   writeFileSync(

@@ -34,7 +34,8 @@ export function addValidate(program: Command, output: Output, finish: Finish): v
 }
 
 async function validate(options: ValidateOptions, output: Output): Promise<number> {
-  const loaded = await loadInputs(options);
+  // Each object is valid or not by itself; that another one has its name is worth a warning here.
+  const loaded = await loadInputs(options, true);
   if (options.verbose === true) reportIgnored(loaded, output);
   const report = {
     objects: countObjects(loaded),
