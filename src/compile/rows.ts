@@ -11,6 +11,7 @@
  */
 
 import { WordInterner } from '../base/word-interner.ts';
+import { Words } from '../base/words.ts';
 import type { Step } from './chains.ts';
 import type { AddressTest } from './fields.ts';
 import { isAllKeys, type KeySet } from './keys.ts';
@@ -44,22 +45,25 @@ export function addressRows(
   steps.forEach((step, index) => {
     if (step.term[side].allOf.length === 0) setBit(template, index);
   });
-  const own = new Map<number, Int32Array>();
+  // Rows of the classes that steps name, one after the other; `placeOf` is 1 + the row's place, 0 = the template's.
+  const own = new Words(words * 64);
+  const placeOf = new Int32Array(classCount);
+  const named: number[] = [];
   steps.forEach((step, index) => {
     const test = step.term[side];
     if (test.allOf.length === 0 && test.noneOf.length === 0) return;
     const isPositive = test.allOf.length > 0;
+    const bit = 1 << (index & 31);
     for (const peerClass of namedClasses(test, classesOf)) {
-      let row = own.get(peerClass);
-      if (row === undefined) {
-        row = template.slice();
-        own.set(peerClass, row);
+      if (placeOf[peerClass] === 0) {
+        own.append(template);
+        placeOf[peerClass] = named.push(peerClass);
       }
-      if (isPositive) setBit(row, index);
-      else clearBit(row, index);
+      const word = (placeOf[peerClass]! - 1) * words + (index >>> 5);
+      own.set(word, isPositive ? own.at(word) | bit : own.at(word) & ~bit);
     }
   });
-  return numberRows(template, own, classCount);
+  return numberRows(template, own.view(), placeOf, named.length, words);
 }
 
 /** Rows of the destination keys, or of the source keys. */
@@ -102,18 +106,23 @@ function setBit(row: Int32Array, bit: number): void {
   row[bit >>> 5]! |= 1 << (bit & 31);
 }
 
-function clearBit(row: Int32Array, bit: number): void {
-  row[bit >>> 5]! &= ~(1 << (bit & 31));
-}
-
-/** Row 0 is the template; equal rows are one. */
-function numberRows(template: Int32Array, own: ReadonlyMap<number, Int32Array>, classCount: number): AddressRows {
+/** Row 0 is the template; equal rows are one, numbered in the order of classes. */
+function numberRows(
+  template: Int32Array,
+  own: Int32Array,
+  placeOf: Int32Array,
+  ownCount: number,
+  words: number,
+): AddressRows {
+  if (ownCount === 0) return { rows: [template], rowOf: undefined };
   const rows = new WordInterner();
   rows.number(template);
-  const rowOf = new Int32Array(classCount);
+  const rowOf = new Int32Array(placeOf.length);
   let isUniform = true;
-  for (const peerClass of [...own.keys()].sort((a, b) => a - b)) {
-    const number = rows.number(own.get(peerClass)!);
+  for (let peerClass = 0; peerClass < placeOf.length; peerClass++) {
+    const place = placeOf[peerClass]! - 1;
+    if (place < 0) continue;
+    const number = rows.number(own.subarray(place * words, (place + 1) * words));
     rowOf[peerClass] = number;
     if (number !== 0) isUniform = false;
   }
