@@ -2,7 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { FrameSpec, SyntheticAddress } from '../../src/packets/synthetic.ts';
 import { buildFragments, buildFrame, buildPacket, concatBytes, wrapEthernet } from '../../src/packets/synthetic.ts';
+import { decodeBatch, decodePacket } from '../../src/wire/decode.ts';
 import {
+  frameDirection,
+  isSupportedLinkType,
   LINKTYPE_DLT_RAW,
   LINKTYPE_DLT_RAW_OPENBSD,
   LINKTYPE_IPV4,
@@ -152,6 +155,24 @@ describe('decoding', () => {
     );
   });
 
+  test('a batch is its frames one by one', () => {
+    const specs: readonly FrameSpec[] = [TCP4, UDP6, { ...TCP4, vlanIds: [7] }, { ...TCP4, protocol: 1 }];
+    const frames = [...specs.map((spec) => buildFrame(spec)), buildPacket(UDP6), new Uint8Array(9)];
+    const linkTypes = Int32Array.of(1, 1, 1, 1, LINKTYPE_RAW, 1);
+    const captured = Int32Array.from(frames, (frame) => frame.length);
+    const wire = Float64Array.from(frames, (frame, i) => frame.length + i);
+    const offsets = captured.map((_, i) => captured.subarray(0, i).reduce((sum, bytes) => sum + bytes, 0));
+    const out = new Int32Array((frames.length + 1) * record.PACKET_WORDS).fill(STALE);
+    const view = new DataView(concatBytes(frames).buffer);
+    decodeBatch(view, offsets, captured, wire, linkTypes, frames.length, out);
+    frames.forEach((_, i) => {
+      const one = new Int32Array(record.PACKET_WORDS).fill(STALE);
+      decodePacket(view, offsets[i]!, captured[i]!, wire[i]!, linkTypes[i]!, one, 0);
+      expect(out.subarray(i * record.PACKET_WORDS, (i + 1) * record.PACKET_WORDS)).toEqual(one);
+    });
+    expect(out.subarray(frames.length * record.PACKET_WORDS).every((word) => word === STALE)).toBe(true);
+  });
+
   test('words that have no mark in the picture never keep an older value', () => {
     const marked = [
       record.PACKET_TCP_SEQ,
@@ -237,6 +258,33 @@ describe('link types', () => {
     ['nothing, other link', 147, new Uint8Array(0), record.DECODE_UNSUPPORTED_LINK_TYPE],
   ] as const)('%s', (_name, linkType, frame, status) => {
     expect(decodeFrame(frame, linkType).status).toBe(status);
+  });
+
+  test('supported are those that decode, and no others', () => {
+    const known = Array.from({ length: 300 }, (_, linkType) => linkType).filter(isSupportedLinkType);
+    expect(known).toEqual([0, 1, 12, 14, 101, 108, 113, 228, 229, 276]);
+    const frame = new Uint8Array(64);
+    for (let linkType = 0; linkType < 300; linkType++) {
+      const isUnknown = decodeFrame(frame, linkType).status === record.DECODE_UNSUPPORTED_LINK_TYPE;
+      expect([linkType, isUnknown]).toEqual([linkType, !isSupportedLinkType(linkType)]);
+    }
+  });
+
+  test('cooked headers tell which way a frame went, if the capture kept them', () => {
+    const direction = (frame: Uint8Array, linkType: number, captured = frame.length): number =>
+      frameDirection(new DataView(frame.buffer), 0, captured, linkType);
+    const [eitherWay, inbound, outbound] = [0, 1, 2];
+    for (const [type, wanted] of [0, 1, 2, 3, 4].map((type) => [type, type === 4 ? outbound : inbound] as const)) {
+      const first = Uint8Array.from(cooked([8, 0]));
+      first[1] = type;
+      expect([type, direction(first, LINKTYPE_LINUX_SLL)]).toEqual([type, wanted]);
+      expect(direction(first, LINKTYPE_LINUX_SLL, 15)).toBe(eitherWay);
+      const second = Uint8Array.from(cooked2([8, 0]));
+      second[10] = type;
+      expect([type, direction(second, LINKTYPE_LINUX_SLL2)]).toEqual([type, wanted]);
+      expect(direction(second, LINKTYPE_LINUX_SLL2, 19)).toBe(eitherWay);
+      expect(direction(second, 1)).toBe(eitherWay);
+    }
   });
 
   test('tags nested a hundred times end in a status', () => {
@@ -381,6 +429,43 @@ describe('lengths that lie', () => {
     expect(large.words[record.PACKET_IP_TOTAL_BYTES]).toBe(100_040);
     expect(large.flags & (record.FLAG_L4_INVALID | record.FLAG_LENGTH_FROM_FRAME)).toBe(0);
     expect(flowOf(large.words)).toMatchObject({ protocol: 17, dstPort: 53 });
+  });
+
+  test('a jumbo length behind padding counts; an illegal one, and one that was not captured, are absent', () => {
+    const frameBytes = 14 + 40 + 70_000;
+    const jumbo = (options: readonly number[], captured?: number): ReturnType<typeof decodeFrame> => {
+      const frame = buildFrame({ ...UDP6, payload, extensionHeaders: [{ protocol: 0, bytes: 16 }] });
+      const view = new DataView(frame.buffer);
+      view.setUint16(18, 0);
+      frame.set(options, 56);
+      return decodeFrame(frame, 1, captured ?? frame.length, frameBytes);
+    };
+    const option = (bytes: number): number[] => [
+      0xc2,
+      4,
+      bytes >>> 24,
+      (bytes >>> 16) & 255,
+      (bytes >>> 8) & 255,
+      bytes & 255,
+    ];
+    const total = (options: readonly number[], captured?: number): number =>
+      jumbo(options, captured).words[record.PACKET_IP_TOTAL_BYTES]!;
+    const pad1 = [0, 0];
+    const padN = [1, 2, 0, 0];
+    expect(total([...pad1, ...option(69_000)])).toBe(69_040);
+    expect(total([...padN, ...option(69_000)])).toBe(69_040);
+    // 65 535 fits the ordinary field; 0xffff_ffff is no length of ours.
+    for (const bytes of [0, 0xffff, 0x7fff_0000, 0xffff_ffff]) {
+      const { words, flags } = jumbo([...pad1, ...option(bytes)]);
+      expect([words[record.PACKET_IP_TOTAL_BYTES], flags & record.FLAG_LENGTH_FROM_FRAME]).toEqual([
+        70_040,
+        record.FLAG_LENGTH_FROM_FRAME,
+      ]);
+    }
+    expect(total([...padN, ...padN, ...padN])).toBe(70_040);
+    // The first 8 bytes of the header were captured, or less.
+    expect(total(option(69_000), 14 + 40 + 8)).toBe(69_040);
+    expect(total(option(69_000), 14 + 40 + 7)).toBe(70_040);
   });
 
   test('a hundred extension headers end in a status, no next header is protocol 59, mobility 135', () => {

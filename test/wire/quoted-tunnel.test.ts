@@ -185,6 +185,9 @@ describe('tunnels', () => {
     expect(statusOf({ ...outer4, protocol: 17, dstPort: 6081, payload: geneve(0x1234, inner4) })).toBe(
       record.DECODE_OTHER_ETHERTYPE,
     );
+    const nextVersion = geneve(0x0800, inner4);
+    nextVersion[0] = 0x40;
+    expect(statusOf({ ...outer4, protocol: 17, dstPort: 6081, payload: nextVersion })).toBe(record.DECODE_MALFORMED);
     expect(statusOf({ ...outer4, protocol: 4, payload: new Uint8Array(0) })).toBe(record.DECODE_MALFORMED);
   });
 
