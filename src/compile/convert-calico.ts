@@ -26,7 +26,7 @@ export function convertPolicy(policy: Policy, selectors: SelectorCache): Convert
     return { value: converted.value, warnings: [...form.warnings, ...converted.warnings] };
   } catch (error) {
     // A limit of ours, without place: add it.
-    if (!(error instanceof PolicyError) || error.origin !== undefined) throw error;
+    if (!(error instanceof PolicyError)) throw error;
     const { kind, meta } = policy;
     const problem = `${kind} ${meta.namespace === '' ? '' : `${meta.namespace}/`}${meta.name}: ${error.problem}`;
     throw new PolicyError(error.code, problem, { column: error.column, origin: meta.origin, fix: error.fix });

@@ -14,6 +14,7 @@
  * with numeric ports beside them it must be. `notPorts` use the same positive selector.
  * Source: Calico felix/calc/rule_scanner.go (ruleToParsedRule), felix/calc/rule_convert.go, updateprocessors/rules.go.
  */
+import { assert } from '../base/assert.ts';
 import { uniqueId } from '../base/hash.ts';
 import { parsePrefixOrAddress } from '../base/ip.ts';
 import type { EntityRule, IcmpMatch, Port, Protocol, Rule, ServiceMatch } from '../model/rule.ts';
@@ -75,7 +76,7 @@ function ruleDraft(rule: Rule, source: SideDraft, destination: SideDraft): RuleD
 const ACTIONS = { Allow: 'allow', Deny: 'deny', Pass: 'pass', Log: 'log' } as const;
 
 function numberOrNone(protocol: Protocol | undefined): number {
-  return protocol === undefined ? -1 : (protocolNumber(protocol) ?? -1);
+  return protocol === undefined ? -1 : protocolNumber(protocol)!;
 }
 
 /** Felix looks at the code only where there is a type (corner case 66). */
@@ -149,7 +150,7 @@ function isSyntaxErrorOfPeers(peers: ReturnType<typeof peerSelectors>): peers is
 /** Owners of a named port of a side without a positive selector (semantics 3.7). */
 function allEndpoints(selectors: SelectorCache): Selector {
   const all = selectors.parse('all()');
-  if (isSyntaxError(all)) throw all;
+  assert(!isSyntaxError(all), 'all() is a selector');
   return all;
 }
 

@@ -203,8 +203,7 @@ function negativePorts(side: PlanSide, table: PredicateTable): SideAlternative[]
   const named = new Map<number, number[]>();
   for (const set of side.notNamedPorts) {
     for (const { protocol, port } of table.tuplesOf(set)) {
-      const key = portKey(protocol, port)[0];
-      if (key === undefined) continue;
+      const key = portKey(protocol, port)[0]!;
       named.set(key, [...(named.get(key) ?? []), table.tuple(set, protocol, port)]);
     }
   }

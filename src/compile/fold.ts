@@ -16,6 +16,7 @@
  * Cost: a few interval merges for each distinct pair of rows; equal functions are stored once. The idea of folding classes into cross products is
  * Gupta and McKeown's recursive flow classification (SIGCOMM 1999).
  */
+import { assert } from '../base/assert.ts';
 import { KEY_LIMIT, KEY_UNUSED, STEP_PASS, VALUE_STEP_SHIFT } from '../tables/layout.ts';
 import type { Step } from './chains.ts';
 import { ALL_KEYS, intersectKeys, isAllKeys, type KeySet, subtractKeys } from './keys.ts';
@@ -81,6 +82,9 @@ function paint(
   return true;
 }
 
+/** A constant: the check runs for each piece, and its text must cost nothing. */
+const DECIDES_ALL = 'the steps of a chain decide every key';
+
 function toFunction(pieces: readonly number[]): PortFunction {
   const order: number[] = [];
   for (let i = 0; i < pieces.length; i += 3) order.push(i);
@@ -89,13 +93,13 @@ function toFunction(pieces: readonly number[]): PortFunction {
   const steps: number[] = [];
   let next = 0;
   for (const at of order) {
-    if (pieces[at] !== next) throw new Error(`a chain leaves key ${next} undecided`);
+    assert(pieces[at] === next, DECIDES_ALL);
     if (steps.at(-1) !== pieces[at + 2]) {
       starts.push(next);
       steps.push(pieces[at + 2]!);
     }
     next = pieces[at + 1]! + 1;
   }
-  if (next !== KEY_LIMIT) throw new Error(`a chain leaves key ${next} undecided`);
+  assert(next === KEY_LIMIT, DECIDES_ALL);
   return { starts, steps };
 }

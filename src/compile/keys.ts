@@ -5,6 +5,7 @@
  * `[low, high, low, high, …]`, ascending and disjoint, so that TCP 80 and 443 is `[80, 80, 443, 443]`, all of UDP is
  * `[0x10000, 0x1ffff]`, and "anything but ICMP" is three intervals. Intersection and difference are linear merges.
  */
+import { assert } from '../base/assert.ts';
 import {
   KEY_LIMIT,
   KEY_SLOT_ICMP,
@@ -18,7 +19,6 @@ import {
 export type KeySet = readonly number[];
 
 export const ALL_KEYS: KeySet = [0, KEY_LIMIT - 1];
-const NO_KEYS: KeySet = [];
 
 export function isAllKeys(set: KeySet): boolean {
   return set.length === 2 && set[0] === 0 && set[1] === KEY_LIMIT - 1;
@@ -41,10 +41,10 @@ export function portKeys(ranges: readonly (readonly [number, number])[]): KeySet
   return out;
 }
 
-/** One port of one protocol; empty if the protocol has no ports. */
+/** One port of TCP, UDP or SCTP. */
 export function portKey(protocol: number, port: number): KeySet {
   const slot = keySlot(protocol, 4);
-  if (slot > KEY_SLOT_SCTP) return NO_KEYS;
+  assert(slot <= KEY_SLOT_SCTP, 'the protocol has ports');
   return [(slot << SLOT_BITS) | port, (slot << SLOT_BITS) | port];
 }
 

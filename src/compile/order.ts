@@ -36,8 +36,7 @@ export function orderTiers(tiers: readonly Tier[], policies: readonly PolicyDraf
 }
 
 function compareTiers(a: PlanTier, b: PlanTier): number {
-  if (a.exists !== b.exists) return a.exists ? -1 : 1;
-  return compareNumbers(a.order, b.order) || compareBytewise(a.name, b.name);
+  return Number(b.exists) - Number(a.exists) || compareNumbers(a.order, b.order) || compareBytewise(a.name, b.name);
 }
 
 /** Policies in the order they run; `tiers` as `orderTiers` gives them. */

@@ -122,11 +122,6 @@ export class ChainPacker {
     return policyClass;
   }
 
-  /** Word offset of a class map that is 0 for every class. */
-  zeroMap(): number {
-    return this.#map(undefined);
-  }
-
   #makeSlots(group: PlanGroup, settings: PlanSettings, settingsKey: number): readonly number[] {
     const slots = new Array<number>(layout.CHAIN_SLOT_COUNT).fill(layout.NONE);
     if (this.version === 6 && !settings.ipv6Support) return slots;

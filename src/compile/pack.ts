@@ -155,7 +155,7 @@ function rejectedPod(
     layout.KIND_WEP,
     sections.string(path.slice(0, slash)),
     sections.string(path.slice(slash + 1)),
-    nodes.get(node) ?? layout.NONE,
+    nodes.get(node)!,
     sections.string(''),
     sections.string(''),
     0,

@@ -42,7 +42,7 @@ import type {
   Prefix,
 } from './plan.ts';
 import { type EndpointDraft, type NoEndpoint, podDraft } from './pods.ts';
-import { collectProfiles, type ProfileDraft, type ProfileMemo } from './profiles.ts';
+import { collectProfiles, type ProfileDraft, type ProfileMemo, type ProfileRules } from './profiles.ts';
 import { selectPolicies } from './select-policies.ts';
 import { SelectorCache } from './selectors.ts';
 import { planServices, serviceLoopPrefixes } from './services.ts';
@@ -96,7 +96,7 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
 
   const index = new GroupIndex(groups.map(({ identity }) => labelled(identity.own, identity.profiles, profiles)));
   const specs = distinctIpSets(
-    [...ordered, ...usedProfiles.map(rulesOf)].flatMap(({ ingress, egress }) => [ingress, egress]),
+    [...ordered, ...usedProfiles.map(({ rules }) => rules)].flatMap(({ ingress, egress }) => [ingress, egress]),
   );
   const slices = new SliceIndex(resources.endpointSlices);
   const members = groups.map(({ identity, prefixes }) => ({ prefixes, namedPorts: identity.namedPorts }));
@@ -189,8 +189,13 @@ function labelled(own: AssembledGroup['identity']['own'], names: readonly string
   return { own, parents: names.flatMap((name) => profiles.get(name)?.labels ?? []) };
 }
 
+/** A profile whose rules Felix takes. */
+interface UsedProfile extends ProfileDraft {
+  readonly rules: ProfileRules;
+}
+
 /** Profiles with rules that an endpoint names, by name. Network sets inherit labels only. */
-function profilesInUse(groups: readonly AssembledGroup[], profiles: Profiles): ProfileDraft[] {
+function profilesInUse(groups: readonly AssembledGroup[], profiles: Profiles): UsedProfile[] {
   const names = new Set<string>();
   for (const { identity } of groups) {
     if (identity.kind !== 'ns') for (const name of identity.profiles) names.add(name);
@@ -198,14 +203,7 @@ function profilesInUse(groups: readonly AssembledGroup[], profiles: Profiles): P
   return [...names]
     .sort(compareBytewise)
     .flatMap((name) => profiles.get(name) ?? [])
-    .filter((profile) => profile.rules !== undefined);
-}
-
-function rulesOf(profile: ProfileDraft): {
-  readonly ingress: readonly RuleDraft[];
-  readonly egress: readonly RuleDraft[];
-} {
-  return profile.rules ?? { ingress: [], egress: [] };
+    .filter((profile): profile is UsedProfile => profile.rules !== undefined);
 }
 
 /** Host endpoints that name a profile which no object describes. For pods, `load` warns of the missing object. */
@@ -256,8 +254,8 @@ function planPolicy(draft: PolicyDraft, numbers: Numbers): PlanPolicy {
   };
 }
 
-function planProfile(profile: ProfileDraft, numbers: Numbers): PlanProfile {
-  const { ingress, egress } = rulesOf(profile);
+function planProfile(profile: UsedProfile, numbers: Numbers): PlanProfile {
+  const { ingress, egress } = profile.rules;
   return {
     name: profile.name,
     ingress: ingress.map((rule) => planRule(rule, numbers)),

@@ -118,18 +118,12 @@ function numberRows(
   const rows = new WordInterner();
   rows.number(template);
   const rowOf = new Int32Array(placeOf.length);
-  let isUniform = true;
   for (let peerClass = 0; peerClass < placeOf.length; peerClass++) {
     const place = placeOf[peerClass]! - 1;
-    if (place < 0) continue;
-    const number = rows.number(own.subarray(place * words, (place + 1) * words));
-    rowOf[peerClass] = number;
-    if (number !== 0) isUniform = false;
+    if (place >= 0) rowOf[peerClass] = rows.number(own.subarray(place * words, (place + 1) * words));
   }
-  return {
-    rows: Array.from({ length: rows.count }, (_, number) => rows.array(number)),
-    rowOf: isUniform ? undefined : rowOf,
-  };
+  // Every step that names a class changes the class's bit of it, so rows of one's own are never the template.
+  return { rows: Array.from({ length: rows.count }, (_, number) => rows.array(number)), rowOf };
 }
 
 function markIntervals(set: KeySet, starts: readonly number[], rows: readonly Int32Array[], bit: number): void {
