@@ -141,11 +141,10 @@ function hasFlag(judge: Judge, node: number, flag: number): boolean {
   return (nodeWord(judge, node, layout.NODE_FLAGS) & flag) !== 0;
 }
 
-/** The host endpoint that governs the interface the packet comes in by, or NONE. */
+/** The host endpoint that governs the interface that the packet of another node or of a pod comes in by, or NONE. */
 function hepIn(judge: Judge, visit: number): number {
   const node = visitNode(judge, visit);
-  if (fromUplink(judge, visit)) return nodeWord(judge, node, layout.NODE_UPLINK);
-  return fromPod(judge, visit) ? nodeWord(judge, node, layout.NODE_WILDCARD) : layout.NONE;
+  return nodeWord(judge, node, fromUplink(judge, visit) ? layout.NODE_UPLINK : layout.NODE_WILDCARD);
 }
 
 function hepOut(judge: Judge, visit: number): number {
