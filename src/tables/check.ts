@@ -9,6 +9,7 @@ export function check(condition: boolean, problem: string): asserts condition {
 
 /** Throws an `InvariantError` at the first record that points outside. */
 export function checkRecords(tables: Tables): void {
+  check(inside(tables.localNode, tables.counts[layout.SECTION_NODES]!), 'the local node is none of the nodes');
   checkStrings(tables);
   checkReferences(tables);
   checkSteps(tables);
