@@ -73,6 +73,27 @@ describe('sizes', () => {
     expect(cases.map(([src]) => [src, verdict(third, src, 'fd00::1')])).toEqual(cases);
   });
 
+  test('prefixes of everything, of a service and of the loop block, hold every address', () => {
+    const everything = (address: string): string =>
+      `{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: s, namespace: app, labels: {kubernetes.io/service-name: web}}, addressType: IPv6, endpoints: [{addresses: ['${address}']}], ports: [{port: 80}]}`;
+    const loop = `{apiVersion: projectcalico.org/v3, kind: BGPConfiguration, metadata: {name: default}, spec: {serviceClusterIPs: [{cidr: '::/0'}]}}`;
+    const rule = 'ingress: [{action: Allow, source: {services: {name: web, namespace: app}}}]';
+    const documents = [pod('a', 'fd00::1'), networkPolicy('p', rule)];
+    const all = tablesOf(joinDocuments(...documents, everything('::/0')));
+    const one = tablesOf(joinDocuments(...documents, everything('2001:db8::1')));
+    const looped = tablesOf(joinDocuments(...documents, everything('2001:db8::1'), loop));
+    for (const src of ['::', '::1', '2001:db8::1', '8000::', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff']) {
+      const isListed = src === '2001:db8::1';
+      expect([src, verdict(all, src, 'fd00::1')]).toEqual([src, 'allow']);
+      expect([src, verdict(one, src, 'fd00::1')]).toEqual([src, isListed ? 'allow' : 'deny end-of-tier']);
+      // Policy denies first; what it allows is inside the loop block.
+      expect([src, verdict(looped, src, 'fd00::1')]).toEqual([
+        src,
+        isListed ? 'deny service-loop' : 'deny end-of-tier',
+      ]);
+    }
+  });
+
   test('text beyond ASCII comes back as it was', () => {
     const { resources } = loadResources([{ name: 'ordnung/пример-日本.yaml', text: networkPolicy('p', '') }]);
     const tables = openTables(compile(resources));

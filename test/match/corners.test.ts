@@ -21,8 +21,11 @@ import {
   endpointSlice,
   type Fields,
   felixConfiguration,
+  globalPolicy,
+  hostEndpoint,
   networkPolicy,
   pod,
+  staged,
 } from '../rows/objects.ts';
 
 const CLOSED = networkPolicy('app/p', { selector: 'app == "db"', types: ['Ingress'], ingress: [] });
@@ -209,4 +212,59 @@ test('compiled for a node that nobody knows, nothing is local and nothing police
   const flow = { src: OUTSIDE, dst: DB, dst_port: 80 };
   expect(evaluateFlow(tablesOf([...CLUSTER, CLOSED]), flow).action).toBe('deny');
   expect(evaluateFlow(tablesOf([...CLUSTER, CLOSED], { node: 'nowhere' }), flow).action).toBe('unpoliced');
+});
+
+describe('packets of no connection', () => {
+  const RESET = { tcpFlags: 4, tcpSeq: 9 };
+  const HOST = hostEndpoint('h1', { host: 'n1' }, { node: 'n1', interfaceName: 'eth0', expectedIPs: [HOST1] });
+
+  test('end at preDNAT policy where there is some, with no trace, whatever it says', async () => {
+    const preDnat = globalPolicy('p', {
+      selector: 'host == "n1"',
+      preDNAT: true,
+      applyOnForward: true,
+      types: ['Ingress'],
+      ingress: [{ action: 'Allow' }],
+    });
+    const packets = [{ src: OUTSIDE, dst: DB, ...RESET }];
+    const [line] = await replayPackets(tablesOf([...CLUSTER, HOST, preDnat]), packets);
+    expect(line).toMatchObject({ action: 'deny', reason: 'invalid', direction: 'prednat', prednat: { trace: [] } });
+    const [plain] = await replayPackets(tablesOf([...CLUSTER, CLOSED]), packets);
+    expect(plain).toMatchObject({ action: 'deny', reason: 'invalid', direction: 'ingress', ingress: { trace: [] } });
+  });
+
+  test('end at a refused pod for its own reason', async () => {
+    const refused = pod('app/refused', {
+      ip: '10.0.0.7',
+      annotations: { 'cni.projectcalico.org/allowedSourcePrefixes': '["198.51.100.0/24"]' },
+    });
+    const packets = [
+      { src: OUTSIDE, dst: '10.0.0.7', ...RESET },
+      { src: OUTSIDE, dst: '10.0.0.7' },
+    ];
+    const [invalid, fresh] = answers(await replayPackets(tablesOf([...CLUSTER, refused]), packets));
+    expect(invalid).toBe(fresh);
+    expect(invalid).toMatch(/^deny /);
+    expect(invalid).not.toBe('deny invalid');
+  });
+});
+
+test('a staged policy that lets a packet on to a second node judges it there as new', async () => {
+  const egress = (action: string): object => ({ selector: 'app == "db"', types: ['Egress'], egress: [{ action }] });
+  const world = [
+    ...CLUSTER,
+    pod('app/far', { ip: '10.0.1.1', node: 'n2', labels: { app: 'far' } }),
+    networkPolicy('app/p', { order: 2, ...egress('Deny') }),
+    staged('StagedNetworkPolicy', 'app/s', { order: 1, ...egress('Allow') }),
+    networkPolicy('app/q', { selector: 'app == "far"', types: ['Ingress'], ingress: [{ action: 'Allow' }] }),
+  ];
+  const [line] = await replayPackets(tablesOf(world), [{ src: DB, dst: '10.0.1.1' }]);
+  expect(line).toMatchObject({ action: 'deny', reason: 'rule' });
+  expect(line!.pending).toMatchObject({ action: 'allow', ingress: ['0|default|np:app/q|allow|0'] });
+});
+
+test('IPv6 where Felix does not police it', () => {
+  const world = [...CLUSTER, CLOSED, felixConfiguration({ ipv6Support: false })];
+  expect(say(world, { src: OUTSIDE6, dst: DB6, dst_port: 80 })).toBe('unpoliced');
+  expect(say(world, { src: OUTSIDE, dst: DB, dst_port: 80 })).toBe('deny end-of-tier');
 });
