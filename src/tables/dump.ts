@@ -71,7 +71,7 @@ function dumpPolicy(tables: Tables, policy: number): string[] {
   const flags = field(tables, section, policy, layout.POLICY_FLAGS);
   const words = FLAG_TEXTS.filter(([flag]) => (flags & flag) !== 0).map(([, text]) => text);
   const order = orderText(tables, section, policy, layout.POLICY_ORDER);
-  const selector = textField(tables, section, policy, layout.POLICY_SELECTOR) || 'all()';
+  const selector = textField(tables, section, policy, layout.POLICY_SELECTOR);
   const id = textField(tables, section, policy, layout.POLICY_ID);
   return [
     `  ${id} ${words.join(' ')}, order ${order}, selects ${selector}`,
