@@ -28,6 +28,8 @@ import {
   staged,
 } from '../rows/objects.ts';
 
+/** What makes Felix refuse a pod while spoofing is not allowed. */
+const ALLOWED_SOURCES = { 'cni.projectcalico.org/allowedSourcePrefixes': '["198.51.100.0/24"]' };
 const CLOSED = networkPolicy('app/p', { selector: 'app == "db"', types: ['Ingress'], ingress: [] });
 
 function say(world: readonly Document[], flow: Flow): string {
@@ -234,10 +236,7 @@ describe('packets of no connection', () => {
   });
 
   test('end at a refused pod for its own reason', async () => {
-    const refused = pod('app/refused', {
-      ip: '10.0.0.7',
-      annotations: { 'cni.projectcalico.org/allowedSourcePrefixes': '["198.51.100.0/24"]' },
-    });
+    const refused = pod('app/refused', { ip: '10.0.0.7', annotations: ALLOWED_SOURCES });
     const packets = [
       { src: OUTSIDE, dst: '10.0.0.7', ...RESET },
       { src: OUTSIDE, dst: '10.0.0.7' },
@@ -264,7 +263,9 @@ test('a staged policy that lets a packet on to a second node judges it there as 
 });
 
 test('IPv6 where Felix does not police it', () => {
-  const world = [...CLUSTER, CLOSED, felixConfiguration({ ipv6Support: false })];
-  expect(say(world, { src: OUTSIDE6, dst: DB6, dst_port: 80 })).toBe('unpoliced');
+  const refused = pod('app/refused', { ip: ['10.0.0.7', 'fd00::7'], annotations: ALLOWED_SOURCES });
+  const world = [...CLUSTER, CLOSED, refused, felixConfiguration({ ipv6Support: false })];
+  for (const dst of [DB6, 'fd00::7']) expect(say(world, { src: OUTSIDE6, dst, dst_port: 80 })).toBe('unpoliced');
   expect(say(world, { src: OUTSIDE, dst: DB, dst_port: 80 })).toBe('deny end-of-tier');
+  expect(say(world, { src: OUTSIDE, dst: '10.0.0.7', dst_port: 80 })).toMatch(/^deny /);
 });

@@ -9,7 +9,7 @@ const SERVICE =
 const DOCUMENTS = joinDocuments(
   pod('a', '10.0.0.1'),
   pod('far', '10.0.0.2', { node: 'n2' }),
-  pod('six', 'fd00::1'),
+  pod('six', 'fd00::1', { labels: '{family: six}' }),
   hostEndpoint('lost', 'interfaceName: eth0'),
   SERVICE,
   networkPolicy('p', 'ingress: [{action: Allow, protocol: 89}, {action: Allow, protocol: ICMPv6}]'),
@@ -30,6 +30,8 @@ test('addresses, nodes, backends and checks that there are none of are said to b
   expect(part(lines, 'hep:lost')).toEqual(['hep:lost on no node: no address', '  not local']);
   expect(part(lines, 'wep:app/far')).toEqual(['wep:app/far on n2: 10.0.0.2', '  not local']);
   expect(part(lines, 'wep:app/a').length).toBeGreaterThan(2);
+  // The only pod of its group, without an address of IPv4.
+  expect(part(lines, 'wep:app/six')).toContain('  ingress');
 });
 
 test('a protocol without a name is its number', () => {
