@@ -210,10 +210,18 @@ test('the states of BPF: known connections go on, whatever their protocol', asyn
   ]);
 });
 
-test('compiled for a node that nobody knows, nothing is local and nothing policed', () => {
+test('compiled for a node that nobody knows, nothing is local and nothing policed', async () => {
   const flow = { src: OUTSIDE, dst: DB, dst_port: 80 };
   expect(evaluateFlow(tablesOf([...CLUSTER, CLOSED]), flow).action).toBe('deny');
-  expect(evaluateFlow(tablesOf([...CLUSTER, CLOSED], { node: 'nowhere' }), flow).action).toBe('unpoliced');
+  const nowhere = tablesOf([...CLUSTER, CLOSED], { node: 'nowhere' });
+  expect(evaluateFlow(nowhere, flow).action).toBe('unpoliced');
+  // Not even a packet of no connection meets a chain.
+  const packets = [
+    { src: OUTSIDE, dst: DB, tcpFlags: 4 },
+    { src: DB, dst: OUTSIDE },
+    { src: OUTSIDE, dst: DB, srcPort: 80, dstPort: 40_000, tcpFlags: SYN | ACK, tcpAck: 1 },
+  ];
+  expect(answers(await replayPackets(nowhere, packets))).toEqual(['unpoliced', 'unpoliced', 'unpoliced']);
 });
 
 describe('packets of no connection', () => {
