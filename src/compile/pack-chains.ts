@@ -125,8 +125,7 @@ export class ChainPacker {
   #makeSlots(group: PlanGroup, settings: PlanSettings, settingsKey: number): readonly number[] {
     const slots = new Array<number>(layout.CHAIN_SLOT_COUNT).fill(layout.NONE);
     if (this.version === 6 && !settings.ipv6Support) return slots;
-    // A pod without an address of this version is no end of any packet of it.
-    if (group.kind === 'wep' && !group.prefixes.some((prefix) => prefix.version === this.version)) return slots;
+    // Also for pods without an address of this version: at its own interface a pod may send link-local or unspecified sources.
     const chain = (
       kind: ChainKind,
       direction: number,

@@ -206,9 +206,8 @@ function dumpChains(tables: Tables, at: number): string[] {
     const enforced = slot - SLOTS.indexOf(name.replace('pending ', ''));
     if (enforced > 0 && tables.ints[at + slot] === tables.ints[at + slot - enforced]) return [];
     if (steps4!.length + steps6!.length === 0) return [];
-    // An endpoint has no checks for a version that it has no address of.
+    // A node that does not police IPv6 has no checks of it.
     if (steps6!.length === 0 || steps4!.join('\n') === steps6!.join('\n')) return [`  ${name}`, ...steps4!];
-    if (steps4!.length === 0) return [`  ${name}`, ...steps6!];
     return [`  ${name} ipv4`, ...steps4!, `  ${name} ipv6`, ...steps6!];
   });
 }

@@ -7,7 +7,7 @@ import { loadResources } from '../../src/load/load.ts';
 import { decidingStep, judgeNewPacket } from '../../src/match/judge.ts';
 import { createJudge } from '../../src/match/state.ts';
 import { DATAPLANES, type Flow, VERDICT_ALLOW, VERDICT_DENY } from '../../src/model/flow.ts';
-import { DIRECTION_OUTBOUND } from '../../src/packets/source.ts';
+import { DIRECTION_INBOUND, DIRECTION_OUTBOUND } from '../../src/packets/source.ts';
 import { createReference } from '../../src/reference/evaluate.ts';
 import * as layout from '../../src/tables/layout.ts';
 import { openTables } from '../../src/tables/tables.ts';
@@ -54,6 +54,20 @@ describe('at a veth', () => {
       'deny end-of-tier',
       'allow',
       'unpoliced',
+    ]);
+  });
+
+  test('a pod of one IP family is policed when it sends packets of the other', async () => {
+    const silent = networkPolicy('app/quiet', { selector: 'app == "four"', types: ['Egress'], egress: [] });
+    const world = [...CLUSTER, pod('app/four', { ip: '10.0.0.4', labels: { app: 'four' } }), silent];
+    const packets = [
+      { src: 'fe80::2', dst: OUTSIDE6, direction: DIRECTION_INBOUND },
+      { src: '::', dst: 'ff02::1', protocol: 17, direction: DIRECTION_INBOUND },
+    ];
+    const interfaces = [{ name: podInterfaceName('app', 'four') }];
+    expect(answers(await replayPackets(tablesOf(world), packets, VETH, interfaces))).toEqual([
+      'deny end-of-tier',
+      'deny end-of-tier',
     ]);
   });
 

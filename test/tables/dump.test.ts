@@ -30,8 +30,8 @@ test('addresses, nodes, backends and checks that there are none of are said to b
   expect(part(lines, 'hep:lost')).toEqual(['hep:lost on no node: no address', '  not local']);
   expect(part(lines, 'wep:app/far')).toEqual(['wep:app/far on n2: 10.0.0.2', '  not local']);
   expect(part(lines, 'wep:app/a').length).toBeGreaterThan(2);
-  // The only pod of its group, without an address of IPv4.
-  expect(part(lines, 'wep:app/six')).toContain('  ingress');
+  // Without an address of IPv4, and yet with its checks: at its own interface it may send what it likes.
+  expect(part(lines, 'wep:app/six').some((line) => line === '  ingress' || line === '  ingress ipv4')).toBe(true);
 });
 
 test('a protocol without a name is its number', () => {
