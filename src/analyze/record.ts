@@ -275,7 +275,7 @@ function longestNetworkSet(tables: Tables, version: number, words: Int32Array, a
     const start = field(tables, layout.SECTION_NETWORK_SETS, set, layout.NETWORK_SET_PREFIXES);
     const count = field(tables, layout.SECTION_NETWORK_SETS, set, layout.NETWORK_SET_PREFIXES + 1);
     for (let prefix = start; prefix < start + count; prefix++) {
-      const form = tables.prefixes[prefix * 5]!;
+      const form = tables.prefixes[prefix * layout.PREFIX_SIZE + layout.PREFIX_FORM]!;
       const length = form & 255;
       if (form >> 8 !== version || length <= best || !prefixCovers(tables, prefix, length, words, at)) continue;
       best = length;
@@ -288,7 +288,8 @@ function longestNetworkSet(tables: Tables, version: number, words: Int32Array, a
 function prefixCovers(tables: Tables, prefix: number, length: number, words: Int32Array, at: number): boolean {
   for (let word = 0, left = length; left > 0; word++, left -= 32) {
     const mask = left >= 32 ? -1 : -1 << (32 - left);
-    if ((words[at + word]! & mask) !== tables.prefixes[prefix * 5 + 1 + word]) return false;
+    if ((words[at + word]! & mask) !== tables.prefixes[prefix * layout.PREFIX_SIZE + layout.PREFIX_WORDS + word])
+      return false;
   }
   return true;
 }

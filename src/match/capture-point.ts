@@ -24,8 +24,8 @@ import { FLAG_IPV6, PACKET_DST, PACKET_FLAGS, PACKET_SRC } from '../wire/record.
 import { claimPod, findOwner } from './lookup.ts';
 import { INTERFACE_NO_POD, INTERFACE_OTHER, INTERFACE_UNKNOWN, type Judge, PACKET_IN, PACKET_OUT } from './state.ts';
 
-const ENDPOINT_WORDS = 18;
-const PREFIX_WORDS = 5;
+const ENDPOINT_WORDS = layout.ENDPOINT_SIZE;
+const PREFIX_WORDS = layout.PREFIX_SIZE;
 
 /** By address alone. */
 export const SENDER_BY_ADDRESS = 0;

@@ -8,9 +8,9 @@
 import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 
-const CHAIN_WORDS = 17;
-const STEP_WORDS = 10;
-const POLICY_CLASS_WORDS = 5;
+const CHAIN_WORDS = layout.CHAIN_SIZE;
+const STEP_WORDS = layout.STEP_SIZE;
+const POLICY_CLASS_WORDS = layout.POLICY_CLASS_SIZE;
 
 /** Passes in one chain: one a tier and one a profile at most, so far below this. */
 export const PATH_STEPS_MAX = 4096;

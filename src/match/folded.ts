@@ -16,7 +16,7 @@ import {
   PACKET_SRC_PORT,
 } from '../wire/record.ts';
 import { lookUpFunction } from './chain.ts';
-import { classOf4, classOf6 } from './lookup.ts';
+import { classAt } from './lookup.ts';
 
 /**
  * `step << 2 | STEP_*` of the step that decides a packet record as the first of a new connection (STEP_NONE: nothing polices it), or
@@ -24,12 +24,12 @@ import { classOf4, classOf6 } from './lookup.ts';
  */
 export function judgeFolded(tables: Tables, records: Int32Array, at: number): number {
   const flags = records[at + PACKET_FLAGS]!;
-  const isIpv6 = (flags & FLAG_IPV6) !== 0;
-  const key = packetKey(records, at, flags, isIpv6 ? 6 : 4);
+  const version = (flags & FLAG_IPV6) !== 0 ? 6 : 4;
+  const key = packetKey(records, at, flags, version);
   if (key < 0 || (flags & FLAG_FRAGMENT) !== 0) return layout.NONE;
-  const classes = isIpv6 ? tables.classes6 : tables.classes4;
-  const src = classAt(tables, isIpv6, records, at + PACKET_SRC);
-  const dst = classAt(tables, isIpv6, records, at + PACKET_DST);
+  const classes = version === 6 ? tables.classes6 : tables.classes4;
+  const src = classAt(tables, version, records, at + PACKET_SRC);
+  const dst = classAt(tables, version, records, at + PACKET_DST);
   const both = classes[src + layout.CLASS_FLAGS]! | classes[dst + layout.CLASS_FLAGS]!;
   if ((both & layout.CLASS_NEEDS_PATH) !== 0) return layout.NONE;
   const out = lookUpFunction(tables, classes[src + layout.CLASS_EGRESS]!, classes[dst + layout.CLASS_PEER]!, key);
@@ -42,14 +42,6 @@ export function judgeFolded(tables: Tables, records: Int32Array, at: number): nu
 function packetKey(records: Int32Array, at: number, flags: number, version: number): number {
   const protocol = records[at + PACKET_PROTOCOL]!;
   const slot = layout.keySlot(protocol, version);
-  if (slot === layout.KEY_SLOT_OTHER) return (slot << layout.SLOT_BITS) | protocol;
-  if ((flags & FLAG_L4_PORTS) === 0) return -1;
-  const second = records[at + PACKET_DST_PORT]!;
-  if (slot !== layout.KEY_SLOT_ICMP) return (slot << layout.SLOT_BITS) | second;
-  return (slot << layout.SLOT_BITS) | (records[at + PACKET_SRC_PORT]! << 8) | second;
-}
-
-function classAt(tables: Tables, isIpv6: boolean, records: Int32Array, at: number): number {
-  if (!isIpv6) return classOf4(tables.trie4, records[at]!);
-  return classOf6(tables, records[at]!, records[at + 1]!, records[at + 2]!, records[at + 3]!);
+  if (slot !== layout.KEY_SLOT_OTHER && (flags & FLAG_L4_PORTS) === 0) return -1;
+  return layout.keyOf(slot, protocol, records[at + PACKET_SRC_PORT]!, records[at + PACKET_DST_PORT]!);
 }

@@ -51,7 +51,7 @@ import {
   SENDER_IS_FOREIGN,
   SENDER_IS_POD,
 } from './capture-point.ts';
-import { claimCount, claimNode, claimPod, classOf4, classOf6, findOwner, ownerHostEndpoint } from './lookup.ts';
+import { claimCount, claimNode, claimPod, classAt, findOwner, ownerHostEndpoint } from './lookup.ts';
 import { crossNode, OUTCOME_DENY, visitCount } from './path.ts';
 import { backendCount, findService, writeBackend } from './services.ts';
 import {
@@ -66,8 +66,8 @@ import {
   STATES_TRACKED,
 } from './state.ts';
 
-const ENDPOINT_WORDS = 18;
-const STEP_WORDS = 10;
+const ENDPOINT_WORDS = layout.ENDPOINT_SIZE;
+const STEP_WORDS = layout.STEP_SIZE;
 
 /**
  * The verdict on the packet record as the first of a new connection (VERDICT_*); checks, reason and ends stay in `judge`.
@@ -202,8 +202,8 @@ function readPacket(judge: Judge, records: Int32Array, at: number): void {
   const isLater = (flags & FLAG_FRAGMENT) !== 0 && (flags & FLAG_FIRST_FRAGMENT) === 0;
   judge.missingReason = isLater ? REASON_FRAGMENT : REASON_TRUNCATED;
   setKeys(judge, slot, protocol, records[at + PACKET_SRC_PORT]!, records[at + PACKET_DST_PORT]!);
-  const src = classAt(judge, records, at + PACKET_SRC);
-  const dst = classAt(judge, records, at + PACKET_DST);
+  const src = classAt(tables, judge.version, records, at + PACKET_SRC);
+  const dst = classAt(tables, judge.version, records, at + PACKET_DST);
   const classes = judge.version === 4 ? tables.classes4 : tables.classes6;
   judge.srcPeer = classes[src + layout.CLASS_PEER]!;
   judge.dstPeer = classes[dst + layout.CLASS_PEER]!;
@@ -213,21 +213,9 @@ function readPacket(judge: Judge, records: Int32Array, at: number): void {
 /** Keys as tables/layout.ts has them; `first` and `second` are source and destination port, or ICMP type and code. */
 function setKeys(judge: Judge, slot: number, protocol: number, first: number, second: number): void {
   judge.icmpType = slot === layout.KEY_SLOT_ICMP && judge.hasPorts ? first : layout.NONE;
-  if (slot === layout.KEY_SLOT_OTHER) {
-    judge.key = (slot << layout.SLOT_BITS) | protocol;
-    judge.sourceKey = slot << layout.SLOT_BITS;
-  } else if (slot === layout.KEY_SLOT_ICMP) {
-    judge.key = (slot << layout.SLOT_BITS) | (first << 8) | second;
-    judge.sourceKey = slot << layout.SLOT_BITS;
-  } else {
-    judge.key = (slot << layout.SLOT_BITS) | second;
-    judge.sourceKey = (slot << layout.SLOT_BITS) | first;
-  }
-}
-
-function classAt(judge: Judge, records: Int32Array, at: number): number {
-  if (judge.version === 4) return classOf4(judge.tables.trie4, records[at]!);
-  return classOf6(judge.tables, records[at]!, records[at + 1]!, records[at + 2]!, records[at + 3]!);
+  judge.key = layout.keyOf(slot, protocol, first, second);
+  const hasSourcePort = slot !== layout.KEY_SLOT_OTHER && slot !== layout.KEY_SLOT_ICMP;
+  judge.sourceKey = (slot << layout.SLOT_BITS) | (hasSourcePort ? first : 0);
 }
 
 function ownerAt(judge: Judge, records: Int32Array, at: number): number {

@@ -2,12 +2,12 @@
 import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 
-const ENDPOINT_WORDS = 18;
+const ENDPOINT_WORDS = layout.ENDPOINT_SIZE;
 
-const CLASS_WORDS = 8;
-const EXACT_WORDS = 5;
-const RANGE_WORDS = 5;
-const OWNER_WORDS = 6;
+const CLASS_WORDS = layout.ADDRESS_CLASS_SIZE;
+const EXACT_WORDS = layout.EXACT_SIZE;
+const RANGE_WORDS = layout.RANGE_SIZE;
+const OWNER_WORDS = layout.OWNER_SIZE;
 
 /** Word offset in `tables.classes4` of the class of an IPv4 address (int32). Three dependent loads, no branch. */
 export function classOf4(trie: Int32Array, address: number): number {
@@ -17,7 +17,7 @@ export function classOf4(trie: Int32Array, address: number): number {
 }
 
 /** Word offset in `tables.classes6` of the class of an IPv6 address: the hash of full addresses, then the ranges. */
-export function classOf6(tables: Tables, w0: number, w1: number, w2: number, w3: number): number {
+function classOf6(tables: Tables, w0: number, w1: number, w2: number, w3: number): number {
   const exact = tables.exact6;
   const mask = exact.length / EXACT_WORDS - 1;
   for (let slot = layout.addressHash(w0, w1, w2, w3) & mask; ; slot = (slot + 1) & mask) {
@@ -29,6 +29,12 @@ export function classOf6(tables: Tables, w0: number, w1: number, w2: number, w3:
     }
   }
   return rangeOf6(tables.ranges6, w0, w1, w2, w3) * CLASS_WORDS;
+}
+
+/** The same for the address whose words start at `records[at]`, in the classes of its version. */
+export function classAt(tables: Tables, version: number, records: Int32Array, at: number): number {
+  if (version === 4) return classOf4(tables.trie4, records[at]!);
+  return classOf6(tables, records[at]!, records[at + 1]!, records[at + 2]!, records[at + 3]!);
 }
 
 /** Word offset in `tables.ints` of the owner list `endpointCount endpoints… node`, or NONE if nobody owns the address. */

@@ -42,10 +42,10 @@ import { lastAtMost, walkChain } from './chain.ts';
 import { addCheck, CAPTURE_HOST, type Judge } from './state.ts';
 import { mayLackEntry, passedOn, stateOn } from './states.ts';
 
-const NODE_WORDS = 20;
-const ENDPOINT_WORDS = 18;
-const STEP_WORDS = 10;
-const CHAIN_WORDS = 17;
+const NODE_WORDS = layout.NODE_SIZE;
+const ENDPOINT_WORDS = layout.ENDPOINT_SIZE;
+const STEP_WORDS = layout.STEP_SIZE;
+const CHAIN_WORDS = layout.CHAIN_SIZE;
 
 const OUTCOME_NONE = 0;
 /** A check ran and lets the packet on. */

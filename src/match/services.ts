@@ -7,8 +7,8 @@ import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import { PACKET_DST, PACKET_DST_PORT, PACKET_PROTOCOL, PACKET_WORDS } from '../wire/record.ts';
 
-const SERVICE_WORDS = 5;
-const PREFIX_WORDS = 5;
+const SERVICE_WORDS = layout.SERVICE_SIZE;
+const PREFIX_WORDS = layout.PREFIX_SIZE;
 
 /** Word offset in `tables.services` of the service port that the packet asks for and that has backends, or NONE. */
 export function findService(tables: Tables, version: number, records: Int32Array, at: number): number {

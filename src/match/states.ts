@@ -14,7 +14,7 @@ import * as layout from '../tables/layout.ts';
 import { FLAG_L4_INVALID, PACKET_FLAGS, TCP_ACK, TCP_RST, TCP_SYN } from '../wire/record.ts';
 import { type Judge, STATES_MAX, STATES_NEW, STATES_TRACKED } from './state.ts';
 
-const NODE_WORDS = 20;
+const NODE_WORDS = layout.NODE_SIZE;
 const STATE_MASK = 0xff;
 /** The node has no entry for the packet. */
 const STATE_HAS_NO_ENTRY = 0x100;

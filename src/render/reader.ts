@@ -3,7 +3,7 @@ import { formatIpv4, formatIpv6 } from '../base/ip.ts';
 import * as layout from '../tables/layout.ts';
 import { field, intsField, type Tables } from '../tables/tables.ts';
 
-const PREFIX_WORDS = 5;
+const PREFIX_WORDS = layout.PREFIX_SIZE;
 
 export interface TablePrefix {
   readonly version: 4 | 6;

@@ -73,9 +73,51 @@ export const SECTION_COUNT = 30;
 
 export const HEADER_WORDS = HEADER_DIRECTORY + 2 * SECTION_COUNT;
 
+/* Words of the records that packets run over; RECORD_WORDS has those of all sections. */
+export const PREFIX_SIZE = 5;
+export const ENDPOINT_SIZE = 18;
+export const NODE_SIZE = 20;
+export const SERVICE_SIZE = 5;
+export const OWNER_SIZE = 6;
+export const CHAIN_SIZE = 17;
+export const STEP_SIZE = 10;
+export const POLICY_CLASS_SIZE = 5;
+export const ADDRESS_CLASS_SIZE = 8;
+export const EXACT_SIZE = 5;
+export const RANGE_SIZE = 5;
+
 /** Words a record, by section. */
 export const RECORD_WORDS: readonly number[] = [
-  2, 1, 1, 5, 5, 17, 7, 16, 18, 5, 6, 9, 18, 20, 5, 1, 6, 17, 10, 1, 1, 5, 1, 1, 8, 8, 1, 5, 5, 3,
+  2,
+  1,
+  1,
+  PREFIX_SIZE,
+  5,
+  17,
+  7,
+  16,
+  18,
+  5,
+  6,
+  9,
+  ENDPOINT_SIZE,
+  NODE_SIZE,
+  SERVICE_SIZE,
+  1,
+  OWNER_SIZE,
+  CHAIN_SIZE,
+  STEP_SIZE,
+  1,
+  1,
+  POLICY_CLASS_SIZE,
+  1,
+  1,
+  ADDRESS_CLASS_SIZE,
+  ADDRESS_CLASS_SIZE,
+  1,
+  EXACT_SIZE,
+  RANGE_SIZE,
+  3,
 ];
 
 /* ---- SECTION_STRINGS: UTF-8 text; string 0 is '' ---- */
@@ -411,6 +453,12 @@ export function keySlot(protocol: number, version: number): number {
   if (protocol === 132) return KEY_SLOT_SCTP;
   if (protocol === (version === 4 ? 1 : 58)) return KEY_SLOT_ICMP;
   return KEY_SLOT_OTHER;
+}
+
+/** The key of a packet in `slot`; `first` and `second` are source and destination port, or ICMP type and code. */
+export function keyOf(slot: number, protocol: number, first: number, second: number): number {
+  if (slot === KEY_SLOT_OTHER) return (slot << SLOT_BITS) | protocol;
+  return (slot << SLOT_BITS) | (slot === KEY_SLOT_ICMP ? (first << 8) | second : second);
 }
 
 /** Hash of an address for SECTION_OWNERS and SECTION_EXACT_6: uint32, good in its low bits. */
