@@ -62,7 +62,7 @@ export function fullPrefix(address: IpAddress): IpPrefix {
 }
 
 /** The words of `address` with all bits after `length` cleared. */
-export function maskWords(address: IpAddress, length: number): Words {
+function maskWords(address: IpAddress, length: number): Words {
   if (address.version === 4) return [address.words[0] & maskOfLength(length), 0, 0, 0];
   const out: [number, number, number, number] = [0, 0, 0, 0];
   for (let i = 0; i < 4; i++) out[i] = address.words[i]! & maskOfLength(Math.min(32, Math.max(0, length - 32 * i)));
@@ -78,6 +78,11 @@ export function prefixContains(prefix: IpPrefix, address: IpAddress): boolean {
   if (prefix.version !== address.version) return false;
   const masked = maskWords(address, prefix.length);
   return masked.every((word, i) => word === prefix.words[i]);
+}
+
+/** Whether all addresses of `inner` lie in `outer`. */
+export function prefixCovers(outer: IpPrefix, inner: IpPrefix): boolean {
+  return outer.length <= inner.length && prefixContains(outer, inner);
 }
 
 /** Order by version, then address (unsigned), then length: a prefix sorts before all that it contains. */

@@ -6,11 +6,11 @@
  */
 import type { FlowRecord } from '../analyze/record.ts';
 import { escapeControls } from '../base/errors.ts';
-import type { Flow } from '../model/flow.ts';
 import type { Resources } from '../model/resources.ts';
 import type { Tables } from '../tables/tables.ts';
 import type { JudgeOptions } from './options.ts';
 import type { Output } from './output.ts';
+import { flowOfRecord } from './record-flow.ts';
 import { endText, targetText } from './record-text.ts';
 import { counted } from './render.ts';
 
@@ -56,21 +56,6 @@ export async function createChecker(
       }
       return differences.length > 0;
     },
-  };
-}
-
-/** The flow of a record; undefined where its ports were not seen. */
-function flowOfRecord(record: FlowRecord): Flow | undefined {
-  const { proto, source_ip, dest_ip, source_port, dest_port, icmp_type, icmp_code } = record;
-  if (['tcp', 'udp', 'sctp'].includes(proto) && dest_port === undefined) return undefined;
-  return {
-    src: source_ip,
-    dst: dest_ip,
-    protocol: proto,
-    ...(source_port === undefined ? {} : { src_port: source_port }),
-    ...(dest_port === undefined ? {} : { dst_port: dest_port }),
-    ...(icmp_type === undefined ? {} : { icmp_type }),
-    ...(icmp_code === undefined ? {} : { icmp_code }),
   };
 }
 

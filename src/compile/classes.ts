@@ -17,7 +17,7 @@
  *
  * Cost: one sort of all prefixes, then a step each. An address that two pods own has the predicates of both (semantics 7.2).
  */
-import { comparePrefixes, maskWords } from '../base/ip.ts';
+import { comparePrefixes, prefixCovers } from '../base/ip.ts';
 import type { Predicate, PredicateTable } from './fields.ts';
 import type { Plan, Prefix } from './plan.ts';
 
@@ -59,7 +59,7 @@ export function buildPeerClasses(
       next++;
     }
     i = next;
-    while (open.length > 0 && !covers(open.at(-1)!.prefix, prefix)) open.pop();
+    while (open.length > 0 && !prefixCovers(open.at(-1)!.prefix, prefix)) open.pop();
     const effective = classes.number(open.at(-1)?.effective ?? 0, own);
     segments.push({ prefix, peerClass: effective });
     open.push({ prefix, effective });
@@ -186,12 +186,6 @@ function groupHasTuple(
   return plan.groups[group]!.namedPorts.some(
     (port) => port.name === portName && port.protocol === tuple.protocol && port.port === tuple.port,
   );
-}
-
-function covers(outer: Prefix, inner: Prefix): boolean {
-  if (outer.length > inner.length) return false;
-  const masked = maskWords(inner, outer.length);
-  return masked.every((word, i) => word === outer.words[i]);
 }
 
 function union(a: readonly number[], b: readonly number[]): readonly number[] {

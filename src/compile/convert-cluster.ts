@@ -20,11 +20,10 @@ import type {
   ClusterProtocol,
   ClusterRule,
 } from '../model/resources.ts';
-import type { EntityRule, Port, Rule, RuleAction } from '../model/rule.ts';
+import { EMPTY_ENTITY, type EntityRule, type Port, type Rule, type RuleAction } from '../model/rule.ts';
 import {
   addPorts,
   compactPorts,
-  EMPTY_ENTITY,
   namespaceSelectorText,
   type ProtocolPorts,
   plainRule,

@@ -27,7 +27,7 @@ import type {
   Origin,
   PolicyType,
 } from '../model/resources.ts';
-import type { EntityRule, Port, Rule } from '../model/rule.ts';
+import { EMPTY_ENTITY, type EntityRule, type Port, type Rule } from '../model/rule.ts';
 import type { Converted, PlacedRule, PolicyForm } from './draft.ts';
 import type { PlanWarning } from './plan.ts';
 import { LABEL_ORCHESTRATOR } from './selectors.ts';
@@ -188,18 +188,6 @@ export function compactPorts(ports: readonly Port[]): readonly Port[] {
   }
   return [...ports.filter((port) => port.type === 'named'), ...merged];
 }
-
-export const EMPTY_ENTITY: EntityRule = {
-  nets: [],
-  notNets: [],
-  selector: '',
-  notSelector: '',
-  namespaceSelector: '',
-  serviceAccounts: undefined,
-  services: undefined,
-  ports: [],
-  notPorts: [],
-};
 
 /** A Calico rule with nothing but action, protocol (`''` = any) and sides. */
 export function plainRule(

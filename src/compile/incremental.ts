@@ -6,7 +6,7 @@
  * (parsed selectors, converted pods, policies and profiles, each by the object's identity) and what was interned; the joins
  * (groups, order, sets) are made anew. An object must not be changed in place: `set` a new one.
  */
-import { type Resource, type Resources, resourceKey } from '../model/resources.ts';
+import { addResource, emptyResources, type Resource, type Resources, resourceKey } from '../model/resources.ts';
 import type { Plan } from './plan.ts';
 import { newPlanCaches, type PlanCaches, planCluster } from './plan-cluster.ts';
 
@@ -53,74 +53,8 @@ export class IncrementalCompiler {
 
   /** The objects as they are now, in the order in which their keys first came. */
   resources(): Resources {
-    const lists = emptyLists();
-    for (const resource of this.#objects.values()) addTo(lists, resource);
+    const lists = emptyResources();
+    for (const resource of this.#objects.values()) addResource(lists, resource);
     return lists;
-  }
-}
-
-type MutableResources = { -readonly [K in keyof Resources]: Resources[K][number][] };
-
-function emptyLists(): MutableResources {
-  return {
-    namespaces: [],
-    serviceAccounts: [],
-    nodes: [],
-    pods: [],
-    services: [],
-    endpointSlices: [],
-    tiers: [],
-    policies: [],
-    networkSets: [],
-    hostEndpoints: [],
-    profiles: [],
-    felixConfigurations: [],
-    bgpConfigurations: [],
-    roles: [],
-    roleBindings: [],
-    admissionPolicies: [],
-    admissionBindings: [],
-  };
-}
-
-function addTo(lists: MutableResources, resource: Resource): void {
-  switch (resource.kind) {
-    case 'Namespace':
-      return void lists.namespaces.push(resource);
-    case 'ServiceAccount':
-      return void lists.serviceAccounts.push(resource);
-    case 'Node':
-      return void lists.nodes.push(resource);
-    case 'Pod':
-      return void lists.pods.push(resource);
-    case 'Service':
-      return void lists.services.push(resource);
-    case 'EndpointSlice':
-      return void lists.endpointSlices.push(resource);
-    case 'Tier':
-      return void lists.tiers.push(resource);
-    case 'NetworkSet':
-    case 'GlobalNetworkSet':
-      return void lists.networkSets.push(resource);
-    case 'HostEndpoint':
-      return void lists.hostEndpoints.push(resource);
-    case 'Profile':
-      return void lists.profiles.push(resource);
-    case 'FelixConfiguration':
-      return void lists.felixConfigurations.push(resource);
-    case 'BGPConfiguration':
-      return void lists.bgpConfigurations.push(resource);
-    case 'Role':
-    case 'ClusterRole':
-      return void lists.roles.push(resource);
-    case 'RoleBinding':
-    case 'ClusterRoleBinding':
-      return void lists.roleBindings.push(resource);
-    case 'ValidatingAdmissionPolicy':
-      return void lists.admissionPolicies.push(resource);
-    case 'ValidatingAdmissionPolicyBinding':
-      return void lists.admissionBindings.push(resource);
-    default:
-      return void lists.policies.push(resource);
   }
 }

@@ -5,7 +5,7 @@
  * classes of the endpoint that owns it, and flags. Addresses that agree in all of it share one record.
  */
 import { compareBytewise } from '../base/bytewise.ts';
-import { formatPrefix, prefixContains } from '../base/ip.ts';
+import { formatPrefix, prefixCovers } from '../base/ip.ts';
 import { Words } from '../base/words.ts';
 import * as layout from '../tables/layout.ts';
 import type { PeerClasses, Segment } from './classes.ts';
@@ -74,13 +74,13 @@ export function addressMarks(plan: Plan): Prefix[] {
 export function packOwners(owners: ReadonlyMap<AddressKey, Owner>, sections: Sections): void {
   let slots = 2;
   while (slots < owners.size * 2) slots *= 2;
-  const table = new Int32Array(slots * layout.RECORD_WORDS[layout.SECTION_OWNERS]!);
+  const table = new Int32Array(slots * layout.OWNER_SIZE);
   for (const { address, pods, hostEndpoints, nodes } of owners.values()) {
     const [w0, w1, w2, w3] = address.words;
     let slot = layout.addressHash(w0, w1, w2, w3) & (slots - 1);
-    while (table[slot * 6] !== 0) slot = (slot + 1) & (slots - 1);
+    while (table[slot * layout.OWNER_SIZE] !== 0) slot = (slot + 1) & (slots - 1);
     const list = [pods.length, ...pods, nodes.length, ...nodes, hostEndpoints.length, ...hostEndpoints];
-    table.set([address.version, w0, w1, w2, w3, sections.ints(list)], slot * 6);
+    table.set([address.version, w0, w1, w2, w3, sections.ints(list)], slot * layout.OWNER_SIZE);
   }
   sections.section(layout.SECTION_OWNERS).append(table);
 }
@@ -162,7 +162,7 @@ class AddressClasses {
   }
 
   #inheritedFlags(prefix: Prefix): number {
-    while (this.#open.length > 0 && !covers(this.#open.at(-1)!.prefix, prefix)) this.#open.pop();
+    while (this.#open.length > 0 && !prefixCovers(this.#open.at(-1)!.prefix, prefix)) this.#open.pop();
     const inherited = this.#open.at(-1)?.flags ?? 0;
     const own = this.#marks.get(formatPrefix(prefix));
     if (own === undefined) return inherited;
@@ -202,7 +202,7 @@ class AddressClasses {
     const ingress =
       slots === undefined ? NO_CHECK_CLASS : this.#packer.policyClass(slots[layout.SLOT_INGRESS]!, peerClass);
     const lookup = (policyClass: number): number[] => {
-      const at = policyClass * layout.RECORD_WORDS[layout.SECTION_POLICY_CLASSES]!;
+      const at = policyClass * layout.POLICY_CLASS_SIZE;
       const words = this.#sections.section(layout.SECTION_POLICY_CLASSES);
       return [words.at(at + layout.POLICY_CLASS_MAP), words.at(at + layout.POLICY_CLASS_REFS)];
     };
@@ -227,10 +227,6 @@ class AddressClasses {
     }
     return number;
   }
-}
-
-function covers(outer: Prefix, inner: Prefix): boolean {
-  return outer.length <= inner.length && prefixContains(outer, inner);
 }
 
 /**
@@ -274,7 +270,7 @@ function child(trie: Words, at: number): number {
 function layOutTrie(painted: Int32Array): Int32Array {
   const out = new Words(painted.length);
   out.append(new Int32Array(layout.TRIE_ROOT_ENTRIES));
-  const classWords = layout.RECORD_WORDS[layout.SECTION_CLASSES_4]!;
+  const classWords = layout.ADDRESS_CLASS_SIZE;
   const cells = [new Map<number, number>(), new Map<number, number>()] as const;
   const cell = (addressClass: number, level: 0 | 1): number => {
     let offset = cells[level].get(addressClass);
@@ -307,12 +303,12 @@ function packRanges(painted: readonly Painted[], outside: number, sections: Sect
   const wide = painted.filter(({ prefix }) => prefix.length < 128);
   let slots = 2;
   while (slots < exact.length * 2) slots *= 2;
-  const table = new Int32Array(slots * 5);
+  const table = new Int32Array(slots * layout.EXACT_SIZE);
   for (const { prefix, addressClass } of exact) {
     const [w0, w1, w2, w3] = prefix.words;
     let slot = layout.addressHash(w0, w1, w2, w3) & (slots - 1);
-    while (table[slot * 5 + 4] !== 0) slot = (slot + 1) & (slots - 1);
-    table.set([w0, w1, w2, w3, addressClass + 1], slot * 5);
+    while (table[slot * layout.EXACT_SIZE + 4] !== 0) slot = (slot + 1) & (slots - 1);
+    table.set([w0, w1, w2, w3, addressClass + 1], slot * layout.EXACT_SIZE);
   }
   sections.section(layout.SECTION_EXACT_6).append(table);
   for (const { start, addressClass } of flatten(wide, outside)) {
@@ -340,7 +336,7 @@ function flatten(wide: readonly Painted[], outside: number): Range[] {
     if (after !== undefined) put(after, open.at(-1)?.addressClass ?? outside);
   };
   for (const entry of wide) {
-    while (open.length > 0 && !prefixContains(open.at(-1)!.prefix, entry.prefix)) close();
+    while (open.length > 0 && !prefixCovers(open.at(-1)!.prefix, entry.prefix)) close();
     put(entry.prefix.words as [number, number, number, number], entry.addressClass);
     open.push(entry);
   }

@@ -1,5 +1,7 @@
 /** Rules of Calico's policies and profiles to the model. */
+
 import type { EntityRule, HttpPath, IcmpMatch, Port, Protocol, Rule, RuleAction } from '../model/rule.ts';
+import { EMPTY_ENTITY } from '../model/rule.ts';
 import type { ObjectContext } from './object.ts';
 import type { FieldPath } from './problem.ts';
 import { listOf, type Opt, type RawMap, stringMap } from './raw.ts';
@@ -72,18 +74,6 @@ export function convertProtocol(raw: Opt<number | string>): Protocol | undefined
 function convertIcmp(raw: Opt<RawIcmp>): IcmpMatch | undefined {
   return raw ? { type: raw.type ?? undefined, code: raw.code ?? undefined } : undefined;
 }
-
-const EMPTY_ENTITY: EntityRule = {
-  nets: [],
-  notNets: [],
-  selector: '',
-  notSelector: '',
-  namespaceSelector: '',
-  serviceAccounts: undefined,
-  services: undefined,
-  ports: [],
-  notPorts: [],
-};
 
 function convertEntity(raw: Opt<RawEntity>): EntityRule {
   if (!raw) return EMPTY_ENTITY;

@@ -4,14 +4,9 @@
  * The built-in tiers always exist. Namespaces of namespaced objects, and the account `default` of each namespace, are
  * made with one warning each, unless the load is as-is.
  */
-import type { Namespace, ObjectMeta, Origin, Pod, Resources, ServiceAccount, Tier } from '../model/resources.ts';
+import type { MutableResources, Namespace, ObjectMeta, Origin, Pod, ServiceAccount, Tier } from '../model/resources.ts';
 import type { LoadMode } from './object.ts';
 import type { ProblemList } from './problem.ts';
-
-/** The lists of a load while it is under way. */
-export type MutableResources = {
-  -readonly [K in keyof Resources]: Resources[K] extends readonly (infer E)[] ? E[] : never;
-};
 
 /** Built-in tiers. Source: Calico api/pkg/apis/projectcalico/v3/tier.go. */
 export const BUILT_IN_TIERS = [

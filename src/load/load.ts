@@ -6,9 +6,9 @@
  * Nothing is thrown for bad input: every error and warning of the load is in the result, each with its file and line.
  * An object with an error is left out of the model, so a result with errors must not be judged by.
  */
-import type { Origin, Resource, Resources } from '../model/resources.ts';
+import { addResource, emptyResources, type Origin, type Resource, type Resources } from '../model/resources.ts';
 import { warnOfContradictions } from './consistency.ts';
-import { addMissing, type MutableResources } from './defaults.ts';
+import { addMissing } from './defaults.ts';
 import type { DocumentSink, RawDocument, TextProblem } from './document.ts';
 import { readDocuments } from './documents.ts';
 import { soundPartOf } from './faults.ts';
@@ -189,88 +189,12 @@ class Loader implements DocumentSink {
   }
 
   finish(): LoadResult {
-    const resources: MutableResources = {
-      namespaces: [],
-      serviceAccounts: [],
-      nodes: [],
-      pods: [],
-      services: [],
-      endpointSlices: [],
-      tiers: [],
-      policies: [],
-      networkSets: [],
-      hostEndpoints: [],
-      profiles: [],
-      felixConfigurations: [],
-      bgpConfigurations: [],
-      roles: [],
-      roleBindings: [],
-      admissionPolicies: [],
-      admissionBindings: [],
-    };
-    for (const resource of this.all) sort(resource, resources);
+    const resources = emptyResources();
+    for (const resource of this.all) addResource(resources, resource);
     if (resources.pods.length === 0) resources.pods = synthesisePods(this.workloads, resources.nodes, this.problems);
     addMissing(resources, this.problems, this.mode);
     warnOfContradictions(resources, this.problems);
     return { resources, ...this.problems, ignored: [...this.ignored.values()] };
-  }
-}
-
-function sort(resource: Resource, into: MutableResources): void {
-  switch (resource.kind) {
-    case 'Namespace':
-      into.namespaces.push(resource);
-      break;
-    case 'ServiceAccount':
-      into.serviceAccounts.push(resource);
-      break;
-    case 'Node':
-      into.nodes.push(resource);
-      break;
-    case 'Pod':
-      into.pods.push(resource);
-      break;
-    case 'Service':
-      into.services.push(resource);
-      break;
-    case 'EndpointSlice':
-      into.endpointSlices.push(resource);
-      break;
-    case 'Tier':
-      into.tiers.push(resource);
-      break;
-    case 'NetworkSet':
-    case 'GlobalNetworkSet':
-      into.networkSets.push(resource);
-      break;
-    case 'HostEndpoint':
-      into.hostEndpoints.push(resource);
-      break;
-    case 'Profile':
-      into.profiles.push(resource);
-      break;
-    case 'FelixConfiguration':
-      into.felixConfigurations.push(resource);
-      break;
-    case 'BGPConfiguration':
-      into.bgpConfigurations.push(resource);
-      break;
-    case 'Role':
-    case 'ClusterRole':
-      into.roles.push(resource);
-      break;
-    case 'RoleBinding':
-    case 'ClusterRoleBinding':
-      into.roleBindings.push(resource);
-      break;
-    case 'ValidatingAdmissionPolicy':
-      into.admissionPolicies.push(resource);
-      break;
-    case 'ValidatingAdmissionPolicyBinding':
-      into.admissionBindings.push(resource);
-      break;
-    default:
-      into.policies.push(resource);
   }
 }
 

@@ -41,13 +41,25 @@ export function createCounters(tables: Tables): Counters {
 
 /** Counts a packet. `step` < 0: no step decided it. */
 export function countPacket(counters: Counters, verdict: number, reason: number, step: number, bytes: number): void {
-  counters.packets[verdict]! += 1;
+  addPackets(counters, verdict, reason, step, 1, bytes);
+}
+
+/** Counts `packets` alike packets of `bytes` bytes together. */
+export function addPackets(
+  counters: Counters,
+  verdict: number,
+  reason: number,
+  step: number,
+  packets: number,
+  bytes: number,
+): void {
+  counters.packets[verdict]! += packets;
   counters.bytes[verdict]! += bytes;
   if (step >= 0) {
-    counters.stepPackets[step]! += 1;
+    counters.stepPackets[step]! += packets;
     counters.stepBytes[step]! += bytes;
   } else {
-    counters.otherPackets[verdict * REASON_COUNT + reason]! += 1;
+    counters.otherPackets[verdict * REASON_COUNT + reason]! += packets;
     counters.otherBytes[verdict * REASON_COUNT + reason]! += bytes;
   }
 }

@@ -17,10 +17,17 @@
  * map and refs give the function "any -> step 12: allow"; ingress of 9 from peer class of 3: "tcp 5432 -> step 40: allow, else
  * step 41: deny". Search gives 12 and 40, both allow, so the ingress step decides and is counted.
  */
-import { DIRECTION_EGRESS, DIRECTION_INGRESS, VERDICT_ALLOW, VERDICT_DENY, VERDICT_UNPOLICED } from '../model/flow.ts';
+import {
+  DIRECTION_EGRESS,
+  DIRECTION_INGRESS,
+  REASON_NONE,
+  VERDICT_ALLOW,
+  VERDICT_DENY,
+  VERDICT_UNPOLICED,
+} from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
-import { type Counters, REASON_COUNT } from './counters.ts';
+import { addPackets, type Counters } from './counters.ts';
 
 // Node 20 re-reads an imported constant at every use and folds one of the own module.
 const PEER = layout.CLASS_PEER;
@@ -73,8 +80,8 @@ export function createPlainJudge(tables: Tables, capacity: number): PlainJudge {
 
 /** log2 of the size of the largest IPv4 port function of a direction. */
 function largestFunction(tables: Tables, direction: number): number {
-  const size = layout.RECORD_WORDS[layout.SECTION_POLICY_CLASSES]!;
-  const chainSize = layout.RECORD_WORDS[layout.SECTION_CHAINS]!;
+  const size = layout.POLICY_CLASS_SIZE;
+  const chainSize = layout.CHAIN_SIZE;
   let depth = 0;
   for (let at = 0; at < tables.policyClasses.length; at += size) {
     const chain = tables.policyClasses[at + layout.POLICY_CLASS_CHAIN]! * chainSize;
@@ -231,28 +238,14 @@ export function countPlain(judge: PlainJudge, value: number, bytes: number): voi
 /** Adds the verdicts of the counted steps to `counters` and starts the counts anew. */
 export function foldPlainCounts(judge: PlainJudge, counters: Counters): void {
   const { counts, tables } = judge;
-  const stepWords = layout.RECORD_WORDS[layout.SECTION_STEPS]!;
+  const stepWords = layout.STEP_SIZE;
   for (let step = 0; step * 2 < counts.length; step++) {
     const packets = counts[2 * step]!;
     if (packets === 0) continue;
     const bytes = counts[2 * step + 1]!;
     const action = tables.steps[step * stepWords + layout.STEP_ACTION]!;
-    if (action === STEP_NONE) {
-      addOther(counters, VERDICT_UNPOLICED, packets, bytes);
-    } else {
-      const verdict = action === STEP_DENY ? VERDICT_DENY : VERDICT_ALLOW;
-      counters.packets[verdict]! += packets;
-      counters.bytes[verdict]! += bytes;
-      counters.stepPackets[step]! += packets;
-      counters.stepBytes[step]! += bytes;
-    }
+    if (action === STEP_NONE) addPackets(counters, VERDICT_UNPOLICED, REASON_NONE, layout.NONE, packets, bytes);
+    else addPackets(counters, action === STEP_DENY ? VERDICT_DENY : VERDICT_ALLOW, REASON_NONE, step, packets, bytes);
   }
   counts.fill(0);
-}
-
-function addOther(counters: Counters, verdict: number, packets: number, bytes: number): void {
-  counters.packets[verdict]! += packets;
-  counters.bytes[verdict]! += bytes;
-  counters.otherPackets[verdict * REASON_COUNT]! += packets;
-  counters.otherBytes[verdict * REASON_COUNT]! += bytes;
 }

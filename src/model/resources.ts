@@ -360,6 +360,76 @@ export interface Resources {
   readonly admissionBindings: readonly ValidatingAdmissionPolicyBinding[];
 }
 
+/** The lists while they are being filled. */
+export type MutableResources = {
+  -readonly [K in keyof Resources]: Resources[K] extends readonly (infer E)[] ? E[] : never;
+};
+
+export function emptyResources(): MutableResources {
+  return {
+    namespaces: [],
+    serviceAccounts: [],
+    nodes: [],
+    pods: [],
+    services: [],
+    endpointSlices: [],
+    tiers: [],
+    policies: [],
+    networkSets: [],
+    hostEndpoints: [],
+    profiles: [],
+    felixConfigurations: [],
+    bgpConfigurations: [],
+    roles: [],
+    roleBindings: [],
+    admissionPolicies: [],
+    admissionBindings: [],
+  };
+}
+
+/** Puts an object into the list of its kind. */
+export function addResource(lists: MutableResources, resource: Resource): void {
+  switch (resource.kind) {
+    case 'Namespace':
+      return void lists.namespaces.push(resource);
+    case 'ServiceAccount':
+      return void lists.serviceAccounts.push(resource);
+    case 'Node':
+      return void lists.nodes.push(resource);
+    case 'Pod':
+      return void lists.pods.push(resource);
+    case 'Service':
+      return void lists.services.push(resource);
+    case 'EndpointSlice':
+      return void lists.endpointSlices.push(resource);
+    case 'Tier':
+      return void lists.tiers.push(resource);
+    case 'NetworkSet':
+    case 'GlobalNetworkSet':
+      return void lists.networkSets.push(resource);
+    case 'HostEndpoint':
+      return void lists.hostEndpoints.push(resource);
+    case 'Profile':
+      return void lists.profiles.push(resource);
+    case 'FelixConfiguration':
+      return void lists.felixConfigurations.push(resource);
+    case 'BGPConfiguration':
+      return void lists.bgpConfigurations.push(resource);
+    case 'Role':
+    case 'ClusterRole':
+      return void lists.roles.push(resource);
+    case 'RoleBinding':
+    case 'ClusterRoleBinding':
+      return void lists.roleBindings.push(resource);
+    case 'ValidatingAdmissionPolicy':
+      return void lists.admissionPolicies.push(resource);
+    case 'ValidatingAdmissionPolicyBinding':
+      return void lists.admissionBindings.push(resource);
+    default:
+      return void lists.policies.push(resource);
+  }
+}
+
 /** `kind/namespace/name`, unique within one load; the namespace is empty for cluster-scoped kinds. */
 export function resourceKey(resource: { readonly kind: string; readonly meta: ObjectMeta }): string {
   return `${resource.kind}/${resource.meta.namespace}/${resource.meta.name}`;

@@ -41,6 +41,19 @@ export interface EntityRule {
   readonly notPorts: readonly Port[];
 }
 
+/** A side that asks nothing. */
+export const EMPTY_ENTITY: EntityRule = {
+  nets: [],
+  notNets: [],
+  selector: '',
+  notSelector: '',
+  namespaceSelector: '',
+  serviceAccounts: undefined,
+  services: undefined,
+  ports: [],
+  notPorts: [],
+};
+
 export type HttpPath = { readonly exact: string } | { readonly prefix: string };
 
 export interface HttpMatch {

@@ -14,8 +14,8 @@ import type {
   KubernetesPort,
   KubernetesRule,
 } from '../model/resources.ts';
-import type { EntityRule, Port, Rule, RuleAction } from '../model/rule.ts';
-import { ANY_ENTITY, ruleForAll } from './profiles.ts';
+import { EMPTY_ENTITY, type EntityRule, type Port, type Rule, type RuleAction } from '../model/rule.ts';
+import { ruleForAll } from './profiles.ts';
 import { namespaceSelectorText, podSelectorText } from './selector-text.ts';
 
 /** Ports by protocol name (`''` = any protocol); `all` = every port of the protocol. */
@@ -26,7 +26,7 @@ export function kubernetesRules(rules: readonly KubernetesRule[], direction: 'in
   return rules.flatMap((rule) => {
     const ports = kubernetesPorts(rule.ports);
     if (ports === undefined) return [];
-    const peers = rule.peers.length === 0 ? [ANY_ENTITY] : rule.peers.map(kubernetesPeer);
+    const peers = rule.peers.length === 0 ? [EMPTY_ENTITY] : rule.peers.map(kubernetesPeer);
     return expand('Allow', ports, peers, direction);
   });
 }
@@ -62,21 +62,21 @@ function expand(
     return peers.map((peer) => ({
       ...ruleForAll(action),
       protocol: protocol === '' ? undefined : protocol,
-      source: direction === 'ingress' ? peer : ANY_ENTITY,
-      destination: { ...(direction === 'ingress' ? ANY_ENTITY : peer), ports: portList },
+      source: direction === 'ingress' ? peer : EMPTY_ENTITY,
+      destination: { ...(direction === 'ingress' ? EMPTY_ENTITY : peer), ports: portList },
     }));
   });
 }
 
 function kubernetesPeer(peer: KubernetesPeer): EntityRule {
   if (peer.ipBlock !== undefined) {
-    if (parsePrefix(peer.ipBlock.cidr) === undefined) return ANY_ENTITY;
+    if (parsePrefix(peer.ipBlock.cidr) === undefined) return EMPTY_ENTITY;
     const { cidr, except } = peer.ipBlock;
     const bad = except.findIndex((text) => parsePrefix(text) === undefined);
-    return { ...ANY_ENTITY, nets: [cidr], notNets: bad < 0 ? except : except.slice(0, bad) };
+    return { ...EMPTY_ENTITY, nets: [cidr], notNets: bad < 0 ? except : except.slice(0, bad) };
   }
   return {
-    ...ANY_ENTITY,
+    ...EMPTY_ENTITY,
     selector: podSelectorText(peer.podSelector),
     namespaceSelector: peer.namespaceSelector === undefined ? '' : namespaceSelectorText(peer.namespaceSelector),
   };
@@ -114,7 +114,7 @@ function clusterPeer(peer: ClusterPeer, direction: 'ingress' | 'egress'): Entity
   const networks = direction === 'egress' ? (peer.networks ?? []) : [];
   if (peer.namespaces === undefined && peer.pods === undefined && networks.length === 0) return undefined;
   if (networks.some((text) => parsePrefix(text) === undefined)) return undefined;
-  const entity = { ...ANY_ENTITY, nets: networks };
+  const entity = { ...EMPTY_ENTITY, nets: networks };
   if (peer.pods !== undefined) {
     const selector = podSelectorText(peer.pods.podSelector);
     return { ...entity, selector, namespaceSelector: namespaceSelectorText(peer.pods.namespaceSelector) };

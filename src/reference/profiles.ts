@@ -1,6 +1,6 @@
 /** Profiles: what namespaces, service accounts and Profile objects give to their endpoints (semantics 2.2). */
 import type { ObjectMeta, Resources } from '../model/resources.ts';
-import type { EntityRule, Rule, RuleAction } from '../model/rule.ts';
+import { EMPTY_ENTITY, type Rule, type RuleAction } from '../model/rule.ts';
 import { NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX } from './selector-text.ts';
 
 export interface ReferenceProfile {
@@ -46,25 +46,13 @@ export function ruleForAll(action: RuleAction): Rule {
     notProtocol: undefined,
     icmp: undefined,
     notICMP: undefined,
-    source: ANY_ENTITY,
-    destination: ANY_ENTITY,
+    source: EMPTY_ENTITY,
+    destination: EMPTY_ENTITY,
     http: undefined,
     annotations: new Map(),
     origin: { file: '', line: 0 },
   };
 }
-
-export const ANY_ENTITY: EntityRule = {
-  nets: [],
-  notNets: [],
-  selector: '',
-  notSelector: '',
-  namespaceSelector: '',
-  serviceAccounts: undefined,
-  services: undefined,
-  ports: [],
-  notPorts: [],
-};
 
 function prefixedLabels(meta: ObjectMeta, prefix: string): Map<string, string> {
   const labels = new Map([...meta.labels].map(([key, value]) => [prefix + key, value]));

@@ -21,6 +21,7 @@ import {
 } from '../options.ts';
 import type { Output } from '../output.ts';
 import type { Finish } from '../program.ts';
+import { flowOfRecord } from '../record-flow.ts';
 import { renderJson, renderYaml } from '../render.ts';
 
 interface ExplainOptions extends InputOptions, CommonOptions, JudgeOptions, FlowOptions {
@@ -84,7 +85,7 @@ async function explain(options: ExplainOptions, output: Output): Promise<number>
     capturePoint: options.capturePoint,
   });
   if (found.packet === undefined) return sayMissing(found, packet, read, output);
-  const flow = flowOfPacket((found.opener ?? found.packet) as PacketRecord);
+  const flow = flowOfRecord((found.opener ?? found.packet) as PacketRecord);
   if (flow === undefined) return sayNoFlow(found.packet, options, output);
   return explainOne(flow, found, cluster, options, output);
 }
@@ -151,21 +152,6 @@ const WORDS: Readonly<Record<string, string>> = {
   unpoliced: 'not policed',
   uncertain: 'uncertain',
 };
-
-function flowOfPacket(packet: PacketRecord): Flow | undefined {
-  const { proto, source_ip, dest_ip, source_port, dest_port, icmp_type, icmp_code } = packet;
-  if (proto === undefined || source_ip === undefined || dest_ip === undefined) return undefined;
-  if (['tcp', 'udp', 'sctp'].includes(proto) && dest_port === undefined) return undefined;
-  return {
-    src: source_ip,
-    dst: dest_ip,
-    protocol: proto,
-    ...(source_port === undefined ? {} : { src_port: source_port }),
-    ...(dest_port === undefined ? {} : { dst_port: dest_port }),
-    ...(icmp_type === undefined ? {} : { icmp_type }),
-    ...(icmp_code === undefined ? {} : { icmp_code }),
-  };
-}
 
 function sayMissing(found: PacketFound, wanted: number, read: string, output: Output): number {
   const name = read === '-' ? 'standard input' : read;
