@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { EMPTY_ENTITY, plainRule } from '../../src/compile/convert-kubernetes.ts';
+import { plainRule } from '../../src/compile/convert-kubernetes.ts';
 import { ipSetMembers } from '../../src/compile/ip-sets.ts';
 import type { Plan } from '../../src/compile/plan.ts';
 import { ruleProblems } from '../../src/compile/rule-limits.ts';
 import { SelectorCache } from '../../src/compile/selectors.ts';
+import { EMPTY_ENTITY } from '../../src/model/rule.ts';
 import {
   account,
   globalNetworkSet,
