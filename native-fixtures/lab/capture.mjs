@@ -6,6 +6,7 @@
  * (`-Q out`, restricted to the node's addresses). So a packet that is lost on its way is in the capture too. All clocks are the one
  * kernel's, in nanoseconds.
  */
+import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './netns.mjs';
 
@@ -41,6 +42,13 @@ async function stopCapture(recorders, file) {
     if (dropped?.[1] !== '0') throw new Error(`incomplete recording:\n${recorder.process.output()}`);
   }
   await run(['mergecap', '-F', 'pcapng', '-w', file, ...recorders.map((recorder) => recorder.file)]);
+}
+
+/** Puts TLS secrets into a pcapng as a decryption secrets block, before its packets. */
+export async function embedSecrets(file, secrets) {
+  const embedded = `${file}.secrets`;
+  await run(['editcap', '-F', 'pcapng', '--inject-secrets', `tls,${secrets}`, file, embedded]);
+  renameSync(embedded, file);
 }
 
 const FIELDS = [

@@ -171,6 +171,26 @@ async function addNeighbours(lab, world) {
   }
 }
 
+/**
+ * A machine on the wire takes over a pod's IPv4 address: it has the address as its own, and the node of `target` sends what is for it
+ * to that machine, as a forged route of a single address (BGP) would have it.
+ *
+ * @returns {Promise<() => Promise<void>>}  gives the address back
+ */
+export async function takeOverAddress(lab, world, machineName, address, target) {
+  const machine = world.outside.find(({ name }) => name === machineName);
+  const { node } = world.pods.find((pod) => podKey(pod) === target);
+  await lab.ip(machine.name, [`addr add ${address}/32 dev ${UPLINK}`]);
+  await lab.ip(node, [
+    `neigh replace ${address} lladdr ${mac(machine.ip4)} dev ${UPLINK} nud permanent`,
+    `route add ${address}/32 dev ${UPLINK}`,
+  ]);
+  return async () => {
+    await lab.ip(node, [`route del ${address}/32 dev ${UPLINK}`, `neigh del ${address} dev ${UPLINK}`]);
+    await lab.ip(machine.name, [`addr del ${address}/32 dev ${UPLINK}`]);
+  };
+}
+
 function nodeOf(world, pod) {
   const node = world.nodes.find((each) => each.name === pod.node);
   if (!node) throw new Error(`pod ${podKey(pod)} is on node ${pod.node}, which the lesson does not have`);

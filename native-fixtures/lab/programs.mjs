@@ -8,6 +8,7 @@ import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run } from './netns.mjs';
+import { SCRIPT as TLS } from './tls.mjs';
 
 const SOCKETS = join(dirname(fileURLToPath(import.meta.url)), 'sockets.py');
 const CLIENT_TIMEOUT_MS = 15_000;
@@ -19,6 +20,8 @@ export const REQUIRED_PROGRAMS = {
   tcpdump: 'tcpdump',
   tshark: 'tshark',
   mergecap: 'wireshark-common',
+  editcap: 'wireshark-common',
+  openssl: 'openssl',
   psql: 'postgresql-client',
   setpriv: 'util-linux',
   python3: 'python3',
@@ -31,8 +34,9 @@ export const REQUIRED_PROGRAMS = {
 /**
  * Starts a server in a pod's namespace and waits until it listens.
  *
- * @param {{ netns: string, program: 'postgres' | 'http' | 'dns' | 'silent', port: number, records?: Record<string, string[]> }} server
- *   `records`: for dns, the addresses of each name
+ * @param {{ netns: string, program: 'postgres' | 'http' | 'dns' | 'silent' | 'tls', port: number, records?: Record<string, string[]>,
+ *   account?: string }} server
+ *   `records`: for dns, the addresses of each name; `account`: for tls, whose certificate it shows
  */
 export async function startServer(lab, server) {
   switch (server.program) {
@@ -42,6 +46,10 @@ export async function startServer(lab, server) {
       return startHttp(lab, server);
     case 'dns':
       return startDns(lab, server);
+    case 'tls': {
+      const argv = [process.execPath, TLS, 'serve', String(server.port), lab.directory, server.account];
+      return lab.start(server.netns, argv, /ready/);
+    }
     case 'silent':
       return lab.start(server.netns, ['python3', SOCKETS, 'serve-silent', String(server.port)], /ready/);
     default:
@@ -113,8 +121,9 @@ async function startDns(lab, { netns, port, records }) {
 /**
  * Makes one attempt and returns the client's exit status; 0 means it got its answer.
  *
- * @param {{ netns: string, program: 'psql' | 'curl' | 'dig' | 'udp' | 'ping', src: string, dst: string, port?: number, id: number, query?: string }} attempt
- *   `id` is the source port, or the ICMP identifier of `ping`
+ * @param {{ netns: string, program: 'psql' | 'curl' | 'dig' | 'udp' | 'ping' | 'tls', src: string, dst: string, port?: number, id: number,
+ *   query?: string, tls?: '1.2' | '1.3' | 'plain', certificate?: string }} attempt
+ *   `id` is the source port, or the ICMP identifier of `ping`; `certificate`: for tls, the account whose certificate is shown
  */
 export async function makeAttempt(lab, attempt) {
   const { netns, src, dst, port, id } = attempt;
@@ -151,6 +160,11 @@ export async function makeAttempt(lab, attempt) {
     case 'dig': {
       const options = ['+tries=1', '+timeout=1', '+nocookie', '+noedns', '-b', `${src}#${id}`, '-p', String(port)];
       return client(['dig', ...options, `@${dst}`, attempt.query ?? 'db.prod-engineering.svc.cluster.local', 'A']);
+    }
+    case 'tls': {
+      const { tls, certificate } = attempt;
+      const argv = [process.execPath, TLS, 'call', src, String(id), dst, String(port), lab.directory, tls];
+      return client(certificate === undefined ? argv : [...argv, certificate]);
     }
     case 'udp':
       return client(['python3', SOCKETS, 'send-udp', src, String(id), dst, String(port)]);

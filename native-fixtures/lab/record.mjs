@@ -8,18 +8,19 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readCapture, startCapture } from './capture.mjs';
-import { buildClusterNet, podAddress4, podAddress6, podKey, podNetns } from './cluster-net.mjs';
+import { embedSecrets, readCapture, startCapture } from './capture.mjs';
+import { buildClusterNet, podAddress4, podAddress6, podKey, podNetns, takeOverAddress } from './cluster-net.mjs';
 import { expectation, expectedLines } from './golden.mjs';
 import { clusterYaml } from './manifests.mjs';
 import { Lab, run } from './netns.mjs';
 import { makeAttempt, postgresDirectory, REQUIRED_PROGRAMS, startServer } from './programs.mjs';
+import { makeCertificates } from './tls.mjs';
 
-const LESSONS = ['sa-names', 'sa-labels', 'sa-selector', 'tiers'];
+const LESSONS = ['sa-names', 'sa-labels', 'sa-selector', 'tiers', 'two-factor'];
 const PCAPS = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'pcaps');
 /** Source ports and ICMP identifiers of a lesson's attempts: this, plus the attempt's place in the lesson from 1. */
 const FIRST_ID = 40_000;
-const PROTOCOL = { psql: 'tcp', curl: 'tcp', dig: 'udp', udp: 'udp' };
+const PROTOCOL = { psql: 'tcp', curl: 'tcp', tls: 'tcp', dig: 'udp', udp: 'udp' };
 
 await main(process.argv.slice(2));
 
@@ -68,6 +69,8 @@ async function programVersions() {
     ['dig', '-v'],
     ['ping', '-V'],
     ['mergecap', '--version'],
+    ['openssl', 'version'],
+    ['node', '--version'],
   ];
   const firstLines = await Promise.all(
     commands.map(async (command) => {
@@ -89,16 +92,23 @@ async function recordLesson(name, versions) {
   try {
     console.log(`${name}: building ${lesson.world.pods.length} pods on ${lesson.world.nodes.length} nodes`);
     const taps = await buildClusterNet(lab, lesson.world);
+    const usesTls = lesson.servers.some(({ program }) => program === 'tls');
+    if (usesTls) await makeCertificates(run, lab.directory, lesson.world.serviceAccounts);
     for (const server of lesson.servers) {
       await startServer(lab, { ...server, netns: resolvePlace(lesson.world, server.at).netns });
     }
     const capture = await startCapture(lab, taps);
     for (const attempt of attempts) {
+      const giveBack = attempt.as
+        ? await takeOverAddress(lab, lesson.world, attempt.netns, attempt.src, attempt.to)
+        : undefined;
       attempt.status = await makeAttempt(lab, attempt);
+      await giveBack?.();
       console.log(`${name}: ${attempt.name}: ${attempt.status === 0 ? 'answered' : `exit status ${attempt.status}`}`);
     }
     const recorded = join(lab.directory, 'capture.pcapng');
     await capture.stop(recorded);
+    if (usesTls) await embedSecrets(recorded, join(lab.directory, 'keys.log'));
     const golden = expectedLines(attempts, await readCapture(recorded));
     writeLesson(name, lesson, golden, recorded, versions);
   } finally {
@@ -112,14 +122,16 @@ function resolveAttempt(world, attempt, id) {
   const family = attempt.family ?? 4;
   const from = resolvePlace(world, attempt.from);
   const to = resolvePlace(world, attempt.to);
-  const isOwnNode = to.pod && from.netns === to.pod.node;
+  // Calico knows a caller by its address alone.
+  const seen = attempt.as ? resolvePlace(world, attempt.as) : from;
+  const isOwnNode = to.pod && seen.netns === to.pod.node;
   const expect = expectation(attempt.verdict);
   const isRight =
-    Boolean(expect.egress) === Boolean(from.pod) &&
+    Boolean(expect.egress) === Boolean(seen.pod) &&
     Boolean(expect.ingress) === Boolean(to.pod && !isOwnNode && expect.egress?.action !== 'deny');
   if (!isRight) throw new Error(`${attempt.name}: the verdict's directions do not fit its two ends`);
   const proto = attempt.program === 'ping' ? (family === 6 ? 'icmpv6' : 'icmp') : PROTOCOL[attempt.program];
-  return { ...attempt, id, proto, netns: from.netns, src: from[family], dst: to[family], expect };
+  return { ...attempt, id, proto, netns: from.netns, src: seen[family], dst: to[family], expect };
 }
 
 /** What a lesson calls `namespace/pod`, a node's or outside machine's name, or an address. */
