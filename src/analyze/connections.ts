@@ -4,10 +4,17 @@
  * A connection is opened by its first packet, whose verdict is the connection's; every later packet adds to its counts.
  * ICMP questions and answers share the message's identifier; an ICMP error counts for the connection that it quotes. A record
  * closes when its five-tuple starts anew (a SYN after both sides had finished or one had reset), when it was idle for longer than
- * Linux would remember it, when the table is full (the longest idle of a few goes, and is counted), or at the end.
+ * Linux would remember it, when its shard is full (the longest idle of a few goes, and is counted), or at the end.
  *
  * Keys and counts lie in typed arrays under an open hash; the only thing made a connection is its record.
+ *
+ * Shards. Connections lie in the 64 shards of connection tracking (conntrack/key.ts, `flowHash`), each with its share of the
+ * capacity and a sweep of its own, so that who is evicted hangs on the shard alone and a worker may own any of them. ICMP errors
+ * whose quoted connection is not open are a 65th shard, ORPHANS: they belong together by their own addresses, while their
+ * evidence belongs to the shard of what they quote. With several workers each hands its orphans (`orphanOf`) to
+ * the one table that holds that shard (`addOrphan`), in the order of packets.
  */
+import { flowHash, icmpPair } from '../conntrack/key.ts';
 import {
   PROTOCOL_ICMP,
   PROTOCOL_ICMPV6,
@@ -17,6 +24,7 @@ import {
   PROTOCOL_UDPLITE,
   VERDICT_NAMES,
 } from '../model/flow.ts';
+import { isIcmpError } from '../wire/quoted.ts';
 import {
   FLAG_IPV6,
   FLAG_L4_PORTS,
@@ -36,8 +44,13 @@ import {
 import { communityId } from './community-id.ts';
 import type { FlowRecord } from './record.ts';
 
-/** Connections open at one time. A record is about a kilobyte, so this keeps a replay under its memory bound. */
+/** Connections open at one time, over all shards. A record is about a kilobyte, so this keeps a replay under its memory bound. */
 const CONNECTIONS_MAX = 65_536;
+const SHARDS = 64;
+/** The shard of ICMP errors about connections that are not open. */
+const ORPHANS = 64;
+/** Slots that an eviction looks at. */
+const EVICTION_SLOTS = 16;
 
 /** What the capture shows of the other side. */
 export type Observed = 'established' | 'answered' | 'refused' | 'no-answer' | 'midstream';
@@ -74,15 +87,37 @@ const IDLE_SECONDS = 600;
 
 export type CloseConnection = (record: ConnectionRecord) => void;
 
+/** An ICMP error of the shard ORPHANS on its way to the table that holds it. */
+export interface Orphan {
+  readonly key: Int32Array;
+  readonly hash: number;
+  readonly fromLower: boolean;
+  readonly record: FlowRecord;
+  readonly community: string;
+  readonly packet: number;
+  readonly verdict: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  readonly nanos: number;
+}
+
 export class ConnectionTable {
-  /** Connections opened so far, and those closed early because the table was full. */
+  /** Connections opened so far, and those closed early because their shard was full. */
   opened = 0;
   evicted = 0;
-  readonly #capacity: number;
   readonly #close: CloseConnection;
+  readonly #shardSlots: number;
+  /** Buckets of a shard less one. */
+  readonly #bucketMask: number;
+  /** First slot of each bucket, and next slot in it or in the shard's list of free ones, all plus 1; 0 = none. */
   readonly #buckets: Int32Array;
   readonly #next: Int32Array;
+  /** By shard: slots ever used, free ones among them, and where the next eviction looks. */
+  readonly #used = new Int32Array(SHARDS + 1);
+  readonly #free = new Int32Array(SHARDS + 1);
+  readonly #sweep = new Int32Array(SHARDS + 1);
   readonly #keys: Int32Array;
+  readonly #hashes: Int32Array;
   readonly #flags: Int32Array;
   readonly #verdicts: Float64Array;
   readonly #bytes: Float64Array;
@@ -90,26 +125,30 @@ export class ConnectionTable {
   readonly #endNanos: Int32Array;
   readonly #records: (FlowRecord | undefined)[];
   readonly #starts: { seconds: number; nanos: number; packet: number; community: string }[] = [];
+  /** Of the packet in hand. */
   readonly #key = new Int32Array(KEY_WORDS);
-  #free: number[] = [];
-  #used = 0;
-  #sweep = 0;
+  #hash = 0;
+  #shard = 0;
   #fromLower = false;
 
+  /** @param capacity  connections open at one time over the 64 shards, rounded up to a multiple of 64; orphans get as much as a shard */
   constructor(close: CloseConnection, capacity: number = CONNECTIONS_MAX) {
-    this.#capacity = capacity;
     this.#close = close;
+    this.#shardSlots = Math.ceil(capacity / SHARDS);
     let buckets = 2;
-    while (buckets < capacity * 2) buckets *= 2;
-    this.#buckets = new Int32Array(buckets).fill(-1);
-    this.#next = new Int32Array(capacity);
-    this.#keys = new Int32Array(capacity * KEY_WORDS);
-    this.#flags = new Int32Array(capacity);
-    this.#verdicts = new Float64Array(capacity * VERDICT_NAMES.length);
-    this.#bytes = new Float64Array(capacity);
-    this.#endSeconds = new Float64Array(capacity);
-    this.#endNanos = new Int32Array(capacity);
-    this.#records = new Array(capacity);
+    while (buckets < this.#shardSlots * 2) buckets *= 2;
+    this.#bucketMask = buckets - 1;
+    const slots = this.#shardSlots * (SHARDS + 1);
+    this.#buckets = new Int32Array(buckets * (SHARDS + 1));
+    this.#next = new Int32Array(slots);
+    this.#keys = new Int32Array(slots * KEY_WORDS);
+    this.#hashes = new Int32Array(slots);
+    this.#flags = new Int32Array(slots);
+    this.#verdicts = new Float64Array(slots * VERDICT_NAMES.length);
+    this.#bytes = new Float64Array(slots);
+    this.#endSeconds = new Float64Array(slots);
+    this.#endNanos = new Int32Array(slots);
+    this.#records = new Array(slots);
   }
 
   /**
@@ -126,6 +165,8 @@ export class ConnectionTable {
     seconds: number,
     nanos: number,
   ): boolean {
+    // Nobody answers an error by an error (RFC 1122): one that quotes another is its own.
+    if (errorOf >= 0 && isIcmpError(records, errorOf)) return false;
     this.#setKey(records, errorOf >= 0 ? errorOf : at);
     const slot = this.#find();
     if (slot < 0) return false;
@@ -151,25 +192,57 @@ export class ConnectionTable {
     nanos: number,
   ): void {
     this.#setKey(records, at);
-    if (this.#used >= this.#capacity) this.#evict();
-    const slot = this.#free.pop() ?? this.#used;
-    this.#used++;
-    this.opened++;
-    this.#keys.set(this.#key, slot * KEY_WORDS);
-    const bucket = this.#bucket();
-    this.#next[slot] = this.#buckets[bucket]!;
-    this.#buckets[bucket] = slot;
-    this.#records[slot] = record;
-    this.#starts[slot] = { seconds, nanos, packet, community: communityId(records, at) };
-    this.#flags[slot] = this.#fromLower ? FROM_LOWER : 0;
-    this.#bytes[slot] = 0;
-    this.#verdicts.fill(0, slot * VERDICT_NAMES.length, (slot + 1) * VERDICT_NAMES.length);
+    const slot = this.#openSlot(record, { seconds, nanos, packet, community: communityId(records, at) });
     this.#count(slot, verdict, bytes, seconds, nanos);
     const tcpFlags = records[at + PACKET_TCP_FLAGS]!;
     if (records[at + PACKET_PROTOCOL] === PROTOCOL_TCP) {
       if ((tcpFlags & (TCP_SYN | TCP_ACK)) !== TCP_SYN) this.#flags[slot]! |= OPENED_MIDSTREAM;
       this.#observe(slot, records, at);
     }
+  }
+
+  /** An ICMP error that `add` did not take, for the table that holds the orphans. */
+  orphanOf(
+    record: FlowRecord,
+    records: Int32Array,
+    at: number,
+    packet: number,
+    verdict: number,
+    bytes: number,
+    seconds: number,
+    nanos: number,
+  ): Orphan {
+    this.#setKey(records, at);
+    const { key, hash, fromLower } = { key: this.#key.slice(), hash: this.#hash, fromLower: this.#fromLower };
+    return {
+      key,
+      hash,
+      fromLower,
+      record,
+      community: communityId(records, at),
+      packet,
+      verdict,
+      bytes,
+      seconds,
+      nanos,
+    };
+  }
+
+  /** `add`, and `open` if that is refused, of an ICMP error that another table met. */
+  addOrphan(orphan: Orphan): void {
+    const { seconds, nanos, packet, community } = orphan;
+    this.#key.set(orphan.key);
+    this.#hash = orphan.hash;
+    this.#shard = ORPHANS;
+    this.#fromLower = orphan.fromLower;
+    let slot = this.#find();
+    if (slot >= 0 && seconds - this.#endSeconds[slot]! > IDLE_SECONDS) {
+      this.#closeSlot(slot);
+      slot = -1;
+    }
+    if (slot < 0) slot = this.#openSlot(orphan.record, { seconds, nanos, packet, community });
+    else if (this.#isReply(slot)) this.#flags[slot]! |= SEEN_REPLY;
+    this.#count(slot, orphan.verdict, orphan.bytes, seconds, nanos);
   }
 
   /** Closes what is open, in the order of first packets. */
@@ -180,6 +253,31 @@ export class ConnectionTable {
     });
     open.sort((a, b) => this.#starts[a]!.packet - this.#starts[b]!.packet);
     for (const slot of open) this.#closeSlot(slot);
+  }
+
+  /** A slot under the key of the packet in hand, with no packet counted yet. */
+  #openSlot(record: FlowRecord, start: { seconds: number; nanos: number; packet: number; community: string }): number {
+    const slot = this.#allocate(this.#shard);
+    this.opened++;
+    this.#keys.set(this.#key, slot * KEY_WORDS);
+    this.#hashes[slot] = this.#hash;
+    const bucket = this.#bucketOf(this.#shard, this.#hash);
+    this.#next[slot] = this.#buckets[bucket]!;
+    this.#buckets[bucket] = slot + 1;
+    this.#records[slot] = record;
+    this.#starts[slot] = start;
+    this.#flags[slot] = this.#fromLower ? FROM_LOWER : 0;
+    this.#bytes[slot] = 0;
+    this.#verdicts.fill(0, slot * VERDICT_NAMES.length, (slot + 1) * VERDICT_NAMES.length);
+    return slot;
+  }
+
+  #allocate(shard: number): number {
+    if (this.#free[shard] === 0 && this.#used[shard] === this.#shardSlots) this.#evict(shard);
+    const free = this.#free[shard]!;
+    if (free === 0) return shard * this.#shardSlots + this.#used[shard]!++;
+    this.#free[shard] = this.#next[free - 1]!;
+    return free - 1;
   }
 
   #count(slot: number, verdict: number, bytes: number, seconds: number, nanos: number): void {
@@ -199,8 +297,12 @@ export class ConnectionTable {
     return isSyn && (bothFinished || (flags & SEEN_RESET) !== 0);
   }
 
+  #isReply(slot: number): boolean {
+    return this.#fromLower !== ((this.#flags[slot]! & FROM_LOWER) !== 0);
+  }
+
   #observe(slot: number, records: Int32Array, at: number): void {
-    const isReply = this.#fromLower !== ((this.#flags[slot]! & FROM_LOWER) !== 0);
+    const isReply = this.#isReply(slot);
     let seen = isReply ? SEEN_REPLY : 0;
     if (records[at + PACKET_PROTOCOL] === PROTOCOL_TCP) {
       const tcpFlags = records[at + PACKET_TCP_FLAGS]!;
@@ -227,8 +329,6 @@ export class ConnectionTable {
     const start = this.#starts[slot]!;
     this.#unlink(slot);
     this.#records[slot] = undefined;
-    this.#free.push(slot);
-    this.#used--;
     const counts = VERDICT_NAMES.map((name, i): [string, number] => [
       name,
       this.#verdicts[slot * VERDICT_NAMES.length + i]!,
@@ -248,37 +348,40 @@ export class ConnectionTable {
     });
   }
 
-  /** Closes the longest idle of the next 16 slots, round the table. */
-  #evict(): void {
+  /** Closes the longest idle of the next slots of a full shard, round and round. */
+  #evict(shard: number): void {
+    const first = shard * this.#shardSlots;
+    const count = Math.min(EVICTION_SLOTS, this.#shardSlots);
     let oldest = -1;
-    for (let i = 0; i < 16; i++) {
-      const slot = (this.#sweep + i) % this.#capacity;
-      if (this.#records[slot] === undefined) continue;
+    for (let i = 0; i < count; i++) {
+      const slot = first + ((this.#sweep[shard]! + i) % this.#shardSlots);
       if (oldest < 0 || this.#endSeconds[slot]! < this.#endSeconds[oldest]!) oldest = slot;
     }
-    this.#sweep = (this.#sweep + 16) % this.#capacity;
+    this.#sweep[shard] = (this.#sweep[shard]! + count) % this.#shardSlots;
     this.evicted++;
-    this.#closeSlot(oldest < 0 ? this.#sweep : oldest);
+    this.#closeSlot(oldest);
   }
 
-  /** Puts the packet's key, the same for both directions, into `#key`. */
+  /** Puts the packet's key, the same for both directions, into `#key`, and where it belongs into `#hash` and `#shard`. */
   #setKey(records: Int32Array, at: number): void {
     const key = this.#key;
     const protocol = records[at + PACKET_PROTOCOL]!;
     const flags = records[at + PACKET_FLAGS]!;
+    this.#hash = flowHash(records, at);
+    this.#shard = isIcmpError(records, at) ? ORPHANS : this.#hash >>> 26;
+    key[11] = 0;
     let first = 0;
     let second = 0;
     if ((flags & FLAG_L4_PORTS) !== 0) {
       if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) {
         first = records[at + PACKET_ICMP_ID]!;
         second = first;
-        key[11] = messagePair(protocol, records[at + PACKET_SRC_PORT]!);
+        key[11] = icmpPair(protocol, records[at + PACKET_SRC_PORT]!);
       } else if (hasPorts(protocol)) {
         first = records[at + PACKET_SRC_PORT]!;
         second = records[at + PACKET_DST_PORT]!;
       }
     }
-    if (protocol !== PROTOCOL_ICMP && protocol !== PROTOCOL_ICMPV6) key[11] = 0;
     this.#fromLower = isLowerEnd(records, at, first, second);
     const low = at + (this.#fromLower ? PACKET_SRC : PACKET_DST);
     const high = at + (this.#fromLower ? PACKET_DST : PACKET_SRC);
@@ -291,34 +394,35 @@ export class ConnectionTable {
     key[10] = this.#fromLower ? second : first;
   }
 
-  #bucket(): number {
-    let hash = 0;
-    for (let w = 0; w < KEY_WORDS; w++) hash = Math.imul(hash ^ this.#key[w]!, 0x9e3779b1) ^ (hash >>> 15);
-    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-    return (hash ^ (hash >>> 13)) & (this.#buckets.length - 1);
+  #bucketOf(shard: number, hash: number): number {
+    return shard * (this.#bucketMask + 1) + (hash & this.#bucketMask);
   }
 
   #find(): number {
-    for (let slot = this.#buckets[this.#bucket()]!; slot >= 0; slot = this.#next[slot]!) {
+    const keys = this.#keys;
+    const key = this.#key;
+    let slot = this.#buckets[this.#bucketOf(this.#shard, this.#hash)]! - 1;
+    for (; slot >= 0; slot = this.#next[slot]! - 1) {
       let isSame = true;
-      for (let w = 0; w < KEY_WORDS; w++) if (this.#keys[slot * KEY_WORDS + w] !== this.#key[w]) isSame = false;
+      for (let w = 0; w < KEY_WORDS; w++) if (keys[slot * KEY_WORDS + w] !== key[w]) isSame = false;
       if (isSame) return slot;
     }
     return -1;
   }
 
+  /** Takes the slot out of its bucket and puts it on its shard's list of free ones. */
   #unlink(slot: number): void {
-    const saved = this.#key.slice();
-    this.#key.set(this.#keys.subarray(slot * KEY_WORDS, (slot + 1) * KEY_WORDS));
-    const bucket = this.#bucket();
-    this.#key.set(saved);
-    if (this.#buckets[bucket] === slot) {
+    const shard = Math.floor(slot / this.#shardSlots);
+    const bucket = this.#bucketOf(shard, this.#hashes[slot]!);
+    if (this.#buckets[bucket] === slot + 1) {
       this.#buckets[bucket] = this.#next[slot]!;
-      return;
+    } else {
+      let before = this.#buckets[bucket]! - 1;
+      while (this.#next[before] !== slot + 1) before = this.#next[before]! - 1;
+      this.#next[before] = this.#next[slot]!;
     }
-    let before = this.#buckets[bucket]!;
-    while (this.#next[before] !== slot) before = this.#next[before]!;
-    this.#next[before] = this.#next[slot]!;
+    this.#next[slot] = this.#free[shard]!;
+    this.#free[shard] = slot + 1;
   }
 }
 
@@ -337,15 +441,6 @@ function hasPorts(protocol: number): boolean {
     protocol === PROTOCOL_SCTP ||
     protocol === PROTOCOL_UDPLITE
   );
-}
-
-/** One number for a question and its answer; the type itself for other messages. */
-function messagePair(protocol: number, type: number): number {
-  if (protocol === PROTOCOL_ICMP) {
-    if (type === 0) return 8;
-    return type === 14 || type === 16 || type === 18 ? type - 1 : type;
-  }
-  return type === 129 ? 128 : type === 140 ? 139 : type;
 }
 
 /** Whether the source is the lower of both ends (address, then port), so that both directions have one key. */

@@ -2,7 +2,6 @@
  * Keys and hashes of packets and entries: table.ts explains them. Nothing here allocates or throws.
  */
 import * as record from '../wire/record.ts';
-import type { Conntrack } from './table.ts';
 import * as table from './table.ts';
 
 // Copies: Node 20 reads an imported constant anew at every use, which cost a quarter of the time of a lookup.
@@ -19,6 +18,7 @@ const PACKET_TRANSPORT_BYTES = record.PACKET_TRANSPORT_BYTES;
 const PACKET_TRANSPORT_CAPTURED_BYTES = record.PACKET_TRANSPORT_CAPTURED_BYTES;
 const PACKET_ICMP_ID = record.PACKET_ICMP_ID;
 const FLAG_IPV6 = record.FLAG_IPV6;
+const FLAG_L4_PORTS = record.FLAG_L4_PORTS;
 const ENTRY_META = table.ENTRY_META;
 const ENTRY_OWN = table.ENTRY_OWN;
 const ENTRY_INVERSE = table.ENTRY_INVERSE;
@@ -37,12 +37,53 @@ const GRE_PROTOCOL_PPP = 0x880b;
 export const PROTOCOL_FACTOR = 0x27d4eb2f;
 
 /**
- * Shard of the packet's flow, 0 to 63, on whichever node: how packets are divided among workers. For an ICMP error pass
- * the record of the packet it quotes. Both directions of a flow give the same shard.
+ * Hash of the packet's flow, on whichever node: its top six bits are the shard, which divides packets among workers. Both
+ * directions of a flow have the same; for an ICMP error pass the record of the packet it quotes.
+ *
+ * Packets that share an entry, or a connection of a replay (analyze/connections.ts), have equal hashes: so ICMP goes by what
+ * question and answer have in common, not by its code, and GRE by its addresses.
  */
-export function flowShard(ct: Conntrack, records: Int32Array, at: number, view: DataView): number {
-  packetKey(ct.key, 0, records, at, view);
-  return ct.key[KEY_HASH]! >>> 26;
+export function flowHash(records: Int32Array, at: number): number {
+  const protocol = records[at + PACKET_PROTOCOL]!;
+  const flags = records[at + PACKET_FLAGS]!;
+  const hasPorts = (flags & FLAG_L4_PORTS) !== 0;
+  let own = 0;
+  let inverse = 0;
+  if (protocol === 6 || protocol === 17 || protocol === 132 || protocol === 136) {
+    if (hasPorts) {
+      own = (records[at + PACKET_SRC_PORT]! << 16) | records[at + PACKET_DST_PORT]!;
+      inverse = (own << 16) | (own >>> 16);
+    }
+  } else if (protocol === 1 || protocol === 58) {
+    const type = hasPorts ? records[at + PACKET_ICMP_TYPE]! : 0;
+    own = ((hasPorts ? records[at + PACKET_ICMP_ID]! : 0) << 16) | icmpPair(protocol, type);
+    inverse = own;
+  }
+  let src = records[at + PACKET_SRC]!;
+  let dst = records[at + PACKET_DST]!;
+  if ((flags & FLAG_IPV6) !== 0) {
+    src = foldAddress(records, at + PACKET_SRC);
+    dst = foldAddress(records, at + PACKET_DST);
+  }
+  return hashEnds(src, own, dst, inverse, protocol);
+}
+
+/** The same of an IPv4 packet with ports; `own` is `source port << 16 | destination port`. */
+export function flowHashPorts(src: number, dst: number, own: number, protocol: number): number {
+  return hashEnds(src, own, dst, (own << 16) | (own >>> 16), protocol);
+}
+
+/** One number for an ICMP question and its answer; the type itself for other messages. */
+export function icmpPair(protocol: number, type: number): number {
+  if (protocol === 1) {
+    if (type === 0) return 8;
+    return type === 14 || type === 16 || type === 18 ? type - 1 : type;
+  }
+  return type === 129 ? 128 : type === 140 ? 139 : type;
+}
+
+function hashEnds(src: number, own: number, dst: number, inverse: number, protocol: number): number {
+  return finishHash(mixEnd(src, own) + mixEnd(dst, inverse) + Math.imul(protocol, PROTOCOL_FACTOR));
 }
 
 /** Writes the key of the packet; false if no tuple can be formed or inverted, which the kernel calls INVALID. */
@@ -51,11 +92,16 @@ export function packetKey(key: Int32Array, node: number, records: Int32Array, at
   const isIpv6 = (records[at + PACKET_FLAGS]! & FLAG_IPV6) !== 0;
   let own = 0;
   let inverse = 0;
+  // What the hash sees of the tuple words: less than they are where a connection of a replay is wider than an entry.
+  let hashOwn = 0;
+  let hashInverse = 0;
   if (protocol === 6 || protocol === 17 || protocol === 132 || protocol === 136) {
     const srcPort = records[at + PACKET_SRC_PORT]!;
     const dstPort = records[at + PACKET_DST_PORT]!;
     own = (srcPort << 16) | dstPort;
     inverse = (dstPort << 16) | srcPort;
+    hashOwn = own;
+    hashInverse = inverse;
   } else if (protocol === 1 || protocol === 58) {
     const type = records[at + PACKET_ICMP_TYPE]!;
     const inverseType = (protocol === 58) === isIpv6 ? inverseIcmpType(protocol, type) : -1;
@@ -63,6 +109,8 @@ export function packetKey(key: Int32Array, node: number, records: Int32Array, at
     const rest = (records[at + PACKET_ICMP_ID]! << 16) | records[at + PACKET_ICMP_CODE]!;
     own = rest | (type << 8);
     inverse = rest | (inverseType << 8);
+    hashOwn = (rest & ~0xffff) | icmpPair(protocol, type);
+    hashInverse = hashOwn;
   } else if (protocol === 47) {
     own = greCallId(records, at, view);
     if (own < 0) return false;
@@ -74,7 +122,7 @@ export function packetKey(key: Int32Array, node: number, records: Int32Array, at
     src = foldAddress(records, at + PACKET_SRC);
     dst = foldAddress(records, at + PACKET_DST);
   }
-  const hash = finishHash(mixEnd(src, own) + mixEnd(dst, inverse) + Math.imul(protocol, PROTOCOL_FACTOR));
+  const hash = hashEnds(src, hashOwn, dst, hashInverse, protocol);
   key[KEY_OWN] = own;
   key[KEY_INVERSE] = inverse;
   key[KEY_META] = META_LIVE | (node << 9) | (isIpv6 ? 256 : 0) | protocol;
@@ -141,8 +189,17 @@ export function entryHash(words: Int32Array, base: number, withNode: boolean): n
     src = foldAddress(words, base + ENTRY_SRC);
     dst = foldAddress(words, base + ENTRY_DST);
   }
-  const ends = mixEnd(src, words[base + ENTRY_OWN]!) + mixEnd(dst, words[base + ENTRY_INVERSE]!);
-  const hash = finishHash(ends + Math.imul(meta & 0xff, PROTOCOL_FACTOR));
+  const protocol = meta & 0xff;
+  let own = words[base + ENTRY_OWN]!;
+  let inverse = words[base + ENTRY_INVERSE]!;
+  if (protocol === 1 || protocol === 58) {
+    own = (own & ~0xffff) | icmpPair(protocol, (own >>> 8) & 0xff);
+    inverse = own;
+  } else if (protocol === 47) {
+    own = 0;
+    inverse = 0;
+  }
+  const hash = hashEnds(src, own, dst, inverse, protocol);
   if (!withNode) return hash;
   const node = (meta & ~META_LIVE) >>> 9;
   return mixNode(hash, node);

@@ -11,7 +11,7 @@ import { LAST_ENTRY, NO_ENTRY } from '../conntrack/table.ts';
 import { CT_INVALID, CT_NEW, CT_UNTRACKED, confirmPacket, trackError, trackPacket } from '../conntrack/track.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
-import { FLAG_L4_INVALID, PACKET_FLAGS, TCP_ACK, TCP_RST, TCP_SYN } from '../wire/record.ts';
+import { DECODE_OK, FLAG_L4_INVALID, PACKET_FLAGS, PACKET_STATUS, TCP_ACK, TCP_RST, TCP_SYN } from '../wire/record.ts';
 import { type Judge, STATES_MAX, STATES_NEW, STATES_TRACKED } from './state.ts';
 
 const NODE_WORDS = layout.NODE_SIZE;
@@ -48,6 +48,8 @@ export function mayLackEntry(judge: Judge, node: number): boolean {
   for (let i = 0; i < judge.stateCount; i++) {
     if (stateNodes[i] !== node || (states[i]! & STATE_HAS_NO_ENTRY) === 0) continue;
     if (judge.quotedAt < 0) return mayHaveBeenEvicted(ct!, node, judge.tracked, judge.trackedAt, judge.view);
+    // What cannot be read was not looked for.
+    if (judge.quoted[judge.quotedAt + PACKET_STATUS] !== DECODE_OK) return false;
     return mayHaveBeenEvicted(ct!, node, judge.quoted, judge.quotedAt, judge.view);
   }
   return false;
