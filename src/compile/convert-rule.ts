@@ -19,6 +19,7 @@ import { uniqueId } from '../base/hash.ts';
 import { parsePrefixOrAddress } from '../base/ip.ts';
 import type { EntityRule, IcmpMatch, Port, Protocol, Rule, ServiceMatch } from '../model/rule.ts';
 import type { Selector } from '../selector/selector.ts';
+import { ruleConditions } from './conditions.ts';
 import { EMPTY_SIDE, type IpSetSpec, type PlacedRule, type RuleDraft, type SideDraft } from './draft.ts';
 import { type PeerSelectors, peerSelectors } from './peers.ts';
 import type { Prefix } from './plan.ts';
@@ -49,13 +50,13 @@ export function convertRule(placed: PlacedRule, namespace: string, selectors: Se
   const destination = convertSide(rule, 'destination', namespace, selectors, problems, notices);
   const isValid = problems.length === 0 && source !== undefined && destination !== undefined;
   return {
-    draft: isValid ? ruleDraft(rule, source, destination) : undefined,
+    draft: isValid ? ruleDraft(rule, namespace, source, destination) : undefined,
     problems: problems.map((item) => ({ ...item, field: `${path}.${item.field}` })),
     notices: notices.map((item) => ({ ...item, field: `${path}.${item.field}` })),
   };
 }
 
-function ruleDraft(rule: Rule, source: SideDraft, destination: SideDraft): RuleDraft {
+function ruleDraft(rule: Rule, namespace: string, source: SideDraft, destination: SideDraft): RuleDraft {
   return {
     action: ACTIONS[rule.action],
     ipVersion: rule.ipVersion ?? (rule.protocol === undefined ? 0 : impliedIpVersion(rule.protocol)),
@@ -69,6 +70,7 @@ function ruleDraft(rule: Rule, source: SideDraft, destination: SideDraft): RuleD
     notIcmpCode: codeOf(rule.notICMP),
     source,
     destination,
+    conditions: ruleConditions(rule, namespace),
     origin: rule.origin,
   };
 }

@@ -12,6 +12,7 @@
 import { compareBytewise } from '../base/bytewise.ts';
 import type { Pod, Policy, Resources } from '../model/resources.ts';
 import { type AssembledGroup, assemble } from './assemble.ts';
+import { planSubjects } from './conditions.ts';
 import { convertPolicy } from './convert-calico.ts';
 import {
   type Converted,
@@ -125,6 +126,7 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
     serviceLoopPrefixes: serviceLoopPrefixes(resources.bgpConfigurations),
     sharedAddresses: sharedAddresses(endpoints, warnings),
     rejectedPods: settled.rejected,
+    subjects: planSubjects(resources),
     warnings: sortWarnings(warnings),
   };
 }

@@ -10,6 +10,7 @@
  * profiles alone, so they, too, are worked out once a group.
  */
 import type { Origin } from '../model/resources.ts';
+import type { HttpPath } from '../model/rule.ts';
 
 /** A parsed prefix. IPv4 uses `words[0]` alone; host bits are zero. Words are int32, most significant first. */
 export interface Prefix {
@@ -129,7 +130,35 @@ export interface PlanRule {
   readonly notIcmpCode: number;
   readonly source: PlanSide;
   readonly destination: PlanSide;
+  /** `undefined` = none. */
+  readonly conditions: PlanConditions | undefined;
   readonly origin: Origin;
+}
+
+/** What a rule asks of certificates and requests (semantics 8.3). The network layer has no use for it; `authz` has. */
+export interface PlanConditions {
+  readonly source: PlanIdentityMatch;
+  readonly destination: PlanIdentityMatch;
+  /** Empty = any. */
+  readonly methods: readonly string[];
+  readonly paths: readonly HttpPath[];
+}
+
+/** What one certificate must say, as the user wrote it; `''` and no names = not asked. */
+export interface PlanIdentityMatch {
+  readonly names: readonly string[];
+  readonly accountSelector: string;
+  readonly namespaceSelector: string;
+  /** The one namespace it must be of: that of a namespaced policy without namespaceSelector. */
+  readonly namespace: string;
+}
+
+/** A namespace (`account` is `''`) or a service account, with the labels that selectors over identities see. */
+export interface PlanSubject {
+  readonly namespace: string;
+  readonly account: string;
+  /** Sorted by key. */
+  readonly labels: readonly (readonly [string, string])[];
 }
 
 /** One side of a rule; all parts must hold. IP sets are indexes into `Plan.ipSets`. */
@@ -254,6 +283,8 @@ export interface Plan {
   readonly sharedAddresses: readonly { readonly address: Prefix; readonly endpoints: readonly number[] }[];
   /** Pods that have addresses but that Felix rejects (semantics 6.4): all traffic of their interfaces is dropped. By key. */
   readonly rejectedPods: readonly PlanRejectedPod[];
+  /** Sorted by namespace, then account. */
+  readonly subjects: readonly PlanSubject[];
   readonly warnings: readonly PlanWarning[];
 }
 

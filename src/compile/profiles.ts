@@ -110,6 +110,7 @@ function allowAll(origin: Origin): ProfileRules {
     notIcmpCode: -1,
     source: EMPTY_SIDE,
     destination: EMPTY_SIDE,
+    conditions: undefined,
     origin,
   };
   return { ingress: [rule], egress: [rule] };
