@@ -71,6 +71,7 @@ function planEndpoint(draft: EndpointDraft, allowedSources: readonly Prefix[], g
     uid: draft.uid,
     labels: draft.labels,
     addresses: draft.addresses,
+    ...(draft.spans === undefined ? {} : { spans: draft.spans }),
     interfaceName: draft.interfaceName,
     allowedSources,
     group,

@@ -15,11 +15,13 @@
  * The effective set of a prefix is its parent's and its own; equal sets are one class (hash-consed). Longest-prefix
  * matching thus costs nothing later: whoever paints the segments in this order, children after parents, gets it.
  *
- * Cost: one sort of all prefixes, then a step each. An address that two pods own has the predicates of both (semantics 7.2).
+ * Cost: one sort of all prefixes, then a step each. An address that two pods own has the predicates of both (semantics 7.2). One that changes
+ * its owner (timed-owners.ts) has a class for each of its states.
  */
 import { comparePrefixes, prefixCovers } from '../base/ip.ts';
 import type { Predicate, PredicateTable } from './fields.ts';
 import type { Plan, Prefix } from './plan.ts';
+import { addressKey, type TimedAddress, type TimedAddresses } from './timed-owners.ts';
 
 /** A prefix and the class of the addresses in it that no longer segment covers. Sorted: parents before children. */
 export interface Segment {
@@ -33,38 +35,59 @@ export interface PeerClasses {
   readonly count: number;
   /** The classes of each predicate, ascending: predicate -> class numbers. */
   readonly classesOf: readonly (readonly number[])[];
+  /** Of the addresses that change their owner: the class in each state. Their segment has that of the first. */
+  readonly timed: ReadonlyMap<TimedAddress, readonly number[]>;
 }
 
 /**
  * The classes of one IP version.
  *
  * @param marks  further prefixes that need a segment of their own although no predicate names them (node addresses, …)
+ * @param timed  addresses that change their owner
  */
 export function buildPeerClasses(
   plan: Plan,
   version: 4 | 6,
   table: PredicateTable,
   marks: readonly Prefix[],
+  timed: TimedAddresses = new Map(),
 ): PeerClasses {
   const classes = new ClassNumbers(table.predicates.length);
   const segments: Segment[] = [];
   const open: { prefix: Prefix; effective: number }[] = [];
-  const entries = sortedEntries(plan, version, table, marks);
+  const byGroup = predicatesByGroup(plan, table);
+  const timedClasses = new Map<TimedAddress, readonly number[]>();
+  const entries = sortedEntries(plan, version, table, marks, byGroup, timed);
   for (let i = 0; i < entries.length; ) {
     const prefix = entries[i]!.prefix;
     let own: readonly number[] = entries[i]!.predicates;
+    let timedHere = entries[i]!.timed;
     let next = i + 1;
     while (next < entries.length && comparePrefixes(entries[next]!.prefix, prefix) === 0) {
       own = union(own, entries[next]!.predicates);
+      timedHere ??= entries[next]!.timed;
       next++;
     }
     i = next;
     while (open.length > 0 && !prefixCovers(open.at(-1)!.prefix, prefix)) open.pop();
-    const effective = classes.number(open.at(-1)?.effective ?? 0, own);
+    const parent = open.at(-1)?.effective ?? 0;
+    let effective: number;
+    if (timedHere === undefined) effective = classes.number(parent, own);
+    else {
+      const ofStates = timedHere.states.map(({ pods }) => {
+        const groups = pods.flatMap((pod) => plan.endpoints[pod]?.group ?? []);
+        return classes.number(
+          parent,
+          groups.reduce((all, group) => union(all, byGroup[group]!), own),
+        );
+      });
+      timedClasses.set(timedHere, ofStates);
+      effective = ofStates[0]!;
+    }
     segments.push({ prefix, peerClass: effective });
     open.push({ prefix, effective });
   }
-  return { segments, count: classes.count, classesOf: classes.classesOf };
+  return { segments, count: classes.count, classesOf: classes.classesOf, timed: timedClasses };
 }
 
 /** Hash-consed sets of predicates; class 0 is the empty set. */
@@ -115,18 +138,31 @@ interface Entry {
   readonly prefix: Prefix;
   /** Ascending; the same array object for all prefixes of a group. */
   readonly predicates: readonly number[];
+  /** An address that changes its owner; its predicates are then those that hold whoever owns it. */
+  readonly timed?: TimedAddress;
 }
 
-function sortedEntries(plan: Plan, version: 4 | 6, table: PredicateTable, marks: readonly Prefix[]): Entry[] {
+function sortedEntries(
+  plan: Plan,
+  version: 4 | 6,
+  table: PredicateTable,
+  marks: readonly Prefix[],
+  byGroup: readonly (readonly number[])[],
+  timed: TimedAddresses,
+): Entry[] {
   const entries: Entry[] = [];
   const none: readonly number[] = [];
   const add = (prefixes: readonly Prefix[], predicates: readonly number[]): void => {
     for (const prefix of prefixes) if (prefix.version === version) entries.push({ prefix, predicates });
   };
-  const byGroup = predicatesByGroup(plan, table);
   plan.groups.forEach((group, index) => {
-    add(group.prefixes, byGroup[index]!);
+    const changes = timed.size > 0 && group.kind === 'wep';
+    add(changes ? group.prefixes.filter((prefix) => !timed.has(addressKey(prefix))) : group.prefixes, byGroup[index]!);
   });
+  for (const address of timed.values()) {
+    if (address.address.version === version)
+      entries.push({ prefix: address.address, predicates: none, timed: address });
+  }
   table.predicates.forEach((predicate, number) => {
     add(ownPrefixes(plan, predicate), [number]);
   });

@@ -20,6 +20,8 @@ export interface GroupIdentity {
   readonly profiles: readonly string[];
   /** Sorted by name, protocol, port; unique. */
   readonly namedPorts: readonly NamedPort[];
+  /** Labels of its account where they are not those of the account's profile. */
+  readonly accountLabels?: StringMap | undefined;
 }
 
 /** Hands out one `GroupIdentity` object for each distinct content. */
@@ -36,12 +38,15 @@ export class GroupIdentities {
     own: StringMap,
     profiles: readonly string[],
     ports: readonly NamedPort[],
+    accountLabels?: StringMap,
   ): GroupIdentity {
     const namedPorts = sortedPorts(ports);
-    const key = [kind, labelsKey(own), profiles.map(framed).join(''), portsKey(namedPorts)].map(framed).join('');
+    const parts = [kind, labelsKey(own), profiles.map(framed).join(''), portsKey(namedPorts)];
+    if (accountLabels !== undefined) parts.push(labelsKey(accountLabels));
+    const key = parts.map(framed).join('');
     const known = this.#byContent.get(key);
     if (known !== undefined) return known;
-    const made: GroupIdentity = { kind, own, profiles, namedPorts };
+    const made = { kind, own, profiles, namedPorts, ...(accountLabels === undefined ? {} : { accountLabels }) };
     this.#byContent.set(key, made);
     return made;
   }
@@ -52,6 +57,7 @@ export class GroupIdentities {
     namespace: string,
     serviceAccount: string,
     ports: readonly NamedPort[],
+    accountLabels: StringMap | undefined,
     make: () => GroupIdentity,
   ): GroupIdentity {
     let byRest = this.#byOrigin.get(labelSet);
@@ -59,7 +65,8 @@ export class GroupIdentities {
       byRest = new Map();
       this.#byOrigin.set(labelSet, byRest);
     }
-    const key = framed(namespace) + framed(serviceAccount) + (ports.length === 0 ? '' : portsKey(ports));
+    let key = framed(namespace) + framed(serviceAccount) + (ports.length === 0 ? '' : portsKey(ports));
+    if (accountLabels !== undefined) key += `account ${labelsKey(accountLabels)}`;
     const known = byRest.get(key);
     if (known !== undefined) return known;
     const made = make();

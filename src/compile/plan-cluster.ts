@@ -43,7 +43,13 @@ import type {
   Prefix,
 } from './plan.ts';
 import { type EndpointDraft, type NoEndpoint, podDraft } from './pods.ts';
-import { collectProfiles, type ProfileDraft, type ProfileMemo, type ProfileRules } from './profiles.ts';
+import {
+  accountProfileLabels,
+  collectProfiles,
+  type ProfileDraft,
+  type ProfileMemo,
+  type ProfileRules,
+} from './profiles.ts';
 import { selectPolicies } from './select-policies.ts';
 import { SelectorCache } from './selectors.ts';
 import { planServices, serviceLoopPrefixes } from './services.ts';
@@ -95,7 +101,7 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
   const ordered = orderPolicies(drafts, tiers);
   warnings.push(...phantomTiers(resources, tiers));
 
-  const index = new GroupIndex(groups.map(({ identity }) => labelled(identity.own, identity.profiles, profiles)));
+  const index = new GroupIndex(groups.map(({ identity }) => labelled(identity, profiles)));
   const specs = distinctIpSets(
     [...ordered, ...usedProfiles.map(({ rules }) => rules)].flatMap(({ ingress, egress }) => [ingress, egress]),
   );
@@ -165,11 +171,11 @@ function settleEndpoints(
       for (const item of draft.warnings) warnings.push(item);
       continue;
     }
-    const { key, node, addresses, allowedSourcePrefixes, floatingAddresses, origin } = draft;
+    const { key, node, addresses, spans, allowedSourcePrefixes, floatingAddresses, origin } = draft;
     if (allowedSourcePrefixes.length > 0 || floatingAddresses.length > 0) {
       const { isSpoofingAllowed, isFloatingEnabled } = settingsOf(node);
       if (allowedSourcePrefixes.length > 0 && !isSpoofingAllowed) {
-        rejected.push({ key, node, addresses, origin });
+        rejected.push({ key, node, addresses, ...(spans === undefined ? {} : { spans }), origin });
         warnings.push(warning(pod, 'metadata.annotations', REJECTED_POD, REJECTED_POD_FIX));
         continue;
       }
@@ -187,8 +193,12 @@ const REJECTED_POD =
 
 type Profiles = ReadonlyMap<string, ProfileDraft>;
 
-function labelled(own: AssembledGroup['identity']['own'], names: readonly string[], profiles: Profiles) {
-  return { own, parents: names.flatMap((name) => profiles.get(name)?.labels ?? []) };
+function labelled({ own, profiles: names, accountLabels }: AssembledGroup['identity'], profiles: Profiles) {
+  const parents = names.flatMap((name, i) => {
+    if (i === 1 && accountLabels !== undefined) return accountProfileLabels(own, accountLabels);
+    return profiles.get(name)?.labels ?? [];
+  });
+  return { own, parents };
 }
 
 /** A profile whose rules Felix takes. */

@@ -65,12 +65,21 @@ export interface PlanEndpoint {
   /** The object's own labels as the user wrote them (for records). Sorted by key. */
   readonly labels: readonly (readonly [string, string])[];
   readonly addresses: readonly Prefix[];
+  /** Pods only: when it owned which of `addresses`; absent = all of them, always (timed-owners.ts). */
+  readonly spans?: readonly OwnedSpan[] | undefined;
   /** Host endpoints only. */
   readonly interfaceName: string;
   /** Pods only: `cni.projectcalico.org/allowedSourcePrefixes` while `WorkloadSourceSpoofing` is `Any`; also floating addresses while enabled. */
   readonly allowedSources: readonly Prefix[];
   readonly group: number;
   readonly origin: Origin;
+}
+
+/** An address from one moment on and before another: milliseconds since 1970, infinite where there is no bound. */
+export interface OwnedSpan {
+  readonly address: Prefix;
+  readonly fromMs: number;
+  readonly toMs: number;
 }
 
 export interface PlanTier {
@@ -294,5 +303,6 @@ export interface PlanRejectedPod {
   readonly key: string;
   readonly node: string;
   readonly addresses: readonly Prefix[];
+  readonly spans?: readonly OwnedSpan[] | undefined;
   readonly origin: Origin;
 }

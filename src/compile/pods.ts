@@ -1,18 +1,17 @@
 /**
  * Pods to workload endpoints.
  *
- * A pod is an endpoint if it is scheduled, not on the host network, not finished and has an address; readiness does not
- * matter. Its addresses come from the first of `status.podIPs`, `status.podIP` and three annotations that is not empty.
- * One malformed address, or a malformed annotation, fails the conversion of the whole pod, as in Calico.
+ * A pod is an endpoint if it owns an address (model/pod-addresses.ts). One malformed address, or a malformed annotation, fails the
+ * conversion of the whole pod, as in Calico.
  *
- * Source: Calico libcalico-go/lib/backend/k8s/conversion/conversion.go (getPodIPs, IsFinished),
- * workload_endpoint_default.go, updateprocessors/workloadendpointprocessor.go; semantics 2.1.
+ * Source: Calico libcalico-go/lib/backend/k8s/conversion/workload_endpoint_default.go, updateprocessors/workloadendpointprocessor.go; semantics 2.1.
  */
 import { fullPrefix, parseAddress, parsePrefix, parsePrefixOrAddress } from '../base/ip.ts';
-import type { ContainerPort, Origin, Pod } from '../model/resources.ts';
+import { ALLOWED_SOURCE_PREFIXES, FLOATING_IPS, podAddressTexts } from '../model/pod-addresses.ts';
+import type { AddressSpan, ContainerPort, Origin, Pod } from '../model/resources.ts';
 import type { GroupIdentities, GroupIdentity } from './groups.ts';
 import { type LabelPairs, type LabelSets, podOwnLabels } from './labels.ts';
-import type { NamedPort, PlanWarning, Prefix } from './plan.ts';
+import type { NamedPort, OwnedSpan, PlanWarning, Prefix } from './plan.ts';
 import { namespaceProfileName, serviceAccountProfileName } from './profiles.ts';
 import { portProtocolNumber } from './protocols.ts';
 import { warning } from './warnings.ts';
@@ -28,6 +27,8 @@ export interface EndpointDraft {
   readonly uid: string;
   readonly labels: LabelPairs;
   readonly addresses: readonly Prefix[];
+  /** When it owned which of them; `undefined` = all of them, always. */
+  readonly spans?: readonly OwnedSpan[] | undefined;
   readonly interfaceName: string;
   /** Annotation `cni.projectcalico.org/allowedSourcePrefixes`. */
   readonly allowedSourcePrefixes: readonly Prefix[];
@@ -43,18 +44,11 @@ export interface NoEndpoint {
   readonly warnings: readonly PlanWarning[];
 }
 
-const POD_IP = 'cni.projectcalico.org/podIP';
-const POD_IPS = 'cni.projectcalico.org/podIPs';
-const AWS_POD_IPS = 'vpc.amazonaws.com/pod-ips';
-const ALLOWED_SOURCE_PREFIXES = 'cni.projectcalico.org/allowedSourcePrefixes';
-const FLOATING_IPS = 'cni.projectcalico.org/floatingIPs';
-
 const NONE: readonly never[] = [];
 const NO_ENDPOINT: NoEndpoint = { kind: 'none', warnings: NONE };
 
 export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdentities): EndpointDraft | NoEndpoint {
-  if (pod.hostNetwork || pod.nodeName === '' || isFinished(pod)) return NO_ENDPOINT;
-  const texts = addressTexts(pod);
+  const texts = podAddressTexts(pod);
   if (texts.length === 0) return NO_ENDPOINT;
   const addresses: Prefix[] = [];
   for (const text of texts) {
@@ -72,10 +66,11 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
   const serviceAccount = pod.serviceAccountName;
   const labelSet = labelSets.of(labels);
   const ports = namedPorts(pod);
-  const identity = identities.ofPod(labelSet, namespace, serviceAccount, ports, () => {
+  const accountLabels = pod.accountLabels;
+  const identity = identities.ofPod(labelSet, namespace, serviceAccount, ports, accountLabels, () => {
     const profiles = [namespaceProfileName(namespace)];
     if (serviceAccount !== '') profiles.push(serviceAccountProfileName(namespace, serviceAccount));
-    return identities.of('wep', podOwnLabels(labels, namespace, serviceAccount), profiles, ports);
+    return identities.of('wep', podOwnLabels(labels, namespace, serviceAccount), profiles, ports, accountLabels);
   });
   return {
     key: `wep:${namespace}/${name}`,
@@ -87,6 +82,7 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
     uid,
     labels: labelSet.pairs,
     addresses,
+    ...(pod.spans === undefined ? {} : { spans: pod.spans.flatMap(ownedSpan) }),
     interfaceName: '',
     allowedSourcePrefixes: allowed,
     floatingAddresses: floating,
@@ -95,29 +91,14 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
   };
 }
 
+function ownedSpan({ ip, fromMs, toMs }: AddressSpan): OwnedSpan[] {
+  const address = parseAddress(ip);
+  return address === undefined ? [] : [{ address: fullPrefix(address), fromMs, toMs }];
+}
+
 function failed(pod: Pod, field: string, problem: string): NoEndpoint {
   const message = `${problem}; Calico cannot convert the pod, so it is no endpoint`;
   return { kind: 'none', warnings: [warning(pod, field, message, 'correct the value')] };
-}
-
-/** A finished pod gave its addresses back; one that is merely terminating still owns them. */
-function isFinished(pod: Pod): boolean {
-  if (pod.phase === 'Failed' || pod.phase === 'Succeeded' || pod.phase === 'Completed') return true;
-  if (!pod.hasDeletionTimestamp) return false;
-  return pod.meta.annotations.get(POD_IP) === '' || pod.meta.annotations.get(AWS_POD_IPS) === '';
-}
-
-function addressTexts(pod: Pod): readonly string[] {
-  if (pod.podIPs.length > 0) return pod.podIPs;
-  if (pod.podIP !== '') return [pod.podIP];
-  const { annotations } = pod.meta;
-  if (annotations.size === 0) return NONE;
-  const list = annotations.get(POD_IPS) ?? '';
-  if (list !== '') return list.split(',');
-  const single = annotations.get(POD_IP) ?? '';
-  if (single !== '') return [single];
-  const aws = annotations.get(AWS_POD_IPS) ?? '';
-  return aws === '' ? NONE : aws.split(',');
 }
 
 /** A JSON list of texts, each through `parse`; or what is wrong. Absent or empty: nothing. */

@@ -15,7 +15,13 @@ import { convertRules } from './convert-calico.ts';
 import { type Converted, EMPTY_SIDE, type RuleDraft } from './draft.ts';
 import type { Memo } from './memo.ts';
 import type { PlanWarning } from './plan.ts';
-import { LABEL_NAME, NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX, type SelectorCache } from './selectors.ts';
+import {
+  LABEL_NAME,
+  LABEL_SERVICE_ACCOUNT,
+  NAMESPACE_PREFIX,
+  SERVICE_ACCOUNT_PREFIX,
+  type SelectorCache,
+} from './selectors.ts';
 import { warning } from './warnings.ts';
 
 const DEFAULT_ALLOW_PROFILE = 'projectcalico-default-allow';
@@ -87,6 +93,11 @@ function serviceAccountProfile(account: ServiceAccount): Converted<ProfileDraft>
   const profileName = serviceAccountProfileName(namespace, name);
   const value = { name: profileName, labels: inherited, rules: { ingress: [], egress: [] }, origin };
   return { value, warnings: [] };
+}
+
+/** What an endpoint with these own labels inherits of its account when that has other labels than its profile says. */
+export function accountProfileLabels(own: StringMap, labels: StringMap): StringMap {
+  return prefixedLabels(labels, SERVICE_ACCOUNT_PREFIX, own.get(LABEL_SERVICE_ACCOUNT) ?? '');
 }
 
 function prefixedLabels(labels: StringMap, prefix: string, name: string): StringMap {

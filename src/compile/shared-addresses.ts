@@ -3,10 +3,11 @@
  *
  * As a peer such an address counts for all its owners; as the end that is judged it has several answers, and a verdict
  * that they disagree on is `uncertain` (design, section 4). Host endpoints of one node are no conflict: which of them
- * governs an interface does not depend on who lists the address (semantics 6.1).
+ * governs an interface does not depend on who lists the address (semantics 6.1). Nor are owners one after the other.
  */
 import { comparePrefixes, formatAddress } from '../base/ip.ts';
 import type { Plan, PlanEndpoint, PlanWarning, Prefix } from './plan.ts';
+import { ownTogether } from './timed-owners.ts';
 import { warning } from './warnings.ts';
 
 type SharedAddress = Plan['sharedAddresses'][number];
@@ -27,14 +28,20 @@ export function sharedAddresses(endpoints: readonly PlanEndpoint[], warnings: Pl
       }
     }
   }
-  const conflicts = [...shared.values()].filter((entry) => isConflict(entry.endpoints.map((i) => endpoints[i]!)));
+  const conflicts = [...shared.values()].filter(({ address, endpoints: owners }) =>
+    isConflict(
+      owners.map((i) => endpoints[i]!),
+      address,
+    ),
+  );
   conflicts.sort((a, b) => comparePrefixes(a.address, b.address));
   for (const { address, endpoints: owners } of conflicts) warnings.push(conflictWarning(address, owners, endpoints));
   return conflicts;
 }
 
-function isConflict(owners: readonly PlanEndpoint[]): boolean {
-  return owners.some(({ kind, node }) => kind !== 'hep' || node !== owners[0]!.node);
+function isConflict(owners: readonly PlanEndpoint[], address: Prefix): boolean {
+  if (owners.every(({ kind, node }) => kind === 'hep' && node === owners[0]!.node)) return false;
+  return owners.some((owner, i) => owners.slice(i + 1).some((other) => ownTogether(owner, other, address)));
 }
 
 function conflictWarning(address: Prefix, owners: readonly number[], endpoints: readonly PlanEndpoint[]): PlanWarning {

@@ -6,10 +6,17 @@
  * Nothing is thrown for bad input: every error and warning of the load is in the result, each with its file and line.
  * An object with an error is left out of the model, so a result with errors must not be judged by.
  */
-import { addResource, emptyResources, type Origin, type Resource, type Resources } from '../model/resources.ts';
+import {
+  addResource,
+  emptyResources,
+  type Origin,
+  type Pod,
+  type Resource,
+  type Resources,
+} from '../model/resources.ts';
 import { warnOfContradictions } from './consistency.ts';
 import { addMissing } from './defaults.ts';
-import type { DocumentSink, RawDocument, TextProblem } from './document.ts';
+import type { DocumentSink, PodSink, RawDocument, TextProblem } from './document.ts';
 import { readDocuments } from './documents.ts';
 import { soundPartOf } from './faults.ts';
 import type { FileSource } from './files.ts';
@@ -30,7 +37,10 @@ export interface LoadSource {
   readonly text: string;
 }
 
-export type LoadOptions = Partial<LoadMode>;
+export interface LoadOptions extends Partial<LoadMode> {
+  /** Changes the objects that were read, before what they lack is made: the way in for pods that another source knows. */
+  readonly amend?: (resources: readonly Resource[]) => readonly Resource[];
+}
 
 /** Objects of a kind that is not loaded. */
 export interface IgnoredKind {
@@ -65,11 +75,14 @@ export function loadResources(
 }
 
 class Loader implements DocumentSink {
+  readonly pods: PodSink;
   private readonly mode: LoadMode;
+  private readonly amend: NonNullable<LoadOptions['amend']>;
   private readonly problems = new ProblemList();
   private readonly all: Resource[] = [];
   private readonly workloads: Workload[] = [];
-  private readonly seen = new Map<string, Origin>();
+  /** Objects so far: by kind, namespace and name. */
+  private readonly seen = new Map<string, Map<string, Map<string, Origin>>>();
   private readonly ignored = new Map<string, { apiVersion: string; kind: string; count: number }>();
 
   constructor(options: LoadOptions) {
@@ -79,6 +92,8 @@ class Loader implements DocumentSink {
       strict: options.strict ?? false,
       takesDuplicates: options.takesDuplicates ?? false,
     };
+    this.pods = { isAsIs: this.mode.asIs, add: (pod) => this.addPod(pod) };
+    this.amend = options.amend ?? ((resources) => resources);
   }
 
   problem(problem: TextProblem): void {
@@ -168,19 +183,36 @@ class Loader implements DocumentSink {
     loader.check(sound.value, context);
   }
 
+  private addPod(pod: Pod): boolean {
+    const { namespace, name, origin } = pod.meta;
+    const names = this.namesOf('Pod', namespace);
+    if (names.has(name)) return false;
+    names.set(name, origin);
+    this.all.push(pod);
+    return true;
+  }
+
   private add(object: Resource | Workload, context: ObjectContext): void {
     const kind = object.kind === 'Workload' ? object.workloadKind : object.kind;
-    const key = `${kind}/${object.meta.namespace}/${object.meta.name}`;
-    const first = this.seen.get(key);
+    const names = this.namesOf(kind, object.meta.namespace);
+    const first = names.get(object.meta.name);
     if (first !== undefined) {
       const message = `the same object is already at ${first.file}:${first.line}`;
       if (this.mode.takesDuplicates) context.warn([], message, 'keep one of the two; other verbs refuse both');
       else context.error([], message, 'keep one of the two');
       return;
     }
-    this.seen.set(key, object.meta.origin);
+    names.set(object.meta.name, object.meta.origin);
     if (object.kind === 'Workload') this.workloads.push(object);
     else this.all.push(object);
+  }
+
+  private namesOf(kind: string, namespace: string): Map<string, Origin> {
+    const byNamespace = this.seen.get(kind) ?? new Map<string, Map<string, Origin>>();
+    this.seen.set(kind, byNamespace);
+    const names = byNamespace.get(namespace) ?? new Map<string, Origin>();
+    byNamespace.set(namespace, names);
+    return names;
   }
 
   private reject(document: RawDocument, message: string, fix: string): void {
@@ -190,7 +222,7 @@ class Loader implements DocumentSink {
 
   finish(): LoadResult {
     const resources = emptyResources();
-    for (const resource of this.all) addResource(resources, resource);
+    for (const resource of this.amend(this.all)) addResource(resources, resource);
     if (resources.pods.length === 0) resources.pods = synthesisePods(this.workloads, resources.nodes, this.problems);
     addMissing(resources, this.problems, this.mode);
     warnOfContradictions(resources, this.problems);

@@ -33,7 +33,8 @@ export const REASON_ENDPOINT_TO_HOST = 11;
 export const REASON_FRAGMENT = 12;
 export const REASON_SHARED_ADDRESS = 13;
 export const REASON_TRUNCATED = 14;
-// 15 and 16 are kept for identities that are stale or unknown; no input has those yet.
+export const REASON_STALE_IDENTITY = 15;
+export const REASON_NO_IDENTITY = 16;
 export const REASON_MASKED_SOURCE = 17;
 export const REASON_EVICTED = 18;
 export const REASON_NAMES: readonly string[] = [

@@ -73,6 +73,17 @@ export interface Pod {
   readonly initContainerPorts: readonly ContainerPort[];
   /** Made from a workload template (Deployment and the like), with a synthetic address. */
   readonly isSynthesised: boolean;
+  /** When it owned which of `podIPs`; absent = all of them, always. Only identities files know such bounds. */
+  readonly spans?: readonly AddressSpan[] | undefined;
+  /** Labels of its account at that time, where they are not those of the ServiceAccount. Only identities files know such labels. */
+  readonly accountLabels?: StringMap | undefined;
+}
+
+/** An address of a pod from one moment on and before another: milliseconds since 1970, infinite where there is no bound. */
+export interface AddressSpan {
+  readonly ip: string;
+  readonly fromMs: number;
+  readonly toMs: number;
 }
 
 export interface ServicePort {
