@@ -12,17 +12,17 @@ export interface PacketRecord extends Partial<FlowRecord> {
   bytes: number;
 }
 
-/** Lines in the order of packets: one that must wait holds back those behind it. */
-export class LineQueue {
-  readonly #print: (line: PacketRecord) => void;
-  readonly #ready = new Map<number, PacketRecord>();
+/** Lines in the order of packets: one that must wait holds back those behind it. Every packet has one line, from number 1 on. */
+export class LineQueue<T> {
+  readonly #print: (line: T) => void;
+  readonly #ready = new Map<number, T>();
   #next = 1;
 
-  constructor(print: (line: PacketRecord) => void) {
+  constructor(print: (line: T) => void) {
     this.#print = print;
   }
 
-  put(packet: number, make: () => PacketRecord): void {
+  put(packet: number, make: () => T): void {
     if (packet === this.#next) {
       this.#print(make());
       this.#next++;

@@ -45,7 +45,7 @@ import {
   PACKET_WORDS,
 } from '../wire/record.ts';
 import { decodeInner, TUNNEL_DEPTH_MAX, TUNNEL_NONE, tunnelKind } from '../wire/tunnel.ts';
-import { type ConnectionRecord, ConnectionTable, formatTime } from './connections.ts';
+import { type ConnectionRecord, ConnectionTable, formatTime, type Orphan } from './connections.ts';
 import { PodInterfaces } from './interfaces.ts';
 import { LineQueue, type PacketRecord } from './packet-lines.ts';
 import { addPending, type FlowRecord, flowRecord } from './record.ts';
@@ -64,9 +64,27 @@ export interface ReplayOptions {
   /** Aborting ends the replay after the batch in hand; what was read is counted. */
   readonly signal?: AbortSignal;
   readonly conntrackEntries?: number;
+  /** Connections gathered at one time. */
+  readonly connectionEntries?: number;
   /** Where the captures were taken (match/capture-point.ts); default `unknown`. */
   readonly capturePoint?: (typeof CAPTURE_POINT_NAMES)[number];
 }
+
+/** Of a path that is one of several over the same capture: what it judges itself, and where the rest goes. */
+export interface ReplayShare {
+  /** Whether a decoded packet (or whole datagram) is judged here; absent: all that come are. */
+  readonly owns?: (records: Int32Array, at: number, view: DataView) => boolean;
+  /** The same for what has no flow, by its packet number. */
+  readonly ownsNumber?: (packet: number) => boolean;
+  /** Takes all fragments; absent: they are put together here. */
+  readonly onFragment?: (batch: RecordBatch, index: number, packet: number) => void;
+  readonly onOrphan?: (orphan: Orphan) => void;
+  /** Connection tracking's memory, of all workers. */
+  readonly conntrackBuffer?: SharedArrayBuffer;
+}
+
+/** What happens at one packet counts upwards from `packet number * MOMENTS`; a datagram that ends there is one of them. */
+export const MOMENTS = 65_536;
 
 export interface Progress {
   readonly file: string;
@@ -118,13 +136,20 @@ export class Replayer {
   /** The fast path, where nothing but counts is asked for. */
   readonly #fast: FastPath | undefined;
   readonly #waiting = new Map<number, Arrival & { readonly record: Int32Array }>();
-  readonly #lines: LineQueue | undefined;
+  readonly #lines: Pick<LineQueue<PacketRecord>, 'put'> | undefined;
+  readonly #share: ReplayShare | undefined;
+  #numbers: Float64Array | undefined;
+  #batch: RecordBatch | undefined;
+  #row = 0;
+  /** When what is being judged is judged, in MOMENTS: the same in all workers that judge a share of the same capture. */
+  moment = 0;
   readonly #interfaces: PodInterfaces;
   #names: Pick<CaptureReader, 'interfaceName'> | undefined;
   #packets = 0;
 
-  constructor(tables: Tables, options: ReplayOptions) {
+  constructor(tables: Tables, options: ReplayOptions, share?: ReplayShare) {
     this.#options = options;
+    this.#share = share;
     this.#judge = createJudge(tables);
     this.#otherJudge = createJudge(tables);
     this.#judge.capturePoint = CAPTURE_POINT_NAMES.indexOf(options.capturePoint ?? 'unknown');
@@ -133,9 +158,15 @@ export class Replayer {
     this.#conntrack =
       options.stateless === true
         ? undefined
-        : createConntrack({ capacityEntries: options.conntrackEntries ?? CONNTRACK_ENTRIES_DEFAULT });
-    this.#connections = options.onConnection === undefined ? undefined : new ConnectionTable(options.onConnection);
-    this.#lines = options.onPacket === undefined ? undefined : new LineQueue(options.onPacket);
+        : createConntrack({
+            capacityEntries: options.conntrackEntries ?? CONNTRACK_ENTRIES_DEFAULT,
+            ...(share?.conntrackBuffer === undefined ? {} : { buffer: share.conntrackBuffer }),
+          });
+    this.#connections =
+      options.onConnection === undefined
+        ? undefined
+        : new ConnectionTable(options.onConnection, options.connectionEntries);
+    this.#lines = linesOf(options.onPacket, share !== undefined);
     this.#reassembler = createReassembler();
     this.#fragmentEvents = {
       complete: (view, captured, wire, tickets) => this.#whole(view, captured, wire, tickets),
@@ -158,21 +189,32 @@ export class Replayer {
     return this.#connections?.evicted ?? 0;
   }
 
-  /** `names` tells the names of the batch's interfaces. */
-  batch(batch: RecordBatch, names?: Pick<CaptureReader, 'interfaceName'>): void {
+  /**
+   * `names` tells the names of the batch's interfaces. With `numbers`, the packet number of each row, rows may be missing:
+   * `skip` then says how many packets have gone by.
+   */
+  batch(batch: RecordBatch, names?: Pick<CaptureReader, 'interfaceName'>, numbers?: Float64Array): void {
     this.#names = names;
+    this.#numbers = numbers;
     if (this.#fast !== undefined) {
       this.#fastBatch(this.#fast, batch);
       return;
     }
     for (let i = 0; i < batch.count; i++) this.#single(batch, i);
-    this.#packets += batch.count;
+    if (numbers === undefined) this.#packets += batch.count;
+  }
+
+  /** So many packets were read, whoever judged them. */
+  skip(packets: number): void {
+    this.#packets += packets;
   }
 
   /** Judges what still waits and closes the connections. Call once, after the last batch. */
   finish(): void {
+    this.moment = (this.#packets + 1) * MOMENTS;
     if (this.#fast !== undefined) foldPlainCounts(this.#fast.plain, this.counters);
     expireFragments(this.#reassembler, Number.POSITIVE_INFINITY, this.#fragmentEvents);
+    this.moment = (this.#packets + 2) * MOMENTS;
     this.#connections?.closeAll();
   }
 
@@ -185,7 +227,7 @@ export class Replayer {
     judgePlain(plain, src, dst, ports, frames, columns.count, wireBytes);
     for (let i = 0; i < plain.sideCount; i++) this.#single(batch, frames[plain.side[i]!]!);
     for (let i = 0; i < columns.otherCount; i++) this.#single(batch, columns.others[i]!);
-    this.#packets += count;
+    if (this.#numbers === undefined) this.#packets += count;
   }
 
   /** One packet of the batch through all stations. */
@@ -201,7 +243,10 @@ export class Replayer {
       0,
     );
     const arrival = this.#arrival;
-    arrival.packet = this.#packets + index + 1;
+    arrival.packet = this.#numbers === undefined ? this.#packets + index + 1 : this.#numbers[index]!;
+    this.moment = arrival.packet * MOMENTS;
+    this.#batch = batch;
+    this.#row = index;
     arrival.bytes = bytes;
     arrival.seconds = batch.seconds[index]!;
     arrival.nanos = batch.nanos[index]!;
@@ -228,12 +273,21 @@ export class Replayer {
     if ((records[PACKET_FLAGS]! & FLAG_FRAGMENT) === 0) {
       const value = this.#fast === undefined ? NONE : judgeFolded(this.#judge.tables, records, 0);
       if (value !== NONE && this.#fast !== undefined) countPlain(this.#fast.plain, value, arrival.bytes);
-      else this.#settle(arrival, 0, view, this.#judgeAt(0, view, arrival));
+      else if (this.#owns(0, view)) this.#settle(arrival, 0, view, this.#judgeAt(0, view, arrival));
+      return;
+    }
+    if (this.#share?.onFragment !== undefined) {
+      this.#share.onFragment(this.#batch!, this.#row, arrival.packet);
       return;
     }
     this.#waiting.set(arrival.packet, { ...arrival, record: records.slice(0, PACKET_WORDS) });
     const timeMs = arrival.seconds * 1000 + arrival.nanos / 1e6;
     addFragment(this.#reassembler, records, 0, view, timeMs, arrival.packet, this.#fragmentEvents);
+  }
+
+  #owns(at: number, view: DataView): boolean {
+    const owns = this.#share?.owns;
+    return owns === undefined || owns(this.#records, at, view);
   }
 
   #judgeAt(at: number, view: DataView, arrival: Arrival): number {
@@ -262,6 +316,11 @@ export class Replayer {
     }
     if (connections.add(records, at, -1, verdict, bytes, seconds, nanos)) return;
     const record = this.#fullRecord(at, view);
+    const onOrphan = this.#share?.onOrphan;
+    if (onOrphan !== undefined && isIcmpError(records, at)) {
+      onOrphan(connections.orphanOf(record, records, at, arrival.packet, verdict, bytes, seconds, nanos));
+      return;
+    }
     connections.open(record, records, at, arrival.packet, verdict, bytes, seconds, nanos);
   }
 
@@ -294,6 +353,7 @@ export class Replayer {
   }
 
   #undecoded(arrival: Arrival, status: number): void {
+    if (this.#share?.ownsNumber?.(arrival.packet) === false) return;
     countUndecoded(this.counters, status, arrival.bytes);
     this.#lines?.put(arrival.packet, () => ({
       packet: arrival.packet,
@@ -319,6 +379,7 @@ export class Replayer {
 
   /** All fragments of a datagram are there: one verdict for all of them. */
   #whole(view: DataView, capturedBytes: number, wireBytes: number, tickets: readonly number[]): void {
+    this.moment++;
     const records = this.#records;
     const linkType = view.getUint8(0) >> 4 === 6 ? LINKTYPE_IPV6 : LINKTYPE_IPV4;
     const status = decodePacket(view, 0, capturedBytes, wireBytes, linkType, records, WHOLE);
@@ -327,16 +388,19 @@ export class Replayer {
       for (const part of parts) this.#undecoded(part, status);
       return;
     }
+    if (!this.#owns(WHOLE, view)) return;
     const verdict = this.#judgeAt(WHOLE, view, parts.at(-1)!);
     for (const part of parts) this.#settle(part, WHOLE, view, verdict);
   }
 
   /** Fragments whose datagram stayed incomplete: uncertain, unless nothing polices their addresses. */
   #incomplete(tickets: readonly number[]): void {
+    this.moment++;
     for (const ticket of tickets) {
       const part = this.#take(ticket);
       this.#records.set(part.record, 0);
       this.#records[PACKET_FLAGS]! &= ~FLAG_L4_PORTS;
+      if (!this.#owns(0, EMPTY_VIEW)) continue;
       this.#judge.atInterface = part.atInterface;
       this.#judge.atDirection = part.atDirection;
       const verdict = judgeNewPacket(this.#judge, this.#records, 0);
@@ -351,6 +415,15 @@ export class Replayer {
     this.#waiting.delete(ticket);
     return part;
   }
+}
+
+/** Lines of one path among several are put in order by whoever gathers them. */
+function linesOf(
+  onPacket: ReplayOptions['onPacket'],
+  isShare: boolean,
+): Pick<LineQueue<PacketRecord>, 'put'> | undefined {
+  if (onPacket === undefined) return undefined;
+  return isShare ? { put: (_packet, make) => onPacket(make()) } : new LineQueue(onPacket);
 }
 
 /** By the capture's own word, else by the header that Linux writes before cooked frames. */

@@ -21,15 +21,15 @@ export interface ByteSource {
   close(): void;
 }
 
-/** Opens a file, or standard input for `-`. Throws a CaptureError of kind `open`. */
-export function openByteSource(path: string): ByteSource {
+/** Opens a file, or standard input for `-`; regular files from byte `start` on. Throws a CaptureError of kind `open`. */
+export function openByteSource(path: string, start = 0): ByteSource {
   if (path === '-') return new StreamSource('-', process.stdin);
   let descriptor: number | undefined;
   try {
     descriptor = openSync(path, 'r');
     const stat = fstatSync(descriptor);
     if (stat.isDirectory()) throw new Error('it is a directory; name the capture files in it');
-    if (stat.isFile()) return new FileSource(path, descriptor, stat.size);
+    if (stat.isFile()) return new FileSource(path, descriptor, stat.size, start);
     return new StreamSource(path, createReadStream(path, { fd: descriptor, autoClose: true }));
   } catch (error) {
     if (descriptor !== undefined) closeSync(descriptor);
@@ -42,16 +42,18 @@ class FileSource implements ByteSource {
   bytesRead = 0;
   private readonly path: string;
   private descriptor: number;
+  private readonly start: number;
 
-  constructor(path: string, descriptor: number, sizeBytes: number) {
+  constructor(path: string, descriptor: number, sizeBytes: number, start: number) {
     this.path = path;
     this.descriptor = descriptor;
     this.sizeBytes = sizeBytes;
+    this.start = start;
   }
 
   read(target: Uint8Array, at: number, length: number): number {
     try {
-      const count = readSync(this.descriptor, target, at, length, null);
+      const count = readSync(this.descriptor, target, at, length, this.start + this.bytesRead);
       this.bytesRead += count;
       return count;
     } catch (error) {

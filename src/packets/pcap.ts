@@ -34,11 +34,17 @@ const LINK_TYPE_MASK = 0x03ff_ffff;
 const NANOS_PER_SECOND = 1_000_000_000;
 
 /** How the numbers of a file are written. */
-interface PcapForm {
+export interface PcapForm {
   readonly isLittleEndian: boolean;
   readonly nanosPerTick: number;
   readonly recordHeaderBytes: number;
   readonly lengthsMaybeSwapped: boolean;
+}
+
+export interface PcapHeader {
+  readonly form: PcapForm;
+  /** LINKTYPE_ number. */
+  readonly linkType: number;
 }
 
 /** True if the four bytes at `offset` are the magic of a classic pcap file in either byte order. */
@@ -55,7 +61,7 @@ export class PcapReader extends BufferedReader {
   readonly format = 'pcap';
   readonly lostPackets = 0;
   linkType: number | undefined;
-  private form: PcapForm | undefined;
+  protected form: PcapForm | undefined;
 
   constructor(buffer: RecordBuffer) {
     super(buffer);
@@ -93,6 +99,13 @@ export class PcapReader extends BufferedReader {
       return `the header of record ${number} is cut off after ${restBytes} of ${headerBytes} bytes`;
     }
     return `record ${number} is cut off: it announces ${this.neededBytes} bytes and ${restBytes} are there`;
+  }
+
+  /** What the header says, for reading that starts elsewhere; undefined before it is read, and if it is of no use. */
+  get header(): PcapHeader | undefined {
+    return this.form === undefined || this.linkType === undefined
+      ? undefined
+      : { form: this.form, linkType: this.linkType };
   }
 
   /** The tight loop for little-endian files of the standard form; returns the number of records found. */
@@ -191,7 +204,7 @@ export class PcapReader extends BufferedReader {
 }
 
 /** Captured bytes of the record at `position`; where the lengths may be swapped it is the smaller one. */
-function capturedLength(view: DataView, position: number, form: PcapForm): number {
+export function capturedLength(view: DataView, position: number, form: PcapForm): number {
   const first = view.getUint32(position + 8, form.isLittleEndian);
   return form.lengthsMaybeSwapped ? Math.min(first, view.getUint32(position + 12, form.isLittleEndian)) : first;
 }
