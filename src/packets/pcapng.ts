@@ -11,7 +11,7 @@
  *
  * Every section chooses its byte order and starts counting interfaces anew; every interface has its own clock, snap
  * length and link type. Packets come in enhanced, simple (no interface, no time) and obsolete packet blocks; interface
- * statistics say what was lost; all other types are skipped by their length. Nothing is searched for after damage: where
+ * statistics say what was lost; decryption secrets are kept for who asks; all other types are skipped by their length. Nothing is searched for after damage: where
  * the lengths at both ends of a block disagree, all after it is guesswork, so reading stops there.
  *
  * A simple packet has no time of its own and gets that of the packet before it, so that time never runs backwards.
@@ -32,6 +32,7 @@ import {
   PCAPNG_BLOCK_BYTES_MAX,
   PCAPNG_INTERFACES_MAX,
   RECORD_BYTES_MAX,
+  TLS_SECRETS_BYTES_MAX,
 } from './source.ts';
 
 export const BLOCK_SECTION_HEADER = 0x0a0d0d0a;
@@ -40,6 +41,7 @@ const BLOCK_PACKET_OBSOLETE = 2;
 export const BLOCK_SIMPLE_PACKET = 3;
 export const BLOCK_INTERFACE_STATISTICS = 5;
 export const BLOCK_ENHANCED_PACKET = 6;
+export const BLOCK_DECRYPTION_SECRETS = 10;
 export const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 
 const BLOCK_BYTES_MIN = 12;
@@ -55,6 +57,9 @@ const OPTION_EPB_FLAGS = 2;
 const OPTION_EPB_DROP_COUNT = 4;
 const OPTION_ISB_INTERFACE_DROPS = 5;
 const OPTION_ISB_SYSTEM_DROPS = 7;
+
+/** Secrets of TLS in the format of NSS key logs (section 4.7 of the draft). */
+export const SECRETS_TLS_KEY_LOG = 0x544c534b;
 
 /** Drop count of an obsolete packet block that says "unknown". */
 const DROPS_UNKNOWN = 0xffff;
@@ -84,6 +89,7 @@ export class PcapngReader extends BufferedReader {
   private readonly interfaceNames: (string | undefined)[] = [];
   /** Some packet of the file told its direction, so that a batch may hold old ones. */
   private hasDirections = false;
+  private secretsBytes = 0;
   private lastSeconds = 0;
   private lastNanos = 0;
 
@@ -245,6 +251,8 @@ export class PcapngReader extends BufferedReader {
         return this.readObsoletePacket(lengthBytes, batch);
       case BLOCK_INTERFACE_STATISTICS:
         return this.readStatistics(lengthBytes);
+      case BLOCK_DECRYPTION_SECRETS:
+        return this.readSecrets(lengthBytes);
       case BLOCK_SECTION_HEADER:
         return this.startSection();
       default:
@@ -380,6 +388,19 @@ export class PcapngReader extends BufferedReader {
     const bySystem = this.findOption(at + 20, end, OPTION_ISB_SYSTEM_DROPS, 8);
     from.droppedInStatistics =
       (byInterface < 0 ? 0 : this.readUint64(byInterface)) + (bySystem < 0 ? 0 : this.readUint64(bySystem));
+    return true;
+  }
+
+  /** Type, length and text of secrets. They only inform: a block that is none, or is of another kind, is passed over. */
+  private readSecrets(lengthBytes: number): boolean {
+    const { view, bytes, position: at } = this.buffer;
+    if (lengthBytes < 20) return true;
+    const secretsBytes = view.getUint32(at + 12, this.isLittleEndian);
+    if (view.getUint32(at + 8, this.isLittleEndian) !== SECRETS_TLS_KEY_LOG || secretsBytes > lengthBytes - 20)
+      return true;
+    this.secretsBytes += secretsBytes;
+    if (this.secretsBytes > TLS_SECRETS_BYTES_MAX) return true;
+    this.tlsSecrets.push(new TextDecoder('latin1').decode(bytes.subarray(at + 16, at + 16 + secretsBytes)));
     return true;
   }
 

@@ -76,6 +76,7 @@ export abstract class BufferedReader implements CaptureReader {
   abstract readonly lostPackets: number;
   error: CaptureError | undefined;
   packetsRead = 0;
+  readonly tlsSecrets: string[] = [];
   protected readonly buffer: RecordBuffer;
   /** Bytes from `position` on that the record found there takes; set by `next` when it is not all there yet. */
   protected neededBytes = 0;

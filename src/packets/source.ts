@@ -35,6 +35,9 @@ export const PCAPNG_INTERFACES_MAX = 1024;
 export const INTERFACE_NAMES_MAX = 16_384;
 export const INTERFACE_NAME_BYTES_MAX = 64;
 
+/** Bytes of TLS secrets that a pcapng file may carry; the rest is passed over. */
+export const TLS_SECRETS_BYTES_MAX = 64 * 1024 * 1024;
+
 /** `RecordBatch.directions`, as the host that captured sees it. */
 export const DIRECTION_UNKNOWN = 0;
 export const DIRECTION_INBOUND = 1;
@@ -148,6 +151,8 @@ export interface CaptureReader {
   readonly packetsRead: number;
   /** Packets that the capturing program says it lost (pcapng only). */
   readonly lostPackets: number;
+  /** Texts of the TLS key logs that the capture carries (pcapng decryption secrets blocks), as far as it was read. */
+  readonly tlsSecrets: readonly string[];
   /** Closes the file. Any number of times, also in the middle. */
   close(): void;
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { BLOCK_DECRYPTION_SECRETS, SECRETS_TLS_KEY_LOG } from '../../src/packets/pcapng.ts';
 import { clockOf, SPLIT_NANOS, SPLIT_SECONDS, splitTicks, splitTime } from '../../src/packets/pcapng-time.ts';
 import { PCAPNG_BLOCK_BYTES_MAX, PCAPNG_INTERFACES_MAX } from '../../src/packets/source.ts';
 import { concatBytes, Xorshift32 } from '../../src/packets/synthetic.ts';
@@ -69,6 +70,30 @@ describe.each(byteOrders)('pcapng, %s', (_name, isBigEndian) => {
       [5, 5, 0],
       [8, 99, 0],
     ]);
+  });
+
+  test('TLS secrets are handed on, other secrets and damaged ones passed over', async () => {
+    const secrets = (type: number, text: string, claimed = text.length): Uint8Array => {
+      const view = new DataView(new ArrayBuffer(8 + text.length));
+      view.setUint32(0, type, !isBigEndian);
+      view.setUint32(4, claimed, !isBigEndian);
+      new Uint8Array(view.buffer).set(new TextEncoder().encode(text), 8);
+      return pcapngBlock(BLOCK_DECRYPTION_SECRETS, new Uint8Array(view.buffer), !isBigEndian);
+    };
+    const file = concatBytes([
+      writePcapng(someRecords(3), { isBigEndian }),
+      secrets(SECRETS_TLS_KEY_LOG, 'first'),
+      secrets(0x57474b4c, 'of WireGuard'),
+      secrets(SECRETS_TLS_KEY_LOG, 'lies', 5000),
+      pcapngBlock(BLOCK_DECRYPTION_SECRETS, new Uint8Array(4), !isBigEndian),
+      secrets(SECRETS_TLS_KEY_LOG, 'second'),
+    ]);
+    for (const step of [7, file.length]) {
+      const reader = await openBytes(file, step);
+      expect((await readAll(reader)).length).toBe(3);
+      expect(reader.error).toBeUndefined();
+      expect(reader.tlsSecrets).toEqual(['first', 'second']);
+    }
   });
 
   test('obsolete packet blocks, unknown blocks, drops', async () => {
