@@ -1,0 +1,625 @@
+/**
+ * One TLS session out of the two beginnings of a connection: which certificates were shown, and whether their keys were, too.
+ *
+ *     client                                   server
+ *     ClientHello                        ─►
+ *                                        ◄─    ServerHello            says the version and the cipher
+ *  1.2                                   ◄─    Certificate, CertificateRequest, ServerHelloDone
+ *     Certificate, …, CertificateVerify  ─►                           in the clear
+ *  1.3                                   ◄─    { …, CertificateRequest, Certificate, CertificateVerify, Finished }
+ *     { Certificate, CertificateVerify, Finished }  ─►                {} encrypted with the handshake secrets
+ *
+ * Both directions are read as far as they go, again and again as they grow: a direction stops where it needs what the other one has
+ * not said yet. A certificate is only as good as the signature beside it: who shows one without the key is nobody, so the signature over
+ * the handshake is checked here, as the server did (RFC 8446, 4.4.3; RFC 5246, 7.4.8).
+ *
+ * Not TLS from the first byte on is plain text. PostgreSQL asks in plain text for TLS (SSLRequest, answered `S`) and goes on with it;
+ * other protocols that begin in the clear and change to TLS later count as plain text.
+ */
+import { constants, createHash, verify } from 'node:crypto';
+import { inflateSync } from 'node:zlib';
+import { TlsBytes } from '../wire/tls-bytes.ts';
+import {
+  CERTIFICATE,
+  CERTIFICATE_REQUEST,
+  CERTIFICATE_VERIFY,
+  type CertificateVerify,
+  CLIENT_HELLO,
+  type ClientHello,
+  COMPRESSED_CERTIFICATE,
+  FINISHED,
+  HANDSHAKE_MESSAGE_BYTES_MAX,
+  type HandshakeMessage,
+  HandshakeReader,
+  NEW_SESSION_TICKET,
+  parseCertificates,
+  parseCertificateVerify,
+  parseClientHello,
+  parseServerHello,
+  parseSessionTicket,
+  SERVER_HELLO,
+  type ServerHello,
+  TLS_1_2,
+  TLS_1_3,
+} from '../wire/tls-handshake.ts';
+import {
+  TLS_ALERT,
+  TLS_APPLICATION_DATA,
+  TLS_CHANGE_CIPHER_SPEC,
+  TLS_HANDSHAKE,
+  TLS_HEADER_BYTES,
+  TLS_RECORD_MALFORMED,
+  TLS_RECORD_PARTIAL,
+  tlsBodyBytes,
+} from '../wire/tls-record.ts';
+import { parseCertificate } from './factors-certificate.ts';
+import { type KeyStore, RecordOpener, type SecretLabel, suiteHash } from './factors-keys.ts';
+import type { HalfStream } from './tcp-stream.ts';
+
+/** Records of early data, under keys that nobody asks for, that may come before the client's handshake goes on. */
+const EARLY_RECORDS_MAX = 64;
+
+/** Why the client's certificate is not known though TLS was spoken; `TlsGap.detail` says the rest. */
+export type TlsGapKind =
+  | 'no-keys'
+  | 'keys-do-not-fit'
+  | 'unsupported-cipher'
+  | 'handshake-not-captured'
+  | 'handshake-incomplete'
+  | 'handshake-malformed'
+  | 'handshake-too-long'
+  | 'conflicting-segments'
+  | 'resumed-session'
+  | 'evicted';
+
+export interface TlsGap {
+  readonly kind: TlsGapKind;
+  readonly detail: string;
+}
+
+/** `signature`: checked here. `handshake`: the server went on, so it was content. `wrong`: the signature does not fit. */
+export type Proof = 'signature' | 'handshake' | 'wrong' | 'none';
+
+export interface TlsOutcome {
+  /** `silent`: no payload was seen. `unknown`: payload was seen, but not its beginning. */
+  readonly transport: 'tls' | 'plain' | 'silent' | 'unknown';
+  /** `TLS 1.3`; undefined if no ServerHello was seen. */
+  readonly version: string | undefined;
+  readonly serverName: string;
+  readonly alpn: readonly string[];
+  /** DER, the client's own first; empty = it showed none; undefined = not known, see `gap`. */
+  readonly clientCertificates: readonly Uint8Array[] | undefined;
+  readonly proof: Proof;
+  /** The server asked for a certificate; undefined = not known. */
+  readonly wasAsked: boolean | undefined;
+  readonly serverCertificates: readonly Uint8Array[] | undefined;
+  /** The client offered to show a certificate later, which cannot be seen. */
+  readonly mayAuthenticateLater: boolean;
+  readonly isResumed: boolean;
+  /** A fatal or closing alert in the clear, `server alert 42`. */
+  readonly alert: string | undefined;
+  readonly gap: TlsGap | undefined;
+}
+
+/** Client certificates of TLS 1.2 sessions, by ticket or session id, for those that go on in another connection. */
+export class SessionMemory {
+  readonly #known = new Map<string, readonly Uint8Array[]>();
+
+  put(key: string, certificates: readonly Uint8Array[]): void {
+    if (this.#known.size >= SESSIONS_MAX) this.#known.delete(this.#known.keys().next().value!);
+    this.#known.set(key, certificates);
+  }
+
+  get(key: string): readonly Uint8Array[] | undefined {
+    return this.#known.get(key);
+  }
+}
+
+/** Sessions of TLS 1.2 that are remembered; the oldest are forgotten. */
+const SESSIONS_MAX = 10_000;
+
+/** One direction: where reading stands. */
+class Side {
+  readonly stream: HalfStream;
+  readonly reader = new HandshakeReader();
+  position = 0;
+  /** Behind its ChangeCipherSpec: in TLS 1.2 and older nothing more can be read. */
+  hasChangedCipher = false;
+  isDone = false;
+  opener: RecordOpener | undefined;
+  openedRecords = 0;
+  certificates: readonly Uint8Array[] | undefined;
+  /** Raw messages, for the transcript. */
+  readonly messages: Uint8Array[] = [];
+  verify: CertificateVerify | undefined;
+  /** Number of messages before that one. */
+  verifyAt = 0;
+
+  constructor(stream: HalfStream) {
+    this.stream = stream;
+  }
+}
+
+const HELLO_REQUEST = 0;
+const SERVER_HELLO_DONE = 14;
+const MESSAGE_HASH = 254;
+
+const SSL_REQUEST = Uint8Array.of(0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f);
+
+export class TlsSession {
+  readonly #keys: KeyStore;
+  readonly #memory: SessionMemory;
+  readonly #client: Side;
+  readonly #server: Side;
+  #transport: 'tls' | 'plain' | undefined;
+  #hello: ClientHello | undefined;
+  #answer: ServerHello | undefined;
+  #wasAsked = false;
+  #gap: TlsGap | undefined;
+  #alert: string | undefined;
+  #earlyRecords = 0;
+  #offersEarlyData = false;
+  #hasRetry = false;
+  readonly #tickets: string[] = [];
+
+  constructor(client: HalfStream, server: HalfStream, keys: KeyStore, memory: SessionMemory) {
+    this.#client = new Side(client);
+    this.#server = new Side(server);
+    this.#keys = keys;
+    this.#memory = memory;
+  }
+
+  /** Nothing that may still come can change the outcome. */
+  get isDone(): boolean {
+    return this.#transport === 'plain' || this.#gap !== undefined || (this.#client.isDone && this.#server.isDone);
+  }
+
+  /** It has stopped for want of secrets, which a later part of the capture may bring. */
+  get isWaitingForKeys(): boolean {
+    return !this.isDone && this.#answer?.version === TLS_1_3 && this.#client.opener === undefined;
+  }
+
+  /** Reads on. Call it whenever one of the streams has grown, and once at the end. */
+  advance(): void {
+    if (this.#transport === undefined) this.#sniff();
+    if (this.#transport !== 'tls') return;
+    let before = -1;
+    while (before !== this.#client.position + this.#server.position && this.#gap === undefined) {
+      before = this.#client.position + this.#server.position;
+      this.#advanceSide(this.#client, true);
+      this.#advanceSide(this.#server, false);
+    }
+  }
+
+  /** What is known, when no more bytes come; `end` says why they don't if it is not the connection's end. */
+  outcome(end?: TlsGap): TlsOutcome {
+    this.advance();
+    const { serverName = '', alpn = [] } = this.#hello ?? {};
+    const transport = this.#finalTransport();
+    const isResumed = this.#isResumed();
+    const certificates = transport === 'tls' ? this.#clientCertificates(isResumed) : undefined;
+    const proof = this.#proof(certificates, isResumed);
+    return {
+      transport,
+      version: this.#answer === undefined ? undefined : versionName(this.#answer.version),
+      serverName,
+      alpn,
+      clientCertificates: certificates,
+      proof,
+      wasAsked: this.#wasAsked || (this.#server.isDone ? false : undefined),
+      serverCertificates: this.#server.certificates,
+      mayAuthenticateLater: this.#hello?.offersPostHandshakeAuth === true && this.#answer?.version === TLS_1_3,
+      isResumed,
+      alert: this.#alert,
+      gap: this.#finalGap(transport, certificates, proof, end),
+    };
+  }
+
+  #finalTransport(): TlsOutcome['transport'] {
+    if (this.#transport !== undefined) return this.#transport;
+    const [client, server] = [this.#client.stream, this.#server.stream];
+    if (!client.hasData && !server.hasData) return 'silent';
+    // The server has spoken and the client has not: TLS always begins with the client.
+    return client.hasStart && !client.hasData && server.length > 0 ? 'plain' : 'unknown';
+  }
+
+  #finalGap(
+    transport: TlsOutcome['transport'],
+    certificates: readonly Uint8Array[] | undefined,
+    proof: Proof,
+    end: TlsGap | undefined,
+  ): TlsGap | undefined {
+    if (transport === 'plain' || transport === 'silent') return undefined;
+    if (this.#client.stream.hasConflict) {
+      return { kind: 'conflicting-segments', detail: 'segments say different things about the same bytes' };
+    }
+    if (certificates === undefined) return this.#gap ?? end ?? this.#openEnd();
+    if (certificates.length === 0 || proof !== 'none') return undefined;
+    const detail = 'a certificate was shown, and the proof that its key is there cannot be read';
+    return this.#gap ?? end ?? { kind: 'handshake-incomplete', detail };
+  }
+
+  /** Decides between TLS and plain text by the first bytes. */
+  #sniff(): void {
+    const { stream } = this.#client;
+    const { bytes, length } = stream;
+    if (length === 0) return;
+    const isRequest = SSL_REQUEST.subarray(0, length).every((byte, i) => byte === bytes[i]);
+    if (isRequest) {
+      if (length < SSL_REQUEST.length || this.#server.stream.length < 1) return;
+      if (this.#server.stream.bytes[0] === 0x53) {
+        this.#client.position = SSL_REQUEST.length;
+        this.#server.position = 1;
+        this.#transport = 'tls';
+      } else this.#transport = 'plain';
+      return;
+    }
+    const body = tlsBodyBytes(bytes, 0, length);
+    if (body === TLS_RECORD_PARTIAL) return;
+    // Whoever joins a connection in its middle may see anything: records, or the inside of one.
+    const isTls = body !== TLS_RECORD_MALFORMED && (bytes[0] === TLS_HANDSHAKE || !stream.hasStart);
+    if (isTls) {
+      this.#transport = 'tls';
+      const isHello =
+        bytes[0] === TLS_HANDSHAKE && (length <= TLS_HEADER_BYTES || bytes[TLS_HEADER_BYTES] === CLIENT_HELLO);
+      if (!isHello) this.#fail('handshake-not-captured', 'the capture begins behind the handshake');
+    } else if (stream.hasStart) this.#transport = 'plain';
+  }
+
+  #advanceSide(side: Side, isClient: boolean): void {
+    const { stream } = side;
+    while (!side.isDone && this.#gap === undefined) {
+      const bodyBytes = tlsBodyBytes(stream.bytes, side.position, stream.length);
+      if (bodyBytes === TLS_RECORD_PARTIAL) return;
+      if (bodyBytes === TLS_RECORD_MALFORMED) {
+        this.#fail(
+          'handshake-malformed',
+          `byte ${side.position} of the ${isClient ? 'client' : 'server'} starts no record`,
+        );
+        return;
+      }
+      const end = side.position + TLS_HEADER_BYTES + bodyBytes;
+      if (end > stream.length) return;
+      const record = stream.bytes.subarray(side.position, end);
+      const at = side.position;
+      side.position = end;
+      if (!this.#record(side, isClient, record)) {
+        side.position = at;
+        return;
+      }
+    }
+  }
+
+  /** Takes a whole record; false if it has to wait for what the other side says. */
+  #record(side: Side, isClient: boolean, record: Uint8Array): boolean {
+    const body = record.subarray(TLS_HEADER_BYTES);
+    const isOld = this.#answer !== undefined && this.#answer.version < TLS_1_3;
+    switch (record[0]) {
+      case TLS_HANDSHAKE:
+        if (side.hasChangedCipher && isOld) side.isDone = true;
+        else this.#handshake(side, isClient, body);
+        return true;
+      case TLS_CHANGE_CIPHER_SPEC:
+        if (this.#answer === undefined) return false;
+        // TLS 1.3 sends it for old middleboxes alone.
+        if (!isOld) return true;
+        side.hasChangedCipher = true;
+        side.isDone = true;
+        if (this.#client.isDone && this.#server.isDone) this.#remember();
+        return true;
+      case TLS_ALERT:
+        if (!side.hasChangedCipher && body.length === 2)
+          this.#alert = `${isClient ? 'client' : 'server'} alert ${body[1]}`;
+        return true;
+      case TLS_APPLICATION_DATA:
+        if (isOld) side.isDone = true;
+        if (isOld) return true;
+        if (this.#answer === undefined && !isClient) {
+          this.#fail('handshake-not-captured', "the server's hello is not in the capture");
+          return true;
+        }
+        return this.#answer !== undefined && !this.#answer.isRetry && this.#sealed(side, isClient, record);
+      default:
+        return true;
+    }
+  }
+
+  #handshake(side: Side, isClient: boolean, body: Uint8Array): void {
+    side.reader.push(body);
+    for (let message = side.reader.next(); message !== undefined; message = side.reader.next()) {
+      this.#message(side, isClient, message);
+      if (side.isDone || this.#gap !== undefined) return;
+    }
+    if (side.reader.isTooLong) {
+      this.#fail('handshake-too-long', `a message claims more than ${HANDSHAKE_MESSAGE_BYTES_MAX} bytes`);
+    }
+  }
+
+  #message(side: Side, isClient: boolean, message: HandshakeMessage): void {
+    const { type, body, raw } = message;
+    side.messages.push(raw);
+    switch (type) {
+      case CLIENT_HELLO:
+        if (!isClient) return;
+        this.#hello = parseClientHello(body) ?? this.#malformed('ClientHello');
+        if (this.#hello?.offersEarlyData === true) this.#offersEarlyData = true;
+        return;
+      case SERVER_HELLO:
+        if (isClient) return;
+        this.#answer = parseServerHello(body) ?? this.#malformed('ServerHello');
+        if (this.#answer?.isRetry === true) this.#hasRetry = true;
+        return;
+      case CERTIFICATE:
+        side.certificates = parseCertificates(body, this.#answer?.version ?? TLS_1_2) ?? this.#malformed('Certificate');
+        return;
+      case COMPRESSED_CERTIFICATE:
+        side.certificates = decompressed(body) ?? this.#malformed('CompressedCertificate');
+        return;
+      case CERTIFICATE_REQUEST:
+        if (!isClient) this.#wasAsked = true;
+        return;
+      case CERTIFICATE_VERIFY:
+        side.verify = parseCertificateVerify(body);
+        side.verifyAt = side.messages.length - 1;
+        return;
+      case NEW_SESSION_TICKET: {
+        const ticket = isClient ? undefined : parseSessionTicket(body);
+        if (ticket !== undefined && ticket !== '') this.#tickets.push(`ticket ${ticket}`);
+        return;
+      }
+      case FINISHED:
+        // Seen in TLS 1.3 alone: older versions have it behind ChangeCipherSpec.
+        side.isDone = true;
+        return;
+      default:
+    }
+  }
+
+  #malformed(name: string): undefined {
+    this.#fail('handshake-malformed', `the ${name} is not one`);
+    return undefined;
+  }
+
+  #fail(kind: TlsGapKind, detail: string): void {
+    this.#gap ??= { kind, detail };
+  }
+
+  /** An encrypted record of a TLS 1.3 handshake; false while there is no secret for it. */
+  #sealed(side: Side, isClient: boolean, record: Uint8Array): boolean {
+    const hello = this.#hello;
+    const cipherSuite = this.#answer!.cipherSuite;
+    if (hello === undefined) {
+      this.#fail('handshake-not-captured', "the client's hello is not in the capture");
+      return true;
+    }
+    if (suiteHash(cipherSuite) === undefined) {
+      this.#fail('unsupported-cipher', `cipher suite 0x${cipherSuite.toString(16)}`);
+      return true;
+    }
+    if (side.opener === undefined) {
+      const label: SecretLabel = isClient ? 'CLIENT_HANDSHAKE_TRAFFIC_SECRET' : 'SERVER_HANDSHAKE_TRAFFIC_SECRET';
+      const secrets = this.#keys.secrets(label, hello.random);
+      if (secrets.length === 0) return false;
+      for (const secret of secrets) {
+        const opener = RecordOpener.of(cipherSuite, secret);
+        const opened = opener?.open(record);
+        if (opened === undefined) continue;
+        side.opener = opener;
+        this.#opened(side, isClient, opened);
+        return true;
+      }
+      this.#unopened(side, isClient, hello, secrets.length);
+      return true;
+    }
+    const opened = side.opener.open(record);
+    if (opened === undefined) this.#unopened(side, isClient, hello, 1);
+    else this.#opened(side, isClient, opened);
+    return true;
+  }
+
+  #opened(
+    side: Side,
+    isClient: boolean,
+    { type, content }: { readonly type: number; readonly content: Uint8Array },
+  ): void {
+    side.openedRecords++;
+    if (type === TLS_HANDSHAKE) this.#handshake(side, isClient, content);
+    else if (type === TLS_ALERT && content.length === 2) {
+      this.#alert = `${isClient ? 'client' : 'server'} alert ${content[1]}`;
+      side.isDone = true;
+    }
+  }
+
+  /** A record that the secrets do not open: early data of the client, or the wrong secrets. */
+  #unopened(side: Side, isClient: boolean, hello: ClientHello, secrets: number): void {
+    if (isClient && this.#offersEarlyData && side.openedRecords === 0 && this.#earlyRecords++ < EARLY_RECORDS_MAX)
+      return;
+    if (!isClient) {
+      // The client's own certificate can still be read.
+      side.isDone = true;
+      return;
+    }
+    const which = secrets === 1 ? 'the secret' : `each of the ${secrets} secrets`;
+    const detail = `${which} of client random ${hello.random.slice(0, 16)}… fails on record ${side.openedRecords + 1} of the client`;
+    this.#fail('keys-do-not-fit', detail);
+  }
+
+  #isResumed(): boolean {
+    const [hello, answer] = [this.#hello, this.#answer];
+    if (hello === undefined || answer === undefined) return false;
+    if (answer.version >= TLS_1_3) return answer.usesPreSharedKey;
+    // A full handshake of old TLS has a Certificate of the server (anonymous ciphers are not in use); a resumed one goes on at once.
+    return this.#server.certificates === undefined && this.#server.hasChangedCipher;
+  }
+
+  #clientCertificates(isResumed: boolean): readonly Uint8Array[] | undefined {
+    const { certificates, isDone } = this.#client;
+    if (certificates !== undefined) return certificates;
+    if (isResumed) return this.#resumedCertificates();
+    if (!isDone) return undefined;
+    // Everything up to the end of the client's handshake was read, and there was none.
+    return [];
+  }
+
+  #resumedCertificates(): readonly Uint8Array[] | undefined {
+    const { ticket = '', sessionId = '' } = this.#hello ?? {};
+    const known = this.#memory.get(`ticket ${ticket}`) ?? this.#memory.get(`id ${sessionId}`);
+    if (known === undefined) {
+      this.#fail('resumed-session', 'it goes on with an earlier session, whose handshake was not read');
+    }
+    return known;
+  }
+
+  /** At the end of a full handshake of TLS 1.2: the names under which it may go on. */
+  #remember(): void {
+    const certificates = this.#isResumed() ? this.#clientCertificates(true) : (this.#client.certificates ?? []);
+    if (certificates === undefined || (certificates.length > 0 && this.#proof(certificates, false) === 'wrong')) return;
+    const id = this.#answer?.sessionId ?? '';
+    if (id !== '') this.#memory.put(`id ${id}`, certificates);
+    for (const ticket of this.#tickets) this.#memory.put(ticket, certificates);
+  }
+
+  #proof(certificates: readonly Uint8Array[] | undefined, isResumed: boolean): Proof {
+    const own = certificates?.[0];
+    if (own === undefined) return 'none';
+    const isAccepted = this.#server.hasChangedCipher && this.#alert === undefined;
+    if (isResumed) return isAccepted ? 'handshake' : 'none';
+    const signed = this.#signed();
+    const { verify: verification } = this.#client;
+    const checked =
+      verification === undefined || signed === undefined
+        ? undefined
+        : isSignatureOf(own, verification, signed, this.#answer?.version ?? TLS_1_2);
+    if (checked === false) return 'wrong';
+    if (checked === true) return 'signature';
+    return isAccepted ? 'handshake' : 'none';
+  }
+
+  /**
+   * What the client's CertificateVerify signs: in TLS 1.2 the messages before it, in TLS 1.3 their hash; undefined if some are missing.
+   * The order is that of the protocol, whatever the order of segments.
+   */
+  #signed(): Uint8Array | undefined {
+    const version = this.#answer?.version ?? TLS_1_2;
+    const own = this.#client.messages.slice(0, this.#client.verifyAt);
+    const other = this.#server.messages;
+    const lastOfServer = version >= TLS_1_3 ? FINISHED : SERVER_HELLO_DONE;
+    const end = other.findIndex((raw) => raw[0] === lastOfServer);
+    if (end < 0) return undefined;
+    // HelloRequest is in no transcript.
+    const theirs = other.slice(0, end + 1).filter((raw) => raw[0] !== HELLO_REQUEST);
+    if (version < TLS_1_3) return Buffer.concat([...own.slice(0, 1), ...theirs, ...own.slice(1)]);
+    const hash = suiteHash(this.#answer?.cipherSuite ?? 0);
+    if (hash === undefined) return undefined;
+    const hellos = own.filter((raw) => raw[0] === CLIENT_HELLO);
+    if (hellos.length !== (this.#hasRetry ? 2 : 1)) return undefined;
+    const transcript = createHash(hash);
+    if (this.#hasRetry) {
+      // RFC 8446, 4.4.1: the first hello is there by its hash.
+      const digest = createHash(hash).update(hellos[0]!).digest();
+      transcript
+        .update(Uint8Array.of(MESSAGE_HASH, 0, 0, digest.length))
+        .update(digest)
+        .update(theirs[0]!);
+    }
+    transcript.update(hellos.at(-1)!);
+    for (const raw of [...theirs.slice(this.#hasRetry ? 1 : 0), ...own.slice(hellos.length)]) transcript.update(raw);
+    return transcript.digest();
+  }
+
+  /** Why there is no more, if nothing else has said so. */
+  #openEnd(): TlsGap {
+    const [client, server] = [this.#client.stream, this.#server.stream];
+    if (this.isWaitingForKeys) {
+      const where = 'give a key log (--keylog), or put it into the capture (editcap --inject-secrets)';
+      return {
+        kind: 'no-keys',
+        detail: `TLS 1.3 encrypts certificates, and the secrets of this session are missing; ${where}`,
+      };
+    }
+    if (this.#transport === undefined && !client.hasStart) {
+      return { kind: 'handshake-not-captured', detail: 'the capture has no beginning of the connection' };
+    }
+    let why = 'it ends, or lacks segments, before the client has shown what it has';
+    if (client.isCut || server.isCut) why = 'the capture kept only a part of some packets (snap length)';
+    else if (client.isFull || server.isFull) why = 'it is longer, or more torn, than what is kept of a stream';
+    else if (this.#alert !== undefined) why = `it ended with a ${this.#alert}`;
+    return { kind: 'handshake-incomplete', detail: why };
+  }
+}
+
+function versionName(version: number): string {
+  if (version === 0x0300) return 'SSL 3.0';
+  return version > 0x0300 && version <= TLS_1_3 ? `TLS 1.${version - 0x0301}` : `0x${version.toString(16)}`;
+}
+
+/** The certificates of a compressed message (RFC 8879), zlib alone; undefined for others and for what is damaged. */
+function decompressed(body: Uint8Array): readonly Uint8Array[] | undefined {
+  const reader = new TlsBytes(body);
+  const algorithm = reader.number(2);
+  const length = reader.number(3);
+  const packed = reader.vector(3).rest();
+  if (reader.isOver || algorithm !== 1 || length > HANDSHAKE_MESSAGE_BYTES_MAX) return undefined;
+  try {
+    const plain = inflateSync(packed, { maxOutputLength: length });
+    return plain.length === length ? parseCertificates(plain, TLS_1_3) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+interface SchemeParts {
+  readonly hash: string | null;
+  readonly isPss?: true;
+}
+
+/** SignatureScheme (RFC 8446, 4.2.3). */
+const SCHEMES: ReadonlyMap<number, SchemeParts> = new Map([
+  [0x0201, { hash: 'sha1' }],
+  [0x0203, { hash: 'sha1' }],
+  [0x0401, { hash: 'sha256' }],
+  [0x0501, { hash: 'sha384' }],
+  [0x0601, { hash: 'sha512' }],
+  [0x0403, { hash: 'sha256' }],
+  [0x0503, { hash: 'sha384' }],
+  [0x0603, { hash: 'sha512' }],
+  [0x0804, { hash: 'sha256', isPss: true }],
+  [0x0805, { hash: 'sha384', isPss: true }],
+  [0x0806, { hash: 'sha512', isPss: true }],
+  [0x0807, { hash: null }],
+  [0x0808, { hash: null }],
+  [0x0809, { hash: 'sha256', isPss: true }],
+  [0x080a, { hash: 'sha384', isPss: true }],
+  [0x080b, { hash: 'sha512', isPss: true }],
+]);
+
+/** Whether the signature is of the certificate's key; undefined if that cannot be told. */
+function isSignatureOf(
+  der: Uint8Array,
+  { scheme, signature }: CertificateVerify,
+  signed: Uint8Array,
+  version: number,
+): boolean | undefined {
+  const parts = SCHEMES.get(scheme);
+  const certificate = parseCertificate(der);
+  if (parts === undefined || certificate === undefined || version < TLS_1_2) return undefined;
+  const content = version >= TLS_1_3 ? signedContent(signed) : signed;
+  const key = certificate.certificate.publicKey;
+  try {
+    return parts.isPss === true
+      ? verify(
+          parts.hash,
+          content,
+          { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST },
+          signature,
+        )
+      : verify(parts.hash, content, key, signature);
+  } catch {
+    return false;
+  }
+}
+
+/** RFC 8446, 4.4.3: 64 blanks, the context, a zero, the hash. */
+function signedContent(digest: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.alloc(64, 0x20), Buffer.from('TLS 1.3, client CertificateVerify\0', 'latin1'), digest]);
+}
