@@ -1,3 +1,4 @@
+import type { Pod } from '../model/resources.ts';
 import type { FieldPath, Place } from './problem.ts';
 
 /** One document of an input: a parsed value, and where everything in it stood. */
@@ -21,8 +22,18 @@ export interface TextProblem {
   readonly fix: string;
 }
 
+/** Takes pods that were read past their documents (`pod-reader.ts`). */
+export interface PodSink {
+  /** As in `LoadMode`. */
+  readonly isAsIs: boolean;
+  /** False for a pod of which something is to be said after all: it must come as a document. */
+  add(pod: Pod): boolean;
+}
+
 /** Where the readers deliver. */
 export interface DocumentSink {
+  /** Absent: every object comes as a document. */
+  readonly pods?: PodSink;
   document(document: RawDocument): void;
   problem(problem: TextProblem): void;
 }

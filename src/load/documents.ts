@@ -8,11 +8,21 @@
  */
 import { quoteText } from '../base/errors.ts';
 import { DOCUMENT_DEPTH_MAX, YAML_BYTES_MAX } from '../model/limits.ts';
-import { decode, INVALID_BYTES } from './decode.ts';
+import { INVALID_BYTES } from './decode.ts';
 import type { DocumentSink, RawDocument, TextProblem } from './document.ts';
-import { type JsonCut, JsonCutError, JsonCutter, type JsonSink, type ListHeader } from './json-cutter.ts';
+import {
+  ITEM_DEPTH,
+  type ItemRead,
+  type JsonCut,
+  JsonCutError,
+  JsonCutter,
+  type JsonSink,
+  type ListHeader,
+} from './json-cutter.ts';
+import { FAIL } from './json-scanner.ts';
 import { type JsonNode, JsonSyntaxError, offsetOfPath, parseJsonTree } from './json-tree.ts';
 import { LineTable } from './line-table.ts';
+import { PodReader } from './pod-reader.ts';
 import type { FieldPath, Place } from './problem.ts';
 import { newYamlBudget, readYaml, type TextPart, type YamlBudget } from './yaml.ts';
 import { countLines, cutYamlList, type YamlList } from './yaml-list.ts';
@@ -51,7 +61,7 @@ function readBracePart(part: TextPart, sink: DocumentSink, budget: YamlBudget): 
 }
 
 /** A longer part with a brace is a dump, and nobody writes dumps as flow maps. */
-const FLOW_LENGTH_MAX = 1024 * 1024;
+export const FLOW_LENGTH_MAX = 1024 * 1024;
 const STARTS_LIKE_JSON = /^\s*\{\s*(?:"|\})/;
 
 function reportInvalidBytes(part: TextPart, sink: DocumentSink): void {
@@ -147,14 +157,11 @@ function itemKind(listKind: string): string {
 
 /** Delivers the JSON values of `part`, and their errors; but gives the first error if nothing was delivered before it. */
 function readJsonPart(part: TextPart, sink: DocumentSink): TextProblem | undefined {
-  const reader = new JsonReader(part.file, sink, {
-    isBytes: false,
-    isYamlPossible: part.text.length <= FLOW_LENGTH_MAX,
-  });
+  const reader = new JsonReader(part.file, sink, part.text.length <= FLOW_LENGTH_MAX);
   const limits = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: Number.POSITIVE_INFINITY };
   try {
     const cutter = new JsonCutter(reader, limits, part.origin);
-    cutter.feed(part.text);
+    cutter.feed(Buffer.from(wellFormed(part.text)));
     cutter.end();
     return undefined;
   } catch (error) {
@@ -165,20 +172,27 @@ function readJsonPart(part: TextPart, sink: DocumentSink): TextProblem | undefin
   }
 }
 
+/** Half of a surrogate pair, which UTF-8 cannot hold, as the escape that means the same inside quotes. */
+function wellFormed(text: string): string {
+  return text.replace(LONE_SURROGATES, (unit) => `\\u${unit.charCodeAt(0).toString(16)}`);
+}
+
+const LONE_SURROGATES = /\p{Cs}/gu;
+
 function problemOf(error: unknown, file: string): TextProblem {
   if (error instanceof NotJson) return error.problem;
   if (error instanceof JsonCutError) return { file, place: error.place, message: error.message, fix: JSON_FIX };
   throw error;
 }
 
-/** Delivers the JSON values of a long text given in pieces, one code unit a byte; `objectBytesMax` limits each of them. */
+/** Delivers the JSON values of a long text given in pieces of bytes; `objectBytesMax` limits each of them. */
 export function readJsonPieces(
   file: string,
-  pieces: Iterable<string>,
+  pieces: Iterable<Buffer>,
   sink: DocumentSink,
   objectBytesMax: number,
 ): void {
-  const reader = new JsonReader(file, sink, { isBytes: true, isYamlPossible: false });
+  const reader = new JsonReader(file, sink, false);
   const limits = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: objectBytesMax };
   const cutter = new JsonCutter(reader, limits, { line: 1, column: 1 });
   try {
@@ -202,32 +216,37 @@ class NotJson extends Error {
   }
 }
 
-interface JsonForm {
-  /** The pieces hold bytes, one a code unit, not characters. */
-  readonly isBytes: boolean;
-  /** A first value that is not JSON is no error yet. */
-  readonly isYamlPossible: boolean;
-}
-
 /** Takes pieces from the cutter, parses them and passes them on as documents. */
 class JsonReader implements JsonSink {
   /** Nothing has been delivered yet. */
   isUntouched = true;
   private readonly file: string;
   private readonly sink: DocumentSink;
-  private readonly form: JsonForm;
+  /** A first value that is not JSON is no error yet. */
+  private readonly isYamlPossible: boolean;
+  private readonly pods: PodReader | undefined;
   /** Items without a kind of their own, until the kind of the list is known. */
   private waiting: { readonly cut: JsonCut; readonly index: number }[] = [];
 
-  constructor(file: string, sink: DocumentSink, form: JsonForm) {
+  constructor(file: string, sink: DocumentSink, isYamlPossible: boolean) {
     this.file = file;
     this.sink = sink;
-    this.form = form;
+    this.isYamlPossible = isYamlPossible;
+    this.pods = sink.pods === undefined ? undefined : new PodReader(file, sink.pods.isAsIs);
   }
 
-  item(piece: JsonCut, index: number, header: ListHeader): void {
+  readItem(bytes: Buffer, from: number, line: number, header: ListHeader): ItemRead | undefined {
+    const { pods } = this;
+    if (pods === undefined || isOther(header)) return undefined;
+    const isBare = header.kind === 'PodList' && header.apiVersion === 'v1';
+    const end = pods.read(bytes, from, ITEM_DEPTH, isBare);
+    if (end === FAIL || this.sink.pods?.add(pods.pod(line)) !== true) return undefined;
+    this.isUntouched = false;
+    return { end, lines: pods.lines, lineStart: pods.lineStart };
+  }
+
+  item(cut: JsonCut, index: number, header: ListHeader): void {
     if (isOther(header)) return;
-    const cut = this.characters(piece);
     const value = this.parse(cut);
     if (value === undefined) return;
     if (!isRecord(value) || value.kind !== undefined) this.deliver(cut, value, ['items', index]);
@@ -235,8 +254,7 @@ class JsonReader implements JsonSink {
     else this.waiting.push({ cut, index });
   }
 
-  value(piece: JsonCut, itemCount: number | undefined): void {
-    const cut = this.characters(piece);
+  value(cut: JsonCut, itemCount: number | undefined): void {
     const value = this.parse(cut);
     const waiting = this.waiting;
     this.waiting = [];
@@ -261,15 +279,9 @@ class JsonReader implements JsonSink {
     this.sink.document(new JsonDocument(this.file, value, prefix, cut));
   }
 
-  private characters(cut: JsonCut): JsonCut {
-    return this.form.isBytes && NOT_ASCII.test(cut.text)
-      ? { ...cut, text: decode(Buffer.from(cut.text, 'latin1')) }
-      : cut;
-  }
-
   /** The value; `undefined` after an error, which has been delivered. */
   private parse(cut: JsonCut): unknown {
-    if (this.form.isBytes && cut.text.includes(INVALID_BYTES)) {
+    if (cut.text.includes(INVALID_BYTES)) {
       reportInvalidBytes({ file: this.file, text: cut.text, origin: cut.place }, this.sink);
       return undefined;
     }
@@ -281,7 +293,7 @@ class JsonReader implements JsonSink {
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
       const problem = { file: this.file, ...syntaxErrorOf(cut), fix: JSON_FIX };
-      if (this.form.isYamlPossible && this.isUntouched) throw new NotJson(problem);
+      if (this.isYamlPossible && this.isUntouched) throw new NotJson(problem);
       this.sink.problem(problem);
       return undefined;
     }
@@ -305,8 +317,6 @@ function countKeys(value: unknown): number {
   else for (const key in value) count += 1 + countKeys((value as Record<string, unknown>)[key]);
   return count;
 }
-
-const NOT_ASCII = /[\u0080-\uffff]/;
 
 function headerOf(value: unknown): ListHeader {
   const { apiVersion = '', kind = '' } = isRecord(value) ? value : {};

@@ -4,8 +4,8 @@
  * A `kubectl get -o json` dump is one value of up to gigabytes whose `items` are the objects. The cutter hands out each
  * item as text of its own as soon as its closing bracket is seen, and at the end the value around them with `items`
  * emptied. Native `JSON.parse` then does the work, item by item, and memory stays that of one item. Concatenated values
- * (`{…}{…}`) come out one by one. Text may be fed in pieces; it must be such that one code unit is a whole character or
- * (for bytes read as latin1) a whole byte.
+ * (`{…}{…}`) come out one by one. Text comes as UTF-8 bytes, in pieces cut anywhere; bytes that are not UTF-8 become a
+ * character that no document may hold (`decode.ts`).
  *
  *     {"apiVersion":"v1","items":[ {"kind":"Pod",…} , {…} ],"kind":"List"}
  *     depth 1              2       3            2     3   2 1            0
@@ -14,6 +14,21 @@
  * Lines are counted on the way (a line end cannot stand inside a JSON string), and so are the colons outside quotes:
  * a parsed object with fewer keys than colons had a key twice.
  */
+import { decode } from './decode.ts';
+import {
+  BACKSLASH,
+  CLOSE_LIST,
+  CLOSE_OBJECT,
+  COLON,
+  COMMA,
+  LINE_FEED,
+  OPEN_LIST,
+  OPEN_OBJECT,
+  QUOTE,
+  RETURN,
+  SPACE,
+  TAB,
+} from './json-scanner.ts';
 import type { Place } from './problem.ts';
 
 /** One piece of JSON text, and where it began. */
@@ -31,10 +46,22 @@ export interface ListHeader {
 }
 
 export interface JsonSink {
+  /**
+   * May take the item that begins at `from` before it is cut out, and then says where it ends; `undefined` = cut it out.
+   * The item may go on behind the end of `bytes`.
+   */
+  readItem?(bytes: Buffer, from: number, line: number, header: ListHeader): ItemRead | undefined;
   /** An object of the top-level `items`; `index` counts from 0. */
   item(cut: JsonCut, index: number, header: ListHeader): void;
   /** A top-level value, its `items` emptied; `itemCount` is `undefined` if it had no list of that name. */
   value(cut: JsonCut, itemCount: number | undefined): void;
+}
+
+/** An item that the sink took by itself: the offset behind it, the line ends in it and the offset behind the last of them. */
+export interface ItemRead {
+  readonly end: number;
+  readonly lines: number;
+  readonly lineStart: number;
 }
 
 /** The text is not a sequence of JSON objects, or goes past a limit. */
@@ -48,32 +75,28 @@ export class JsonCutError extends Error {
   }
 }
 
-const TAB = 0x09;
-const LINE_FEED = 0x0a;
-const RETURN = 0x0d;
-const SPACE = 0x20;
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_LIST = 0x5b;
-const BACKSLASH = 0x5c;
-const CLOSE_LIST = 0x5d;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
+/** Bytes that mean something at any depth: quotes, brackets, colons and line ends. */
+const IS_MARK = Uint8Array.from({ length: 256 }, (_, byte) =>
+  [QUOTE, COLON, LINE_FEED, OPEN_OBJECT, OPEN_LIST, CLOSE_OBJECT, CLOSE_LIST].includes(byte) ? 1 : 0,
+);
+
+/** Levels of brackets, its own included, around what an item of a list holds. */
+export const ITEM_DEPTH = 3;
 
 export class JsonCutter {
   private readonly sink: JsonSink;
   private readonly depthMax: number;
   private readonly pieceLengthMax: number;
 
-  /** Text not yet handed out; all offsets below are into it. */
-  private text = '';
+  /** Bytes not yet handed out; all offsets below are into them. */
+  private bytes: Buffer = Buffer.alloc(0);
   private at = 0;
   /** Where to go on looking for the end of a string that began before: not before this offset. */
   private stringAt = 0;
   private line: number;
-  /** Offset of column 1 of the current line; negative when the line began in text already dropped. */
-  private lineStart: number;
+  /** Code units of the current line that lie before `countedTo`. */
+  private units: number;
+  private countedTo = 0;
 
   private depth = 0;
   private colons = 0;
@@ -84,10 +107,10 @@ export class JsonCutter {
   private isObject = false;
   /** The value's text before and with the `[` of its items, once they began. */
   private prefix = '';
+  private prefixBytes = 0;
   private key = '';
   private lastString = '';
-  private apiVersion = '';
-  private kind = '';
+  private header: ListHeader = { apiVersion: '', kind: '' };
   /** Of the items. */
   private inItems = false;
   private itemCount: number | undefined;
@@ -101,20 +124,21 @@ export class JsonCutter {
     this.depthMax = limits.depthMax;
     this.pieceLengthMax = limits.pieceLengthMax;
     this.line = origin.line;
-    this.lineStart = 1 - origin.column;
+    this.units = origin.column - 1;
   }
 
-  /** Takes the next piece of text and hands out what ends in it. Throws `JsonCutError`. */
-  feed(piece: string): void {
+  /** Takes the next piece and hands out what ends in it. Throws `JsonCutError`. */
+  feed(piece: Buffer): void {
     const keepFrom = this.keepFrom();
-    this.text = keepFrom === 0 ? this.text + piece : this.text.slice(keepFrom) + piece;
+    if (this.countedTo < keepFrom) this.count(keepFrom);
+    this.bytes = keepFrom === this.bytes.length ? piece : Buffer.concat([this.bytes.subarray(keepFrom), piece]);
     this.at -= keepFrom;
     this.stringAt -= keepFrom;
-    this.lineStart -= keepFrom;
+    this.countedTo -= keepFrom;
     this.valueStart -= keepFrom;
     this.itemStart -= keepFrom;
     this.scan();
-    this.checkLength(this.text.length - this.keepFrom(), this.valuePlace);
+    this.checkLength(this.bytes.length - this.keepFrom(), this.valuePlace);
   }
 
   private checkLength(length: number, place: Place): void {
@@ -124,7 +148,7 @@ export class JsonCutter {
 
   /** Declares the end of the text. Throws `JsonCutError` if a value is still open. */
   end(): void {
-    if (this.at < this.text.length) throw new JsonCutError('text in quotes without an end', this.place(this.at));
+    if (this.at < this.bytes.length) throw new JsonCutError('text in quotes without an end', this.place(this.at));
     if (this.depth > 0) {
       const what = this.isObject ? "object that '{' opened" : "list that '[' opened";
       throw new JsonCutError(`unexpected end: the ${what} is not closed`, this.valuePlace);
@@ -138,47 +162,84 @@ export class JsonCutter {
     return this.depth > 2 ? this.itemStart : this.at;
   }
 
+  /** The place of an offset on the current line. */
   private place(offset: number): Place {
-    return { line: this.line, column: offset - this.lineStart + 1 };
+    if (offset < this.countedTo)
+      return { line: this.line, column: this.units - this.unitsIn(offset, this.countedTo) + 1 };
+    this.count(offset);
+    return { line: this.line, column: this.units + 1 };
+  }
+
+  private count(to: number): void {
+    this.units += this.unitsIn(this.countedTo, to);
+    this.countedTo = to;
+  }
+
+  /** UTF-16 code units that bytes stand for: none for those that go on a character, two for four bytes. */
+  private unitsIn(from: number, to: number): number {
+    let units = 0;
+    for (let at = from; at < to; at++) {
+      const byte = this.bytes[at]!;
+      if ((byte & 0xc0) !== 0x80) units += byte < 0xf0 ? 1 : 2;
+    }
+    return units;
+  }
+
+  private newLine(start: number): void {
+    this.units = 0;
+    this.countedTo = start;
   }
 
   private scan(): void {
-    const text = this.text;
-    const length = text.length;
+    const bytes = this.bytes;
+    const length = bytes.length;
     let at = this.at;
     while (at < length) {
-      const code = text.charCodeAt(at);
-      if (code === QUOTE) {
-        const end = closingQuote(text, Math.max(at + 1, this.stringAt));
-        if (end < 0) {
-          this.stringAt = length;
-          break;
-        }
-        if (this.depth < 3) this.string(at, end);
+      const code = bytes[at]!;
+      if (IS_MARK[code] === 0) {
+        if (this.depth < ITEM_DEPTH) this.other(code, at);
+        at++;
+      } else if (code === QUOTE) {
+        const end = this.closingQuote(Math.max(at + 1, this.stringAt));
+        if (end < 0) break;
+        if (this.depth < ITEM_DEPTH) this.string(at, end);
         at = end + 1;
-        continue;
-      }
-      if (code === COLON) {
+      } else if (code === COLON) {
         this.colons++;
         if (this.depth === 1) this.key = this.lastString;
         else if (this.depth === 0 || (this.depth === 2 && this.inItems)) throw this.unexpected(at);
+        at++;
       } else if (code === LINE_FEED) {
         this.line++;
-        this.lineStart = at + 1;
-      } else if (code === OPEN_OBJECT || code === OPEN_LIST) this.open(code, at);
-      else if (code === CLOSE_OBJECT || code === CLOSE_LIST) this.close(code, at);
-      else if (this.depth < 3) this.other(code, at);
-      at++;
+        this.newLine(++at);
+      } else if (code === OPEN_OBJECT || code === OPEN_LIST) at = this.open(code, at);
+      else {
+        this.close(code, at);
+        at++;
+      }
     }
     this.at = at;
+  }
+
+  /** Offset of the quote that ends a string whose inside begins at `from`, or -1: then `stringAt` is where to go on. */
+  private closingQuote(from: number): number {
+    const bytes = this.bytes;
+    let at = from;
+    for (; at < bytes.length; at++) {
+      const code = bytes[at];
+      if (code === QUOTE) return at;
+      if (code === BACKSLASH) at++;
+    }
+    this.stringAt = at;
+    return -1;
   }
 
   private string(at: number, end: number): void {
     if (this.depth === 0 || (this.inItems && this.depth === 2)) throw this.unexpected(at);
     if (this.depth !== 1) return;
-    const value = this.text.slice(at + 1, end);
-    if (this.key === 'kind') this.kind = value;
-    if (this.key === 'apiVersion') this.apiVersion = value;
+    const value = this.text(at + 1, end);
+    if (this.key === 'kind') this.header = { ...this.header, kind: value };
+    if (this.key === 'apiVersion') this.header = { ...this.header, apiVersion: value };
     this.lastString = value;
   }
 
@@ -195,17 +256,36 @@ export class JsonCutter {
     this.isItemDue = true;
   }
 
-  private open(code: number, at: number): void {
+  /** Takes an opening bracket; gives the offset to go on at. */
+  private open(code: number, at: number): number {
     const depth = ++this.depth;
     if (depth > this.depthMax) throw new JsonCutError(`nested deeper than ${this.depthMax} levels`, this.place(at));
     if (depth === 1) this.openValue(code, at);
     else if (depth === 2 && code === OPEN_LIST && this.isObject && this.key === 'items') this.openItems(at);
-    else if (depth === 3 && this.inItems) {
+    else if (depth === ITEM_DEPTH && this.inItems) {
       if (code !== OPEN_OBJECT || !this.isItemDue) throw this.unexpected(at);
+      const read = this.sink.readItem?.(this.bytes, at, this.line, this.header);
+      if (read !== undefined) {
+        this.checkLength(read.end - at, this.place(at));
+        return this.skipItem(read);
+      }
       this.itemStart = at;
       this.itemPlace = this.place(at);
       this.itemColons = this.colons;
     }
+    return at + 1;
+  }
+
+  /** Goes on behind an item that the sink has read. */
+  private skipItem({ end, lines, lineStart }: ItemRead): number {
+    this.depth--;
+    this.itemCount = this.itemCount! + 1;
+    this.isItemDue = false;
+    if (lines > 0) {
+      this.line += lines;
+      this.newLine(lineStart);
+    }
+    return end;
   }
 
   private openValue(code: number, at: number): void {
@@ -214,15 +294,16 @@ export class JsonCutter {
     this.valueColons = this.colons;
     this.isObject = code === OPEN_OBJECT;
     this.prefix = '';
+    this.prefixBytes = 0;
     this.key = '';
-    this.apiVersion = '';
-    this.kind = '';
+    this.header = { apiVersion: '', kind: '' };
     this.itemCount = undefined;
   }
 
   private openItems(at: number): void {
     if (this.itemCount !== undefined) throw new JsonCutError("key 'items' twice", this.place(at));
-    this.prefix = this.text.slice(this.valueStart, at + 1);
+    this.prefix = this.text(this.valueStart, at + 1);
+    this.prefixBytes = at + 1 - this.valueStart;
     this.inItems = true;
     this.itemCount = 0;
     this.isItemDue = true;
@@ -236,7 +317,7 @@ export class JsonCutter {
       if (code !== CLOSE_LIST || (this.isItemDue && this.itemCount !== 0)) throw this.unexpected(at);
       this.inItems = false;
       this.valueStart = at;
-    } else if (depth === 3 && this.inItems) this.closeItem(at);
+    } else if (depth === ITEM_DEPTH && this.inItems) this.closeItem(at);
   }
 
   private closeItem(at: number): void {
@@ -245,34 +326,28 @@ export class JsonCutter {
     this.isItemDue = false;
     this.checkLength(at + 1 - this.itemStart, this.itemPlace);
     const cut = {
-      text: this.text.slice(this.itemStart, at + 1),
+      text: this.text(this.itemStart, at + 1),
       place: this.itemPlace,
       keyCount: this.colons - this.itemColons,
     };
     this.valueColons += cut.keyCount;
-    this.sink.item(cut, index, { apiVersion: this.apiVersion, kind: this.kind });
+    this.sink.item(cut, index, this.header);
   }
 
   private closeValue(at: number): void {
-    const text = this.prefix + this.text.slice(this.valueStart, at + 1);
-    this.checkLength(text.length, this.valuePlace);
+    const text = this.prefix + this.text(this.valueStart, at + 1);
+    this.checkLength(this.prefixBytes + at + 1 - this.valueStart, this.valuePlace);
     const cut = { text, place: this.valuePlace, keyCount: this.colons - this.valueColons };
     this.sink.value(cut, this.itemCount);
   }
 
+  private text(from: number, to: number): string {
+    return decode(this.bytes.subarray(from, to));
+  }
+
   private unexpected(at: number): JsonCutError {
-    const found = String.fromCodePoint(this.text.codePointAt(at)!);
+    const found = String.fromCodePoint(this.text(at, at + 4).codePointAt(0)!);
     const where = this.inItems ? "in 'items', expected an object" : 'outside of an object';
     return new JsonCutError(`unexpected '${found}' ${where}`, this.place(at));
   }
-}
-
-/** Offset of the quote that ends a string whose inside begins at `from`, or -1. */
-function closingQuote(text: string, from: number): number {
-  for (let at = text.indexOf('"', from); at >= 0; at = text.indexOf('"', at + 1)) {
-    let backslashes = 0;
-    while (text.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes++;
-    if (backslashes % 2 === 0) return at;
-  }
-  return -1;
 }

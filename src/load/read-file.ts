@@ -2,14 +2,15 @@
  * A file to its documents.
  *
  * Up to the limit of YAML a file is read as a whole and checked as UTF-8. What is longer must be JSON, and is cut
- * into objects while it is read, byte by byte (as latin1, one code unit a byte), so that memory stays that of one object.
+ * into objects while it is read, so that memory stays that of one object.
  * Bytes that are not UTF-8 become a character no document may hold, so that only the document around them is lost.
  */
+import { isUtf8 } from 'node:buffer';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { JSON_BYTES_MAX, JSON_OBJECT_BYTES_MAX, YAML_BYTES_MAX } from '../model/limits.ts';
-import { decode } from './decode.ts';
+import { decode, INVALID_BYTES } from './decode.ts';
 import type { DocumentSink } from './document.ts';
-import { readDocuments, readJsonPieces } from './documents.ts';
+import { FLOW_LENGTH_MAX, readDocuments, readJsonPieces } from './documents.ts';
 import type { FileSource } from './files.ts';
 
 const STDIN = 0;
@@ -47,7 +48,7 @@ function readDescriptor(descriptor: number, name: string, sink: DocumentSink, li
     lengthBytes += piece.length;
     if (lengthBytes > limits.yamlBytesMax) break;
   }
-  if (lengthBytes <= limits.yamlBytesMax) readDocuments(name, decode(Buffer.concat(start)), sink);
+  if (lengthBytes <= limits.yamlBytesMax) readWhole(name, Buffer.concat(start), sink);
   else if (isJson(start[0]!)) readLargeJson(name, chain(start, readPieces(descriptor)), sink, limits);
   else {
     const message = `YAML of more than ${limits.yamlBytesMax} bytes`;
@@ -55,13 +56,31 @@ function readDescriptor(descriptor: number, name: string, sink: DocumentSink, li
   }
 }
 
+function readWhole(name: string, bytes: Buffer, sink: DocumentSink): void {
+  if (isPlainDump(bytes)) readJsonPieces(name, [withoutMark(bytes)], sink, Number.POSITIVE_INFINITY);
+  else readDocuments(name, decode(bytes), sink);
+}
+
+/** JSON that is too long to be anything else, and of which nothing but its values can be said: it needs no text. */
+function isPlainDump(bytes: Buffer): boolean {
+  if (bytes.length <= 4 * FLOW_LENGTH_MAX || !isJson(bytes.subarray(0, 1024))) return false;
+  return isUtf8(bytes) && !['\n---', '\n%', INVALID_BYTES].some((text) => bytes.includes(text));
+}
+
+function withoutMark(bytes: Buffer): Buffer {
+  const { length } = BYTE_ORDER_MARK;
+  return BYTE_ORDER_MARK.equals(bytes.subarray(0, length)) ? bytes.subarray(length) : bytes;
+}
+
+const BYTE_ORDER_MARK = Buffer.from('\ufeff');
+
 function isJson(start: Buffer): boolean {
   return /^(?:\xef\xbb\xbf)?\s*\{/.test(start.toString('latin1'));
 }
 
 function readLargeJson(name: string, pieces: Iterable<Buffer>, sink: DocumentSink, limits: FileLimits): void {
   let lengthBytes = 0;
-  const texts = function* (): Generator<string> {
+  const limited = function* (): Generator<Buffer> {
     for (const piece of pieces) {
       const isFirst = lengthBytes === 0;
       lengthBytes += piece.length;
@@ -70,11 +89,10 @@ function readLargeJson(name: string, pieces: Iterable<Buffer>, sink: DocumentSin
         sink.problem({ file: name, place: { line: 1, column: 1 }, message, fix: 'split it' });
         return;
       }
-      const text = piece.toString('latin1');
-      yield isFirst ? text.replace(/^\xef\xbb\xbf/, '') : text;
+      yield isFirst ? withoutMark(piece) : piece;
     }
   };
-  readJsonPieces(name, texts(), sink, limits.objectBytesMax);
+  readJsonPieces(name, limited(), sink, limits.objectBytesMax);
 }
 
 function* chain(start: readonly Buffer[], rest: Iterable<Buffer>): Generator<Buffer> {

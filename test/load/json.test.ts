@@ -21,10 +21,10 @@ class Recorder implements JsonSink {
 
 const LIMITS = { depthMax: 64, pieceLengthMax: Number.POSITIVE_INFINITY };
 
-function cutPieces(pieces: readonly string[], limits = LIMITS): Recorder {
+function cutPieces(pieces: readonly (string | Buffer)[], limits = LIMITS): Recorder {
   const recorder = new Recorder();
   const cutter = new JsonCutter(recorder, limits, { line: 1, column: 1 });
-  for (const piece of pieces) cutter.feed(piece);
+  for (const piece of pieces) cutter.feed(Buffer.from(piece));
   cutter.end();
   return recorder;
 }
@@ -108,13 +108,14 @@ describe('cutting', () => {
       fc.property(lists, fc.array(fc.nat(80)), fc.constantFrom(undefined, 1), (given, sizes, indent) => {
         const values = given.map(([items, isFirst]) => (isFirst ? { items, kind: 'List' } : { kind: 'List', items }));
         const text = values.map((value) => JSON.stringify(value, undefined, indent)).join('\n');
-        const pieces: string[] = [];
+        const bytes = Buffer.from(text);
+        const pieces: Buffer[] = [];
         let from = 0;
         for (const size of sizes) {
-          pieces.push(text.slice(from, from + size));
+          pieces.push(bytes.subarray(from, from + size));
           from += size;
         }
-        pieces.push(text.slice(from));
+        pieces.push(bytes.subarray(from));
         const { items, values: found } = cutPieces(pieces);
         const parse = (cut: JsonCut): unknown => JSON.parse(cut.text) as unknown;
         expect(items.map(({ cut }) => parse(cut))).toEqual(
@@ -241,8 +242,8 @@ describe('long JSON in pieces of bytes', () => {
   ): { documents: RawDocument[]; problems: TextProblem[] } {
     const documents: RawDocument[] = [];
     const problems: TextProblem[] = [];
-    const pieces: string[] = [];
-    for (let at = 0; at < bytes.length; at += size) pieces.push(bytes.toString('latin1', at, at + size));
+    const pieces: Buffer[] = [];
+    for (let at = 0; at < bytes.length; at += size) pieces.push(bytes.subarray(at, at + size));
     const sink = {
       document: (each: RawDocument) => documents.push(each),
       problem: (each: TextProblem) => problems.push(each),

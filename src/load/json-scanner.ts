@@ -1,0 +1,292 @@
+/**
+ * JSON read where it lies, as bytes: checks values without building them.
+ *
+ * `JSON.parse` builds all of a value; of a pod of 3 KB the program needs 200 bytes. The scanner walks over the rest, and
+ * holds it to all that the native way holds it to: the grammar of RFC 8259, the depth, and keys that an object has twice.
+ * It decides nothing by itself. Whatever is wrong or merely unusual (an escape in a key that has another spelling, many keys) it answers with
+ * `FAIL`, and then the value is parsed natively, which takes it or says what is wrong with it.
+ *
+ * Keys are compared by four bytes of theirs and their length, then by content: the keys of one object seldom share these.
+ */
+import { isUtf8 } from 'node:buffer';
+import { DOCUMENT_DEPTH_MAX } from '../model/limits.ts';
+
+/** No value that the scanner takes, or not all of it is there. */
+export const FAIL = -1;
+
+export const TAB = 0x09;
+export const LINE_FEED = 0x0a;
+export const RETURN = 0x0d;
+export const SPACE = 0x20;
+export const QUOTE = 0x22;
+export const COMMA = 0x2c;
+const MINUS = 0x2d;
+const DOT = 0x2e;
+const SLASH = 0x2f;
+const ZERO = 0x30;
+export const COLON = 0x3a;
+export const OPEN_LIST = 0x5b;
+export const BACKSLASH = 0x5c;
+export const CLOSE_LIST = 0x5d;
+export const OPEN_OBJECT = 0x7b;
+export const CLOSE_OBJECT = 0x7d;
+
+/** Of a byte inside quotes: 0 = itself, 1 = the closing quote, an escape, a control character or not ASCII. */
+const IS_SPECIAL = Uint8Array.from({ length: 256 }, (_, byte) =>
+  byte < SPACE || byte === QUOTE || byte === BACKSLASH || byte >= 0x80 ? 1 : 0,
+);
+const IS_ESCAPE = Uint8Array.from({ length: 256 }, (_, byte) =>
+  '"\\/bfnrt'.includes(String.fromCharCode(byte)) ? 1 : 0,
+);
+const IS_HEX = Uint8Array.from({ length: 256 }, (_, byte) => (/[0-9a-fA-F]/.test(String.fromCharCode(byte)) ? 1 : 0));
+
+/** Keys in one object, and those open at a time; an object with more is left to the native parser. */
+const KEYS_MAX = 256;
+const OPEN_KEYS_MAX = KEYS_MAX * (DOCUMENT_DEPTH_MAX + 1);
+
+/** All methods take the offset of the first byte of what they read and give the offset behind it, or `FAIL`. */
+export class JsonScanner {
+  protected bytes: Buffer = Buffer.alloc(0);
+  /** Line ends that were passed since `begin` (all stand in white space), and the offset behind the last one. */
+  lines = 0;
+  lineStart = 0;
+  /** A byte that is not ASCII has been seen. */
+  protected isWide = false;
+  /** The keys of the objects that are open, one after the other. */
+  readonly #keyHashes = new Int32Array(OPEN_KEYS_MAX);
+  readonly #keyStarts = new Int32Array(OPEN_KEYS_MAX);
+  readonly #keyEnds = new Int32Array(OPEN_KEYS_MAX);
+  #keyCount = 0;
+
+  protected begin(bytes: Buffer): void {
+    this.bytes = bytes;
+    this.lines = 0;
+    this.isWide = false;
+    this.#keyCount = 0;
+  }
+
+  /** Bytes that are not ASCII are UTF-8, and none is the character that no document may hold. */
+  protected isText(from: number, to: number): boolean {
+    const part = this.bytes.subarray(from, to);
+    return isUtf8(part) && part.indexOf('\uffff') < 0;
+  }
+
+  protected space(from: number): number {
+    const bytes = this.bytes;
+    let at = from;
+    for (;;) {
+      const code = bytes[at]!;
+      if (code > SPACE) return at;
+      if (code === LINE_FEED) {
+        this.lines++;
+        this.lineStart = at + 1;
+      } else if (code !== SPACE && code !== TAB && code !== RETURN) return at;
+      at++;
+    }
+  }
+
+  /**
+   * The members of an object, each value by `field`; `from` is the offset of its bracket.
+   *
+   * @param level  handed to `field`, with the range of the key
+   */
+  protected object(from: number, depth: number, level: number): number {
+    if (depth > DOCUMENT_DEPTH_MAX) return FAIL;
+    const bytes = this.bytes;
+    const firstKey = this.#keyCount;
+    let at = this.space(from + 1);
+    if (bytes[at] === CLOSE_OBJECT) return at + 1;
+    for (;;) {
+      if (bytes[at] !== QUOTE) return FAIL;
+      const keyStart = at + 1;
+      const keyEnd = this.#keyEnd(keyStart);
+      if (keyEnd < 0 || !this.#isNewKey(keyStart, keyEnd, firstKey)) return FAIL;
+      at = this.space(keyEnd + 1);
+      if (bytes[at] !== COLON) return FAIL;
+      at = this.space(at + 1);
+      at = level < 0 ? this.skip(at, depth + 1) : this.field(level, keyStart, keyEnd, at, depth + 1);
+      if (at < 0) return FAIL;
+      at = this.space(at);
+      const code = bytes[at];
+      if (code === CLOSE_OBJECT) break;
+      if (code !== COMMA) return FAIL;
+      at = this.space(at + 1);
+    }
+    this.#keyCount = firstKey;
+    return at + 1;
+  }
+
+  /** Offset of the quote that ends a key. Escapes that could be spelled otherwise would hide that two keys are equal. */
+  #keyEnd(from: number): number {
+    const bytes = this.bytes;
+    let at = from;
+    for (;;) {
+      while (IS_SPECIAL[bytes[at]!] === 0) at++;
+      const code = bytes[at]!;
+      if (code === QUOTE) return at;
+      if (code >= 0x80) this.isWide = true;
+      else if (code !== BACKSLASH || bytes[at + 1] === SLASH || IS_ESCAPE[bytes[++at]!] !== 1) return FAIL;
+      at++;
+    }
+  }
+
+  /** Reads the value of a key; `level` says of which object. */
+  protected field(_level: number, _keyStart: number, _keyEnd: number, at: number, depth: number): number {
+    return this.skip(at, depth);
+  }
+
+  /** Any value. */
+  protected skip(from: number, depth: number): number {
+    const code = this.bytes[from];
+    if (code === QUOTE) return this.string(from);
+    if (code === OPEN_OBJECT) return this.object(from, depth, -1);
+    if (code === OPEN_LIST) return this.list(from, depth);
+    return this.literal(from);
+  }
+
+  protected list(from: number, depth: number): number {
+    if (depth > DOCUMENT_DEPTH_MAX) return FAIL;
+    const bytes = this.bytes;
+    let at = this.space(from + 1);
+    if (bytes[at] === CLOSE_LIST) return at + 1;
+    for (;;) {
+      at = this.skip(at, depth + 1);
+      if (at < 0) return FAIL;
+      at = this.space(at);
+      const code = bytes[at];
+      if (code === CLOSE_LIST) return at + 1;
+      if (code !== COMMA) return FAIL;
+      at = this.space(at + 1);
+    }
+  }
+
+  protected string(from: number): number {
+    const bytes = this.bytes;
+    let at = from + 1;
+    for (;;) {
+      while (IS_SPECIAL[bytes[at]!] === 0) at++;
+      const code = bytes[at]!;
+      if (code === QUOTE) return at + 1;
+      if (code >= 0x80) {
+        this.isWide = true;
+        at++;
+      } else if (code === BACKSLASH) {
+        const length = this.#escapeLength(at + 1);
+        if (length === 0) return FAIL;
+        at += 1 + length;
+      } else return FAIL;
+    }
+  }
+
+  /** Bytes behind a backslash that belong to it; 0 = it is none that JSON knows. */
+  #escapeLength(at: number): number {
+    const bytes = this.bytes;
+    if (IS_ESCAPE[bytes[at]!] === 1) return 1;
+    if (bytes[at] !== 0x75) return 0;
+    for (let i = 1; i <= 4; i++) if (IS_HEX[bytes[at + i]!] !== 1) return 0;
+    return 5;
+  }
+
+  protected literal(from: number): number {
+    const code = this.bytes[from];
+    if (code === 0x74) return this.#word(from, 'true');
+    if (code === 0x66) return this.#word(from, 'false');
+    if (code === 0x6e) return this.#word(from, 'null');
+    return this.#number(from);
+  }
+
+  #word(from: number, word: string): number {
+    for (let i = 0; i < word.length; i++) if (this.bytes[from + i] !== word.charCodeAt(i)) return FAIL;
+    return from + word.length;
+  }
+
+  #number(from: number): number {
+    const bytes = this.bytes;
+    let at = bytes[from] === MINUS ? from + 1 : from;
+    if (bytes[at] === ZERO) at++;
+    else {
+      const end = this.#digits(at);
+      if (end === at) return FAIL;
+      at = end;
+    }
+    if (bytes[at] === DOT) {
+      const end = this.#digits(at + 1);
+      if (end === at + 1) return FAIL;
+      at = end;
+    }
+    if (bytes[at] === 0x65 || bytes[at] === 0x45) {
+      const isSigned = bytes[at + 1] === MINUS || bytes[at + 1] === 0x2b;
+      const start = at + (isSigned ? 2 : 1);
+      const end = this.#digits(start);
+      if (end === start) return FAIL;
+      at = end;
+    }
+    return at;
+  }
+
+  #digits(from: number): number {
+    let at = from;
+    while (this.bytes[at]! >= ZERO && this.bytes[at]! <= 0x39) at++;
+    return at;
+  }
+
+  /** Notes a key; false if its object may have it already. */
+  #isNewKey(from: number, to: number, firstKey: number): boolean {
+    const bytes = this.bytes;
+    const length = to - from;
+    const hash = length | (bytes[from]! << 8) | (bytes[from + (length >>> 1)]! << 16) | (bytes[to - 1]! << 24);
+    const count = this.#keyCount;
+    if (count - firstKey >= KEYS_MAX) return false;
+    for (let key = firstKey; key < count; key++) {
+      if (this.#keyHashes[key] === hash && this.isSame(this.#keyStarts[key]!, this.#keyEnds[key]!, from, to))
+        return false;
+    }
+    this.#keyHashes[count] = hash;
+    this.#keyStarts[count] = from;
+    this.#keyEnds[count] = to;
+    this.#keyCount = count + 1;
+    return true;
+  }
+
+  protected isSame(from: number, to: number, otherFrom: number, otherTo: number): boolean {
+    if (to - from !== otherTo - otherFrom) return false;
+    const bytes = this.bytes;
+    for (let at = from, other = otherFrom; at < to; at++, other++) if (bytes[at] !== bytes[other]) return false;
+    return true;
+  }
+}
+
+/** Names to numbers, looked up by bytes. */
+export class KeyTable {
+  /** By slot: 1 + number of the name, 0 = empty. */
+  readonly #slots = new Uint8Array(512);
+  readonly #names: readonly Uint8Array[];
+
+  constructor(names: readonly string[]) {
+    this.#names = names.map((name) => Buffer.from(name));
+    this.#names.forEach((name, number) => {
+      let slot = keySlot(name, 0, name.length);
+      while (this.#slots[slot] !== 0) slot = (slot + 1) & 511;
+      this.#slots[slot] = number + 1;
+    });
+  }
+
+  /** The number of the name, or -1. */
+  find(bytes: Uint8Array, from: number, to: number): number {
+    for (let slot = keySlot(bytes, from, to); ; slot = (slot + 1) & 511) {
+      const number = this.#slots[slot]! - 1;
+      if (number < 0) return -1;
+      const name = this.#names[number]!;
+      if (name.length !== to - from) continue;
+      let i = 0;
+      while (i < name.length && name[i] === bytes[from + i]) i++;
+      if (i === name.length) return number;
+    }
+  }
+}
+
+function keySlot(bytes: Uint8Array, from: number, to: number): number {
+  if (from === to) return 0;
+  const middle = bytes[from + ((to - from) >>> 1)]!;
+  return (bytes[from]! + 7 * middle + 31 * bytes[to - 1]! + 101 * (to - from)) & 511;
+}
