@@ -4,6 +4,7 @@ import * as calico from './convert-calico.ts';
 import * as core from './convert-core.ts';
 import * as kubernetes from './convert-kubernetes.ts';
 import * as rbac from './convert-rbac.ts';
+import * as mesh from './mesh.ts';
 import type { ObjectContext } from './object.ts';
 import type { Schema } from './schemas/build.ts';
 import * as calicoSchemas from './schemas/calico.ts';
@@ -260,6 +261,16 @@ const ADMISSION: readonly KindLoader[] = [
   }),
 ];
 
+const MESH: readonly KindLoader[] = [
+  loader({
+    kind: 'PeerAuthentication',
+    isNamespaced: true,
+    schema: mesh.PEER_AUTHENTICATION,
+    check: mesh.checkPeerAuthentication,
+    convert: mesh.convertPeerAuthentication,
+  }),
+];
+
 /** Objects as Calico stores them, with metadata of its own inside (see `stored-metadata.ts`). */
 export const STORED_VERSION = 'crd.projectcalico.org/v1';
 
@@ -277,6 +288,8 @@ const VERSIONS: ReadonlyMap<string, ReadonlyMap<string, KindLoader>> = new Map(
       ['policy.networking.k8s.io/v1alpha2', CLUSTER_POLICY],
       ['projectcalico.org/v3', CALICO],
       ['rbac.authorization.k8s.io/v1', RBAC],
+      ['security.istio.io/v1', MESH],
+      ['security.istio.io/v1beta1', MESH],
       [STORED_VERSION, CALICO],
     ] as const
   ).map(([version, kinds]) => [version, new Map(kinds.map((kind) => [kind.kind, kind]))]),
@@ -287,6 +300,9 @@ const UNREAD_POLICIES: ReadonlySet<string> = new Set([
   'policy.networking.k8s.io AdminNetworkPolicy',
   'policy.networking.k8s.io BaselineAdminNetworkPolicy',
 ]);
+
+/** Kinds whose names are near that of a loaded one, and that exist. */
+const NEIGHBOURS: ReadonlySet<string> = new Set(['security.istio.io RequestAuthentication']);
 
 /** What to do with a document: load it, leave it out in silence or with a word, or refuse it. */
 export type Classification =
@@ -307,6 +323,7 @@ export function classify(apiVersion: string, kind: string): Classification {
     const message = 'Calico does not read this kind, so the policy has no effect';
     return { type: 'unread', message, fix: 'use ClusterNetworkPolicy of policy.networking.k8s.io/v1alpha2' };
   }
+  if (NEIGHBOURS.has(`${group} ${kind}`)) return { type: 'ignore' };
   for (const [version, kinds] of VERSIONS) {
     if (groupOf(version) !== group && !(group === 'extensions' && kind === 'NetworkPolicy')) continue;
     if (kinds.has(kind)) {

@@ -6,6 +6,7 @@
  * number or object is `undefined`: nobody downstream has to tell "absent" from "empty" but where Calico itself does,
  * and there the field's comment says so. Labels and annotations are Maps, so that a key such as `__proto__` is a key.
  */
+import type { PeerAuthentication } from './mesh.ts';
 import type { Role, RoleBinding, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding } from './rbac.ts';
 import type { Rule } from './rule.ts';
 
@@ -348,7 +349,8 @@ export type Resource =
   | Role
   | RoleBinding
   | ValidatingAdmissionPolicy
-  | ValidatingAdmissionPolicyBinding;
+  | ValidatingAdmissionPolicyBinding
+  | PeerAuthentication;
 
 /** All objects of one load, in input order, built-in and synthesised ones last. Names are unique within a kind and namespace. */
 export interface Resources {
@@ -369,6 +371,7 @@ export interface Resources {
   readonly roleBindings: readonly RoleBinding[];
   readonly admissionPolicies: readonly ValidatingAdmissionPolicy[];
   readonly admissionBindings: readonly ValidatingAdmissionPolicyBinding[];
+  readonly peerAuthentications: readonly PeerAuthentication[];
 }
 
 /** The lists while they are being filled. */
@@ -395,6 +398,7 @@ export function emptyResources(): MutableResources {
     roleBindings: [],
     admissionPolicies: [],
     admissionBindings: [],
+    peerAuthentications: [],
   };
 }
 
@@ -436,6 +440,8 @@ export function addResource(lists: MutableResources, resource: Resource): void {
       return void lists.admissionPolicies.push(resource);
     case 'ValidatingAdmissionPolicyBinding':
       return void lists.admissionBindings.push(resource);
+    case 'PeerAuthentication':
+      return void lists.peerAuthentications.push(resource);
     default:
       return void lists.policies.push(resource);
   }
