@@ -1,106 +1,133 @@
 /**
- * Whole replays of one shape: the CLI with the full policy on every packet, and peers that merely read the same file, in turn.
+ * Whole replays of one scenario: the program with the full policy on every packet, and peers on the same file, in turn.
  *
- * Time a packet is the difference to the same replay of an empty capture (loading and compiling the cluster), so that it can be compared with
- * tools that load no policy; the whole is printed as well.
+ * A packet's time counts from opening the capture to the end of the process (replay.ts), a peer's from the start of its process
+ * to its end: no peer but rte_acl loads any policy, and that one leaves it out as we do. The page cache's own speed, a bare
+ * `readSync` pass over the file, stands beside them.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type Measurement, measured } from './measurement.ts';
+import { CHECKED_PACKETS, checkReplay, compareSums } from './agree.ts';
+import { alternate, type Runner } from './alternate.ts';
+import { type Measurement, measured, ratio } from './measurement.ts';
+import { createNaive, type Naive, naiveMatches } from './naive.ts';
+import { BARE, LIBPCAP_ACL, over, RESIDENT, replayName } from './names.ts';
+import { orSkipped } from './peers/build.ts';
+import { bareRead, libpcapLoop, type Reader, tcpdumpCopying, tcpdumpReading } from './peers/readers.ts';
+import { bestAlgorithm, startAclPcap } from './peers/rte-acl.ts';
 import type { Prepared } from './prepare.ts';
-import { isInstalled, runProcess } from './process.ts';
+import { FORMS, type ReplayOptions, replayArgs, runReplay } from './replay.ts';
+import { drawTuples } from './workload-traffic.ts';
 
-export function runEndToEnd(prepared: Prepared, runs: number, withPeers: boolean): Measurement[] {
-  const { scenario, cluster, capture, packets } = prepared;
-  const folder = mkdtempSync(join(tmpdir(), 'margay-bench-'));
+export interface EndToEndOptions {
+  readonly rounds: number;
+  readonly withPeers: boolean;
+  readonly skipped: string[];
+}
+
+/** A way of replaying that is timed: one of the forms, with or without connection tracking. */
+interface Way {
+  readonly name: string;
+  readonly options: ReplayOptions;
+  readonly loadMs: number[];
+  readonly residentMb: number[];
+}
+
+export async function runEndToEnd(prepared: Prepared, options: EndToEndOptions): Promise<Measurement[]> {
+  const { scenario, workload, capture, packets } = prepared;
+  const naive = createNaive(workload);
+  for (const form of FORMS) checkReplay(prepared, naive, form);
+  const ways = waysOf(prepared);
+  const peers = options.withPeers ? await peersOf(prepared, naive, options.skipped) : [];
+  const perPacket = (seconds: number): number => (seconds * 1e9) / packets;
+  // Into the page cache, then as every other pass.
+  bareRead(capture);
+  const runners: Runner[] = [
+    { name: BARE, run: () => perPacket(bareRead(capture)) },
+    ...ways.map((way) => ({ name: way.name, run: () => perPacket(replayOnce(way, packets)) })),
+    ...peers.map(({ name, run }) => ({ name, run: async () => perPacket(await run()) })),
+  ];
   try {
-    const empty = join(folder, 'empty.pcap');
-    writeFileSync(empty, emptyCapture());
-    const replay = (file: string): string[] => [
-      'dist/cli/main.js',
-      'replay',
-      '--summary',
-      '--stateless',
-      '--exit-zero',
-      '-o',
-      'json',
-      '-f',
-      cluster,
-      '-r',
-      file,
-    ];
-    const hasTcpdump = withPeers && isInstalled('tcpdump');
-    if (withPeers && !hasTcpdump) process.stderr.write('tcpdump is not installed: skipped (apt-get install tcpdump)\n');
-    const samples = { ours: [] as number[], load: [] as number[], resident: [] as number[], peer: [] as number[] };
-    checkAnswer(runProcess('node', replay(capture)).stdout, packets);
-    for (let run = 0; run < runs; run++) {
-      const whole = runProcess('node', replay(capture));
-      const load = runProcess('node', replay(empty));
-      samples.ours.push(((whole.seconds - load.seconds) * 1e9) / packets);
-      samples.load.push(load.seconds * 1000);
-      samples.resident.push(whole.residentMb);
-      if (hasTcpdump) {
-        const peer = runProcess('tcpdump', ['-r', capture, '-w', '/dev/null', 'arp']);
-        samples.peer.push((peer.seconds * 1e9) / packets);
-      }
-    }
-    return report(scenario, samples, `node ${replay(capture).join(' ')}`);
+    const values = await alternate(scenario.name, options.rounds, runners);
+    return report(scenario.name, values, ways, peers);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    for (const { close } of peers) close();
   }
 }
 
-interface Samples {
-  readonly ours: readonly number[];
-  readonly load: readonly number[];
-  readonly resident: readonly number[];
-  readonly peer: readonly number[];
+function waysOf({ scenario, cluster, capture }: Prepared): Way[] {
+  const tracked = scenario.traffic === 'uniform' ? [false] : [false, true];
+  return FORMS.flatMap((form) =>
+    tracked.map((isTracked) => ({
+      name: replayName(form.name, isTracked),
+      options: { cluster, capture, form, tracked: isTracked },
+      loadMs: [],
+      residentMb: [],
+    })),
+  );
 }
 
-function report(scenario: string, samples: Samples, command: string): Measurement[] {
-  const rows = [
-    measured(scenario, 'replay, both checks of every packet', 'ns/packet', samples.ours, { command }),
-    measured(
-      scenario,
-      'the same as a rate',
-      'packets/s',
-      samples.ours.map((ns) => 1e9 / ns),
-      {
-        goal: 'above 2 000 000',
-      },
-    ),
-    measured(scenario, 'load and compile the cluster, start to end', 'ms', samples.load),
-    measured(scenario, 'largest resident set', 'MB', samples.resident, { goal: 'under 300' }),
-  ];
-  if (samples.peer.length === 0) return rows;
-  return [
-    ...rows,
-    measured(scenario, 'tcpdump -w /dev/null arp', 'ns/packet', samples.peer),
-    measured(
-      scenario,
-      'tcpdump reading : replay',
-      'x',
-      samples.peer.map((ns, i) => ns / samples.ours[i]!),
-    ),
-  ];
-}
-
-/** Nothing is timed that judges less: every packet must have a verdict. */
-function checkAnswer(stdout: string, packets: number): void {
-  const { totals } = JSON.parse(stdout) as { totals: { packets: number; allow: number; deny: number } };
+/** Nothing is timed that judges less: every packet must have a verdict, tracked or not. */
+function replayOnce(way: Way, packets: number): number {
+  const { judgeSeconds, loadSeconds, residentMb, answer } = runReplay(way.options);
+  const { totals } = answer;
   if (totals.packets !== packets || totals.allow + totals.deny !== packets) {
-    throw new Error(`the replay judged ${totals.allow + totals.deny} of ${packets} packets`);
+    throw new Error(`${way.name} judged ${totals.allow + totals.deny} of ${packets} packets`);
   }
+  way.loadMs.push(loadSeconds * 1000);
+  way.residentMb.push(residentMb);
+  return judgeSeconds;
 }
 
-/** A classic pcap header of link type Ethernet and nothing behind it. */
-function emptyCapture(): Uint8Array {
-  const header = Buffer.alloc(24);
-  header.writeUInt32LE(0xa1b2c3d4, 0);
-  header.writeUInt16LE(2, 4);
-  header.writeUInt16LE(4, 6);
-  header.writeUInt32LE(262_144, 16);
-  header.writeUInt32LE(1, 20);
-  return header;
+interface RunningPeer {
+  readonly name: string;
+  readonly run: () => number | Promise<number>;
+  readonly close: () => void;
+}
+
+async function peersOf(prepared: Prepared, naive: Naive, skipped: string[]): Promise<RunningPeer[]> {
+  const peers: RunningPeer[] = [];
+  for (const start of [tcpdumpReading, tcpdumpCopying, libpcapLoop]) {
+    const reader = await orSkipped<Reader>(start, skipped);
+    if (reader === undefined) continue;
+    peers.push({ name: reader.name, run: () => reader.run(prepared.capture), close: () => {} });
+  }
+  const { shape } = prepared.workload;
+  if (shape.accounts > 1 || shape.overlapping || shape.rules > 1000) return peers;
+  const acl = await orSkipped(() => libpcapWithAcl(prepared, naive), skipped);
+  return acl === undefined ? peers : [...peers, acl];
+}
+
+/** Checked against the naive reference, then run by its best algorithm. */
+async function libpcapWithAcl({ scenario, workload, capture }: Prepared, naive: Naive): Promise<RunningPeer> {
+  const session = await startAclPcap(workload, capture);
+  const best = await bestAlgorithm(session);
+  const { hits, sum } = await session.run(`run ${best} ${CHECKED_PACKETS}`);
+  const tuples = drawTuples(workload, scenario.traffic, CHECKED_PACKETS);
+  const expected = naiveMatches(naive, tuples, CHECKED_PACKETS);
+  compareSums(`${scenario.name}, rte_acl`, { hits, sum }, { ...expected, allow: 0 });
+  const run = async (): Promise<number> => (await session.run(`run ${best}`)).ns / 1e9;
+  return { name: LIBPCAP_ACL, run, close: () => session.close() };
+}
+
+function report(
+  scenario: string,
+  values: ReadonlyMap<string, readonly number[]>,
+  ways: readonly Way[],
+  peers: readonly RunningPeer[],
+): Measurement[] {
+  const of = (name: string): readonly number[] => values.get(name)!;
+  const rows = [measured(scenario, BARE, 'ns/packet', of(BARE))];
+  for (const { name, options, loadMs, residentMb } of ways) {
+    const rates = of(name).map((ns) => 1e9 / ns);
+    rows.push(
+      measured(scenario, name, 'ns/packet', of(name), { command: `node ${replayArgs(options).join(' ')}` }),
+      measured(scenario, `${name}: rate`, 'packets/s', rates),
+      measured(scenario, `${name}: start to first packet`, 'ms', loadMs),
+      measured(scenario, `${name}: ${RESIDENT}`, 'MB', residentMb),
+    );
+  }
+  for (const { name } of peers) rows.push(measured(scenario, name, 'ns/packet', of(name)));
+  for (const peer of peers) {
+    for (const way of ways) rows.push(ratio(scenario, over(peer.name, way.name), of(peer.name), of(way.name)));
+  }
+  return rows;
 }

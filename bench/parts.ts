@@ -1,9 +1,7 @@
-/** The parts by themselves, with tinybench: selectors, compile, lookups, batches, connection tracking. */
-import { readFileSync } from 'node:fs';
+/** The parts by themselves, with tinybench: selectors, compile, one lookup, a batch, decoding. All of them on the cluster of e100. */
 import { Bench } from 'tinybench';
 import { packPlan } from '../src/compile/pack.ts';
 import { planCluster } from '../src/compile/plan-cluster.ts';
-import { loadResources } from '../src/load/load.ts';
 import { judgeNewPacket } from '../src/match/judge.ts';
 import { createPlainJudge, judgePlain } from '../src/match/plain.ts';
 import { createJudge } from '../src/match/state.ts';
@@ -14,24 +12,27 @@ import { openTables } from '../src/tables/tables.ts';
 import { decodeBatch } from '../src/wire/decode.ts';
 import { createPlainColumns, readPlain } from '../src/wire/plain.ts';
 import { PACKET_WORDS } from '../src/wire/record.ts';
-import { type Measurement, measured } from './measurement.ts';
-import type { Prepared } from './prepare.ts';
+import { loadCluster } from './children/load.ts';
+import type { Measurement } from './measurement.ts';
+import { prepare } from './prepare.ts';
+import { scenarioOf } from './scenario.ts';
 
 const SELECTOR =
   'projectcalico.org/serviceaccount in {"api", "web"} && has(tier) && !(env == "dev" || env starts with "x")';
+const NS_PER_MS = 1e6;
 
-export async function runParts(prepared: Prepared): Promise<Measurement[]> {
-  const text = readFileSync(prepared.cluster, 'utf8');
-  const { resources } = loadResources([{ name: 'cluster.json', text }]);
+export async function runParts(): Promise<Measurement[]> {
+  const prepared = prepare(scenarioOf('e100'), 1_000);
+  const { resources } = loadCluster(prepared.cluster);
   const plan = planCluster(resources);
   const buffer = packPlan(plan);
   const tables = openTables(buffer);
-  const reader = await openCapture(prepared.capture);
   const batch = createRecordBatch();
+  const reader = await openCapture(prepared.capture);
   await reader.fill();
   reader.next(batch);
   const columns = createPlainColumns(BATCH_RECORDS);
-  const plain = createPlainJudge(tables, BATCH_RECORDS);
+  const plain = createPlainJudge(tables, columns);
   const judge = createJudge(tables);
   const records = new Int32Array(BATCH_RECORDS * PACKET_WORDS);
   const { view, offsets, capturedBytes, wireBytes, linkTypes, count } = batch;
@@ -58,26 +59,25 @@ export async function runParts(prepared: Prepared): Promise<Measurement[]> {
     .add('tables: open and check', () => {
       sink += openTables(buffer).counts.length;
     })
-    .add('wire: decode 256 frames', () => {
+    .add(`wire: decode ${count} frames`, () => {
       decodeBatch(view, offsets, capturedBytes, wireBytes, linkTypes, count, records);
     })
-    .add('wire: 256 plain frames', () => {
+    .add(`wire: ${count} plain frames`, () => {
       readPlain(columns, view, offsets, capturedBytes, wireBytes, linkTypes, count);
     })
-    .add('match: 256 plain frames, both checks', () => {
-      judgePlain(plain, columns.src, columns.dst, columns.ports, columns.frames, columns.count, wireBytes);
+    .add(`match: ${count} plain frames, both checks`, () => {
+      judgePlain(plain, columns.count, columns.byteCount);
     })
     .add('match: one packet over the rows', () => {
       sink += judgeNewPacket(judge, records, 0);
     });
   await bench.run();
   reader.close();
-  process.stderr.write(`sink ${sink % 7}\n`);
-  return bench.tasks.map((task) => {
-    const result = task.result;
-    if (!('latency' in result)) throw new Error(`${task.name} was not timed`);
+  if (!Number.isFinite(sink)) throw new Error('a part answered no number');
+  return bench.tasks.map(({ name, result }) => {
+    if (!('latency' in result)) throw new Error(`${name} was not timed`);
     const { p50, min, max, samplesCount } = result.latency;
-    const row = measured('parts (e100)', task.name, 'ns', [p50 * 1e6]);
-    return { ...row, min: min * 1e6, max: max * 1e6, runs: samplesCount };
+    const [median, least, most] = [p50, min, max].map((ms) => ms * NS_PER_MS);
+    return { scenario: 'parts', name, unit: 'ns', median: median!, min: least!, max: most!, runs: samplesCount };
   });
 }

@@ -1,38 +1,49 @@
-/** Builds what a scenario needs, once: the cluster as one JSON file and a capture, kept in the system's temporary folder. */
-import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { buildWorkload, SHAPES, type Workload, workloadJson, writeCapture } from './workload.ts';
+/** Builds what a scenario needs, once: the cluster as one JSON file, and captures. A second run uses the files as they are. */
+import { writeFileSync } from 'node:fs';
+import { kept } from './paths.ts';
+import { progress } from './progress.ts';
+import type { Scenario } from './scenario.ts';
+import { buildWorkload, type Workload } from './workload.ts';
+import { workloadJson } from './workload-cluster.ts';
+import { captureHeader, writeCapture } from './workload-traffic.ts';
 
 export interface Prepared {
-  readonly scenario: string;
+  readonly scenario: Scenario;
   readonly workload: Workload;
+  /** Paths. */
   readonly cluster: string;
   readonly capture: string;
   readonly packets: number;
 }
 
-export type Traffic = 'uniform' | 'zipf';
-
-/** Files are named by everything that they depend on, so a second run uses them as they are. */
-export function prepare(scenario: string, packets: number, traffic: Traffic = 'uniform'): Prepared {
-  const shape = SHAPES.get(scenario);
-  if (shape === undefined) {
-    throw new Error(`unknown scenario ${scenario}; use start-up, parts or one of ${[...SHAPES.keys()].join(', ')}`);
-  }
-  const folder = join(tmpdir(), 'margay-bench');
-  mkdirSync(folder, { recursive: true });
-  const workload = buildWorkload(shape);
-  const cluster = join(folder, `${scenario}.json`);
-  const capture = join(folder, `${scenario}-${traffic}-${packets}.pcap`);
-  if (!existsSync(cluster)) finish(cluster, (path) => writeFileSync(path, workloadJson(workload)));
-  if (!existsSync(capture))
-    finish(capture, (path) => writeCapture(path, workload, { packets, traffic, sizes: 'snap60' }));
-  return { scenario, workload, cluster, capture, packets };
+export function prepare(scenario: Scenario, packets: number): Prepared {
+  const workload = buildWorkload(scenario.shape);
+  return {
+    scenario,
+    workload,
+    cluster: clusterFile(workload),
+    capture: captureFile(scenario, workload, packets),
+    packets,
+  };
 }
 
-/** No half-written file under the final name. */
-function finish(path: string, write: (temporary: string) => void): void {
-  write(`${path}.part`);
-  renameSync(`${path}.part`, path);
+export function clusterFile(workload: Workload): string {
+  const { name } = workload.shape;
+  return kept(`${name}.json`, (path) => {
+    progress(`${name}: writing its cluster`);
+    writeFileSync(path, workloadJson(workload));
+  });
+}
+
+/** The scenario's traffic; a smaller number of packets is the beginning of a larger one. */
+export function captureFile({ name, traffic, sizes }: Scenario, workload: Workload, packets: number): string {
+  return kept(`${workload.shape.name}-${traffic}-${sizes}-${packets}.pcap`, (path) => {
+    progress(`${name}: writing ${packets.toLocaleString('en')} packets`);
+    writeCapture(path, workload, { packets, traffic, sizes });
+  });
+}
+
+/** A capture without packets. */
+export function emptyCapture(): string {
+  return kept('empty.pcap', (path) => writeFileSync(path, captureHeader(262_144)));
 }

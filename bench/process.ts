@@ -4,24 +4,41 @@ import { existsSync } from 'node:fs';
 
 export interface ProcessRun {
   readonly seconds: number;
-  /** 0 where GNU time is not installed. */
-  readonly residentMb: number;
+  /** Undefined where GNU time is not installed. */
+  readonly residentMb: number | undefined;
   readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface ProcessOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  readonly timeoutMs?: number;
 }
 
 const TIME = '/usr/bin/time';
-const TIMEOUT_MS = 600_000;
+const TIMEOUT_MS = 300_000;
+const OUTPUT_BYTES_MAX = 256 * 1024 * 1024;
+const WORDS_KEPT = 600;
 
-/** Runs a command to its end; throws with its last words if it fails. */
-export function runProcess(command: string, args: readonly string[]): ProcessRun {
-  const hasTime = existsSync(TIME);
-  const [program, all] = hasTime ? [TIME, ['-f', 'resident %M', command, ...args]] : [command, [...args]];
+/** Runs a command to its end; throws with its last words if it fails or takes too long. */
+export function runProcess(command: string, args: readonly string[], options: ProcessOptions = {}): ProcessRun {
+  const [program, all] = existsSync(TIME) ? [TIME, ['-f', 'resident %M', command, ...args]] : [command, args];
   const start = performance.now();
-  const result = spawnSync(program, all, { encoding: 'utf8', timeout: TIMEOUT_MS, maxBuffer: 64 * 1024 * 1024 });
+  const { status, signal, error, stdout, stderr } = spawnSync(program, all, {
+    encoding: 'utf8',
+    timeout: options.timeoutMs ?? TIMEOUT_MS,
+    maxBuffer: OUTPUT_BYTES_MAX,
+    env: { ...process.env, ...options.env },
+    cwd: options.cwd,
+  });
   const seconds = (performance.now() - start) / 1000;
-  if (result.status !== 0) throw new Error(`${command} ${args.join(' ')} failed: ${result.stderr.trim().slice(-400)}`);
-  const resident = /resident (\d+)/.exec(result.stderr);
-  return { seconds, residentMb: resident === null ? 0 : Number(resident[1]) / 1024, stdout: result.stdout };
+  if (status !== 0) {
+    const words = error?.message ?? (stderr.trim().slice(-WORDS_KEPT) || `signal ${signal}`);
+    throw new Error(`${command} ${args.join(' ')} failed: ${words}`);
+  }
+  const resident = /resident (\d+)/.exec(stderr);
+  return { seconds, residentMb: resident === null ? undefined : Number(resident[1]) / 1024, stdout, stderr };
 }
 
 /** Whether a program can be started at all. */

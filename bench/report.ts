@@ -1,21 +1,55 @@
-/** Results as a table, at most 100 columns wide. */
+/** Results as tables. */
 import Table from 'cli-table3';
+import type { FigureRow } from './figures.ts';
 import type { Results } from './measurement.ts';
+import { short } from './text.ts';
 
 export function printTable(results: Results): string {
-  const { cpu, cores, memoryGiB, system, node } = results.machine;
   const table = new Table({
-    head: ['scenario', 'what', 'median', 'min', 'max', 'unit', 'goal'],
+    head: ['scenario', 'what', 'median', 'min', 'max', 'runs', 'unit'],
     style: { head: [], border: [] },
-    colAligns: ['left', 'left', 'right', 'right', 'right', 'left', 'left'],
+    colAligns: ['left', 'left', 'right', 'right', 'right', 'right', 'left'],
   });
-  for (const row of results.measurements) {
-    table.push([row.scenario, row.name, short(row.median), short(row.min), short(row.max), row.unit, row.goal ?? '']);
+  for (const { scenario, name, note, median, min, max, runs, unit } of results.measurements) {
+    table.push([
+      scenario,
+      note === undefined ? name : `${name} (${note})`,
+      short(median),
+      short(min),
+      short(max),
+      runs,
+      unit,
+    ]);
   }
-  return `${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}, Node.js ${node}\n${results.command}\n${table.toString()}\n`;
+  return `${head(results)}${table.toString()}\n${tail(results)}`;
 }
 
-function short(value: number): string {
-  if (value >= 1000) return Math.round(value).toLocaleString('en');
-  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+export function printFigures(results: Results, rows: readonly FigureRow[]): string {
+  const table = new Table({
+    head: ['figure', 'goal', 'measured', 'reached'],
+    style: { head: [], border: [] },
+    colAligns: ['left', 'right', 'right', 'left'],
+  });
+  for (const { what, goal, isAtMost, unit, value, spread } of rows) {
+    const sign = isAtMost ? '<=' : '>=';
+    const isReached = value !== undefined && (isAtMost ? value <= goal : value >= goal);
+    table.push([
+      what,
+      `${sign} ${goal} ${unit}`,
+      value === undefined ? 'not measured' : `${short(value)} ${unit}${spread === undefined ? '' : ` (${spread})`}`,
+      value === undefined ? '-' : isReached ? 'yes' : 'NO',
+    ]);
+  }
+  return `${head(results)}${table.toString()}\n${tail(results)}`;
+}
+
+function head({ machine, command }: Results): string {
+  const { cpu, cores, memoryGiB, system, node, loadAverage, versions } = machine;
+  const others = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return `${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}, Node.js ${node}, load ${loadAverage}\n${others.join(', ')}\n${command}\n`;
+}
+
+function tail({ seconds, skipped }: Results): string {
+  const left = skipped.map((reason) => `skipped: ${reason}\n`).join('');
+  return `${left}${Math.round(seconds)} s in all\n`;
 }

@@ -1,0 +1,34 @@
+/** Match alone, as a session: loads and compiles a scenario's cluster, then judges the same packets in memory when told to. */
+import { CHECKED_PACKETS, compareSums } from '../agree.ts';
+import { createNaive, naiveSums } from '../naive.ts';
+import { clusterFile } from '../prepare.ts';
+import { scenarioOf } from '../scenario.ts';
+import { serveSession } from '../session.ts';
+import { buildWorkload } from '../workload.ts';
+import { drawTuples } from '../workload-traffic.ts';
+import { createBatchJudge } from './batch.ts';
+import { openCluster } from './load.ts';
+
+const [, , name = '', count = ''] = process.argv;
+const packets = Number(count);
+const { shape, traffic } = scenarioOf(name);
+const workload = buildWorkload(shape);
+const { tables, times } = openCluster(clusterFile(workload));
+const tuples = drawTuples(workload, traffic, packets);
+const { pass, sums } = createBatchJudge(tables, tuples);
+
+const checked = Math.min(CHECKED_PACKETS, packets);
+pass(checked);
+compareSums(`${name}, match`, sums(shape), naiveSums(createNaive(workload), tuples, checked));
+// Once over all, so that the first timed pass runs as the others do.
+pass(packets);
+const { hits, sum } = sums(shape);
+
+await serveSession({ ...times, hits, sum }, () => {
+  const start = performance.now();
+  pass(packets);
+  const ns = (performance.now() - start) * 1e6;
+  const again = sums(shape);
+  if (again.hits !== hits || again.sum !== sum) throw new Error(`${name}: two passes over the same packets differ`);
+  return { ns, packets };
+});

@@ -1,0 +1,57 @@
+/**
+ * Changes while running, on a cluster that is loaded: `updates.js CLUSTER`. Prints one line of JSON with the samples.
+ *
+ * - `addressUs`: a pod gets another address, until the tables that packets meet know it
+ * - `accountUs`: the labels of a service account change, of which about 1 000 pods have the use
+ */
+import type { Pod, ServiceAccount } from '../../src/model/resources.ts';
+import { loadCluster } from './load.ts';
+import { createPublisher } from './publish.ts';
+
+const SAMPLES_MAX = 200;
+const BUDGET_MS = 15_000;
+const AFFECTED_PODS = 1_000;
+
+const { resources } = loadCluster(process.argv[2]!);
+const publisher = createPublisher(resources);
+publisher.publish();
+
+const pod = resources.pods[Math.floor(resources.pods.length / 2)]!;
+const addressUs = sample((round) => publisher.set(withAddress(pod, `10.250.0.${1 + (round % 250)}`)));
+const { account, podCount } = accountOfSize(AFFECTED_PODS);
+const accountUs = sample((round) => publisher.set(withLabel(account, `${round}`)));
+process.stdout.write(`${JSON.stringify({ addressUs, accountUs, podCount, pods: resources.pods.length })}\n`);
+
+/** Microseconds from each change to its publication; at least three, as many as the budget allows. */
+function sample(change: (round: number) => void): number[] {
+  const samples: number[] = [];
+  const endMs = performance.now() + BUDGET_MS;
+  for (let round = 0; round < SAMPLES_MAX && (round < 3 || performance.now() < endMs); round++) {
+    const start = performance.now();
+    change(round);
+    publisher.publish();
+    samples.push((performance.now() - start) * 1000);
+  }
+  return samples;
+}
+
+function withAddress(of: Pod, address: string): Pod {
+  return { ...of, podIPs: [address], podIP: address };
+}
+
+function withLabel(of: ServiceAccount, value: string): ServiceAccount {
+  return { ...of, meta: { ...of.meta, labels: new Map([...of.meta.labels, ['bench', value]]) } };
+}
+
+/** The account whose number of pods is nearest to `wanted`. */
+function accountOfSize(wanted: number): { readonly account: ServiceAccount; readonly podCount: number } {
+  const counts = new Map<string, number>();
+  for (const { meta, serviceAccountName } of resources.pods) {
+    const key = `${meta.namespace}/${serviceAccountName}`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  const countOf = ({ meta }: ServiceAccount): number => counts.get(`${meta.namespace}/${meta.name}`) ?? 0;
+  const distance = (of: ServiceAccount): number => Math.abs(countOf(of) - wanted);
+  const account = resources.serviceAccounts.reduce((best, next) => (distance(next) < distance(best) ? next : best));
+  return { account, podCount: countOf(account) };
+}

@@ -1,0 +1,66 @@
+/**
+ * What the packet loop allocates: the same replay over few and over many packets with `--trace-gc`. All that is allocated between
+ * opening the capture and the end shows as growth from one collection to the next; the difference of the two runs, over the difference in packets,
+ * is what a packet costs. Objects of a batch of work (a promise for each read of the file) cost a few hundredths of a byte.
+ */
+import { type Measurement, measured } from './measurement.ts';
+import { heapName } from './names.ts';
+import { captureFile, clusterFile } from './prepare.ts';
+import { progress } from './progress.ts';
+import { runReplay } from './replay.ts';
+import { scenarioOf } from './scenario.ts';
+import { buildWorkload } from './workload.ts';
+
+export function runHeap(packets: number, rounds: number): Measurement[] {
+  const name = 'heap';
+  const few = Math.round(packets / 10);
+  const rows = (traffic: 'e100' | 'e100-zipf', tracked: boolean): Measurement[] => {
+    const scenario = scenarioOf(traffic);
+    const workload = buildWorkload(scenario.shape);
+    const cluster = clusterFile(workload);
+    const [short, long] = [few, packets].map((count) => captureFile(scenario, workload, count));
+    const samples = Array.from({ length: rounds }, (_, round) => {
+      progress(`${name}: ${tracked ? 'tracked, ' : ''}round ${round + 1} of ${rounds}`);
+      const [before, after] = [short!, long!].map((capture) => {
+        const { stdout } = runReplay({ cluster, capture, tracked, nodeArgs: ['--trace-gc'] });
+        return collections(stdout);
+      });
+      return {
+        bytes: ((after!.allocatedMb - before!.allocatedMb) * 2 ** 20) / (packets - few),
+        runs: after!.count - before!.count,
+      };
+    });
+    const suffix = tracked ? ', with connection tracking' : '';
+    return [
+      measured(
+        name,
+        heapName(tracked),
+        'bytes/packet',
+        samples.map(({ bytes }) => bytes),
+      ),
+      measured(
+        name,
+        `collections more in ${packets - few} packets more${suffix}`,
+        'count',
+        samples.map(({ runs }) => runs),
+      ),
+    ];
+  };
+  return [...rows('e100', false), ...rows('e100-zipf', true)];
+}
+
+/**
+ * Collections that a trace lists, and the megabytes allocated between them: what the heap grew by from the end of each to the start of
+ * the next. `[1:0x5] 57 ms: Scavenge 4.2 (5.8) -> 3.9 (6.8) MB, …`
+ */
+export function collections(trace: string): { readonly count: number; readonly allocatedMb: number } {
+  let count = 0;
+  let allocatedMb = 0;
+  let afterMb = 0;
+  for (const [, before, after] of trace.matchAll(/ms: [^\n]*? ([\d.]+) \([\d.]+\) -> ([\d.]+) \([\d.]+\) MB/g)) {
+    count++;
+    allocatedMb += Math.max(0, Number(before) - afterMb);
+    afterMb = Number(after);
+  }
+  return { count, allocatedMb };
+}

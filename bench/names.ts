@@ -1,0 +1,33 @@
+/** Names of rows, as results, figures and stored results have them. Changing one loses the comparison with what is stored. */
+
+/** The peers. */
+export const BARE = 'bare readSync of the file';
+export const TCPDUMP_READING = 'tcpdump -w /dev/null arp';
+export const TCPDUMP_COPYING = 'tcpdump -w /dev/null';
+export const LIBPCAP = 'libpcap loop in C';
+export const LIBPCAP_ACL = 'libpcap and rte_acl, sets expanded, best SIMD';
+export const ACL_CLASSES = 'rte_acl, class ids given, best SIMD';
+export const ACL_EXPANDED = 'rte_acl, sets expanded, best SIMD';
+export const EBPF = 'eBPF, one endpoint as in Calico';
+export const IPTABLES_LOAD = 'ipset restore and iptables-restore';
+export const NFT_LOAD = 'nft -f';
+export const IPSET_ELEMENT = 'ipset restore, one element of many';
+export const TSHARK = 'tshark -Y tcp.dstport==80';
+
+/** Ours. */
+export const replayName = (form: string, isTracked: boolean): string =>
+  `replay${isTracked ? ' with connection tracking' : ''}, ${form}`;
+export const matchName = (form: string): string => `match with address lookups, ${form}`;
+export const OBJECTS_TO_TABLES = 'objects to tables';
+export const TEXT_TO_TABLES = 'JSON text to tables that answer';
+export const TABLES = 'tables';
+export const ADDRESS_PUBLISHED = 'one address moved, published';
+export const LABELS_PUBLISHED = 'labels of a service account, published';
+export const DUMP_SECONDS = 'kubectl dump and policies, start to end';
+export const RESIDENT = 'largest resident set';
+export const heapName = (isTracked: boolean): string =>
+  `allocated in the packet loop${isTracked ? ', with connection tracking' : ''}`;
+export const LESSON = 'replay of a lesson, start to end';
+
+/** Theirs over ours. */
+export const over = (peer: string, ours: string): string => `${peer} : ${ours}`;

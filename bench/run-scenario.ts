@@ -1,0 +1,74 @@
+/** A scenario by its name. */
+import { runDecoders } from './decoders.ts';
+import { runEndToEnd } from './end-to-end.ts';
+import { runHeap } from './heap.ts';
+import { runKernel } from './kernel.ts';
+import { runMatchOnly } from './match-only.ts';
+import type { Measurement } from './measurement.ts';
+import { runParts } from './parts.ts';
+import { prepare } from './prepare.ts';
+import { runChurn, runCompile, runDump, runNodeScale } from './scale.ts';
+import { parseScenario, scenarioOf } from './scenario.ts';
+import { runStartUp } from './start-up.ts';
+import { FELIX_SCALE, SMALL_SCALE } from './workload-scale.ts';
+
+export interface RunOptions {
+  readonly rounds: number;
+  /** Of captures; matching alone takes a tenth, and at least all of a small number. */
+  readonly packets: number;
+  readonly withPeers: boolean;
+  /** A hundredth of the pods, for trials of the harness. */
+  readonly isSmall: boolean;
+  readonly skipped: string[];
+}
+
+export const SCENARIO_HELP = `Scenarios:
+  g10 g100 g1k g10k g100k, e10 e100 e1k e10k    replay of a capture, rules for all or by account;
+      with -ov (overlapping selectors), -zipf or -talk (100 000 flows), -mixed (sizes)
+  match-SHAPE       matching alone, packets in memory
+  compile-SHAPE     from JSON text to tables that answer
+  load-SHAPE        the same beside ipset, iptables and nftables, and single changes
+  start-up, parts   a lesson start to end; selector, compile, lookup, batch, decode by tinybench
+  decoders          npm packages and tshark on the first packets of e1k
+  heap              what the packet loop allocates
+  dump              kubectl get pods -A -o json of 250 000 pods, 10 000 policies
+  node-scale        the tables of a node: 200 of 250 000 endpoints, 10 000 policies
+  churn             100 000 label updates of parents; selectors that change
+`;
+
+const FEW_PACKETS = 1_000_000;
+
+/** Throws for a name that is no scenario. */
+export async function runScenario(name: string, options: RunOptions): Promise<Measurement[]> {
+  const { rounds, packets, withPeers, isSmall, skipped } = options;
+  const scale = isSmall ? SMALL_SCALE : FELIX_SCALE;
+  if (parseScenario(name) !== undefined) {
+    return runEndToEnd(prepare(scenarioOf(name), packets), { rounds, withPeers, skipped });
+  }
+  const [, kind = name, shape = ''] = /^(match|compile|load)-(.*)$/.exec(name) ?? [];
+  const few = Math.min(packets, FEW_PACKETS);
+  switch (kind) {
+    case 'match':
+      return runMatchOnly(scenarioOf(shape), { rounds, withPeers, packets: few, skipped });
+    case 'compile':
+      return runCompile(shape, rounds);
+    case 'load':
+      return runKernel(shape, rounds, withPeers, skipped);
+    case 'start-up':
+      return runStartUp(rounds);
+    case 'parts':
+      return runParts();
+    case 'decoders':
+      return runDecoders(few, rounds, skipped);
+    case 'heap':
+      return runHeap(packets, rounds);
+    case 'dump':
+      return runDump(rounds, scale);
+    case 'node-scale':
+      return runNodeScale(scale);
+    case 'churn':
+      return runChurn(scale);
+    default:
+      throw new Error(`no scenario '${name}'; npm run bench -- --help lists them`);
+  }
+}
