@@ -6,6 +6,7 @@
 import { Command, CommanderError } from 'commander';
 import { InvariantError } from '../base/assert.ts';
 import { formatPolicyError, formatReport, PolicyError } from '../base/errors.ts';
+import { addAuthz } from './commands/authz.ts';
 import { addCanI } from './commands/can-i.ts';
 import { addCompile } from './commands/compile.ts';
 import { addEval } from './commands/eval.ts';
@@ -76,6 +77,7 @@ function createProgram(output: Output, finish: Finish): Command {
   addGet(program, output, finish);
   addCanI(program, output, finish);
   addWhoCan(program, output, finish);
+  addAuthz(program, output, finish);
   addExport(program, output, finish);
   addSchema(program, output, finish);
   return program;

@@ -44,6 +44,8 @@ describe('the packed tarball', () => {
       'dist/index.js',
       'dist/index.d.ts',
       'dist/cli/main.js',
+      'src/authz/authz.proto',
+      'src/authz/health.proto',
       'LICENSE',
       'CHANGELOG.md',
       'README.md',
@@ -51,7 +53,8 @@ describe('the packed tarball', () => {
       expect(packed, path).toContain(path);
     }
     expect(packed).toContain('pcaps/sa-names/capture.pcapng');
-    const isExpected = /^(dist\/|pcaps\/[\w-]+\/|package\.json$|LICENSE$|CHANGELOG\.md$|README\.md$)/;
+    const isExpected =
+      /^(dist\/|pcaps\/[\w-]+\/|src\/authz\/[\w-]+\.proto$|package\.json$|LICENSE$|CHANGELOG\.md$|README\.md$)/;
     expect(packed.filter((path) => !isExpected.test(path))).toEqual([]);
   });
 
