@@ -8,9 +8,11 @@ import { type CaptureReader, createRecordBatch } from '../packets/source.ts';
 import type { Tables } from '../tables/tables.ts';
 import { type Totals, totalsOf } from './counters.ts';
 import type { PacketRecord } from './packet-lines.ts';
-import { type Progress, Replayer, type ReplayOptions } from './replayer.ts';
+import type { ParallelOptions, WorkerCount } from './replay-parallel.ts';
+import { type Progress, Replayer } from './replayer.ts';
 
-export type { PacketRecord, ReplayOptions };
+export type { PacketRecord, WorkerCount };
+export type ReplayOptions = ParallelOptions;
 
 export interface SourceResult {
   file: string;
@@ -37,6 +39,12 @@ export async function replayCaptures(
   files: readonly string[],
   options: ReplayOptions = {},
 ): Promise<ReplayResult> {
+  // Loaded only where more than one worker is asked for: a short replay starts as fast as ever.
+  if (options.workers !== undefined && options.workers !== 1) {
+    const { planParallel, replayParallel } = await import('./replay-parallel.ts');
+    const plan = await planParallel(files, options);
+    if (plan !== undefined) return replayParallel(tables, plan, options);
+  }
   const replayer = new Replayer(tables, options);
   const sources: SourceResult[] = [];
   for (const file of files) {
@@ -61,7 +69,7 @@ async function replayFile(replayer: Replayer, file: string, options: ReplayOptio
   const batch = createRecordBatch();
   try {
     while (options.signal?.aborted !== true) {
-      while (reader.next(batch) > 0) replayer.batch(batch, reader);
+      replayer.drain(reader, batch);
       options.onProgress?.(progressOf(reader));
       const more = reader.fill();
       if (!(typeof more === 'boolean' ? more : await Promise.race([more, aborted]))) break;

@@ -18,7 +18,6 @@ import { CT_STATE_NAMES } from '../conntrack/track.ts';
 import { type Counters, countPacket, countUndecoded, createCounters } from '../match/counters.ts';
 import { judgeFolded } from '../match/folded.ts';
 import { decidingStep, judgeNewPacket, judgeTrackedPacket, markUncertain } from '../match/judge.ts';
-import { countPlain, createPlainJudge, foldPlainCounts, judgePlain, type PlainJudge } from '../match/plain.ts';
 import {
   CAPTURE_POINT_NAMES,
   CAPTURE_UNKNOWN,
@@ -29,12 +28,11 @@ import {
   PACKET_EITHER_WAY,
 } from '../match/state.ts';
 import { REASON_FRAGMENT, REASON_SPOOFED, VERDICT_DENY, VERDICT_UNPOLICED } from '../model/flow.ts';
-import { BATCH_RECORDS, type CaptureReader, DIRECTION_UNKNOWN, type RecordBatch } from '../packets/source.ts';
+import { type CaptureReader, DIRECTION_UNKNOWN, type RecordBatch } from '../packets/source.ts';
 import { NONE } from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import { decodePacket } from '../wire/decode.ts';
 import { frameDirection, LINKTYPE_IPV4, LINKTYPE_IPV6 } from '../wire/link.ts';
-import { createPlainColumns, type PlainColumns, readPlain } from '../wire/plain.ts';
 import { decodeQuoted, isIcmpError } from '../wire/quoted.ts';
 import {
   DECODE_OK,
@@ -46,6 +44,7 @@ import {
 } from '../wire/record.ts';
 import { decodeInner, TUNNEL_DEPTH_MAX, TUNNEL_NONE, tunnelKind } from '../wire/tunnel.ts';
 import { type ConnectionRecord, ConnectionTable, formatTime, type Orphan } from './connections.ts';
+import { FastPath } from './fast-path.ts';
 import { PodInterfaces } from './interfaces.ts';
 import { LineQueue, type PacketRecord } from './packet-lines.ts';
 import { addPending, type FlowRecord, flowRecord } from './record.ts';
@@ -106,11 +105,6 @@ interface Arrival {
   /** For captures at a veth: `Judge.atInterface` and `Judge.atDirection`. */
   atInterface: number;
   atDirection: number;
-}
-
-interface FastPath {
-  readonly plain: PlainJudge;
-  readonly columns: PlainColumns;
 }
 
 /** The stations of one packet after the other; memory is made once, but for one record a connection and one line a packet if asked. */
@@ -177,7 +171,7 @@ export class Replayer {
       isAnywhere && options.decapsulate !== true && this.#connections === undefined && this.#lines === undefined;
     this.#fast =
       this.#conntrack === undefined && isPlain
-        ? { plain: createPlainJudge(tables, BATCH_RECORDS), columns: createPlainColumns(BATCH_RECORDS) }
+        ? new FastPath(tables, (batch, row, number) => this.#single(batch, row, this.#numberOf(row, number)))
         : undefined;
   }
 
@@ -196,12 +190,20 @@ export class Replayer {
   batch(batch: RecordBatch, names?: Pick<CaptureReader, 'interfaceName'>, numbers?: Float64Array): void {
     this.#names = names;
     this.#numbers = numbers;
-    if (this.#fast !== undefined) {
-      this.#fastBatch(this.#fast, batch);
-      return;
-    }
-    for (let i = 0; i < batch.count; i++) this.#single(batch, i);
+    if (this.#fast !== undefined) this.#fast.batch(batch);
+    else for (let i = 0; i < batch.count; i++) this.#single(batch, i, this.#numberOf(i, i + 1));
     if (numbers === undefined) this.#packets += batch.count;
+  }
+
+  /** Judges all packets that `reader` holds; `batch` is room to work in. */
+  drain(reader: CaptureReader, batch: RecordBatch): void {
+    for (;;) {
+      const taken = this.#fast?.scan(reader, batch) ?? -1;
+      if (taken === 0) return;
+      if (taken > 0) this.#packets += taken;
+      else if (reader.next(batch) > 0) this.batch(batch, reader);
+      else return;
+    }
   }
 
   /** So many packets were read, whoever judged them. */
@@ -212,26 +214,19 @@ export class Replayer {
   /** Judges what still waits and closes the connections. Call once, after the last batch. */
   finish(): void {
     this.moment = (this.#packets + 1) * MOMENTS;
-    if (this.#fast !== undefined) foldPlainCounts(this.#fast.plain, this.counters);
+    this.#fast?.fold(this.counters);
     expireFragments(this.#reassembler, Number.POSITIVE_INFINITY, this.#fragmentEvents);
     this.moment = (this.#packets + 2) * MOMENTS;
     this.#connections?.closeAll();
   }
 
-  /** Plain frames over the folded tables; the others decoded one by one, and over the rows where the tables are not enough. */
-  #fastBatch(fast: FastPath, batch: RecordBatch): void {
-    const { plain, columns } = fast;
-    const { view, offsets, capturedBytes, wireBytes, linkTypes, count } = batch;
-    readPlain(columns, view, offsets, capturedBytes, wireBytes, linkTypes, count);
-    const { src, dst, ports, frames } = columns;
-    judgePlain(plain, src, dst, ports, frames, columns.count, wireBytes);
-    for (let i = 0; i < plain.sideCount; i++) this.#single(batch, frames[plain.side[i]!]!);
-    for (let i = 0; i < columns.otherCount; i++) this.#single(batch, columns.others[i]!);
-    if (this.#numbers === undefined) this.#packets += count;
+  /** Packet number of a row of the batch in hand; `number` counts from 1 in what is in hand. */
+  #numberOf(row: number, number: number): number {
+    return this.#numbers === undefined ? this.#packets + number : this.#numbers[row]!;
   }
 
-  /** One packet of the batch through all stations. */
-  #single(batch: RecordBatch, index: number): void {
+  /** One packet of the batch, number `packet`, through all stations. */
+  #single(batch: RecordBatch, index: number, packet: number): void {
     const bytes = batch.wireBytes[index]!;
     const status = decodePacket(
       batch.view,
@@ -243,7 +238,7 @@ export class Replayer {
       0,
     );
     const arrival = this.#arrival;
-    arrival.packet = this.#numbers === undefined ? this.#packets + index + 1 : this.#numbers[index]!;
+    arrival.packet = packet;
     this.moment = arrival.packet * MOMENTS;
     this.#batch = batch;
     this.#row = index;
@@ -272,7 +267,7 @@ export class Replayer {
     }
     if ((records[PACKET_FLAGS]! & FLAG_FRAGMENT) === 0) {
       const value = this.#fast === undefined ? NONE : judgeFolded(this.#judge.tables, records, 0);
-      if (value !== NONE && this.#fast !== undefined) countPlain(this.#fast.plain, value, arrival.bytes);
+      if (value !== NONE && this.#fast !== undefined) this.#fast.count(value, arrival.bytes);
       else if (this.#owns(0, view)) this.#settle(arrival, 0, view, this.#judgeAt(0, view, arrival));
       return;
     }

@@ -38,18 +38,22 @@ export function foldFunction(
   return toFunction(pieces);
 }
 
-/** `2^k` start keys, then `2^k` values, as SECTION_FUNCTIONS has them. `firstStep` is the chain's first step index. */
-export function encodeFunction(fn: PortFunction, steps: readonly Step[], firstStep: number): Int32Array {
-  const size = 1 << Math.ceil(Math.log2(fn.starts.length));
-  const out = new Int32Array(2 * size).fill(KEY_UNUSED, 0, size);
-  fn.starts.forEach((start, i) => {
-    out[i] = start;
-  });
-  for (let i = 0; i < size; i++) {
-    const step = fn.steps[Math.min(i, fn.steps.length - 1)]!;
-    out[size + i] = ((firstStep + step) << VALUE_STEP_SHIFT) | steps[step]!.action;
-  }
-  return out;
+/** `fn` as SECTION_FUNCTIONS has it. `numbers` are the indexes in SECTION_STEPS that stand for the chain's steps. */
+export function encodeFunction(fn: PortFunction, steps: readonly Step[], numbers: Int32Array): Int32Array {
+  return functionWords(
+    fn.starts,
+    fn.steps.map((step) => (numbers[step]! << VALUE_STEP_SHIFT) | steps[step]!.action),
+  );
+}
+
+/** `2^k` start keys, then `2^k` values; the last value fills up. */
+export function functionWords(starts: readonly number[], values: readonly number[]): Int32Array {
+  const size = 1 << Math.ceil(Math.log2(starts.length));
+  const words = new Int32Array(2 * size).fill(KEY_UNUSED, 0, size);
+  words.set(starts);
+  words.set(values, size);
+  words.fill(values.at(-1)!, size + values.length);
+  return words;
 }
 
 /** Appends `low, high, step` pieces for `undecided`; false = a step looks at source ports. */

@@ -12,6 +12,7 @@ import type { PeerClasses, Segment } from './classes.ts';
 import { type ChainPacker, NO_CHECK_CLASS } from './pack-chains.ts';
 import type { Plan, Prefix } from './plan.ts';
 import type { Sections } from './sections.ts';
+import { type AddressKey, addressKey, type TimedAddress, type TimedAddresses } from './timed-owners.ts';
 
 /** Who owns an exact address: usually one endpoint, or the node whose host processes it stands for. */
 export interface Owner {
@@ -22,15 +23,8 @@ export interface Owner {
   readonly nodes: number[];
 }
 
-/** One value for an exact address: IPv4 as int32, which is many times faster than text; IPv6 as text. */
-export type AddressKey = number | string;
-
-function addressKey({ version, words }: Prefix): AddressKey {
-  return version === 4 ? words[0] : words.join();
-}
-
-/** Owners by `addressKey`, in the order in which the plan names them. */
-export function collectOwners(plan: Plan): ReadonlyMap<AddressKey, Owner> {
+/** Owners by `addressKey`, in the order in which the plan names them. An address that changes its owner has those of its first state. */
+export function collectOwners(plan: Plan, timed: TimedAddresses): ReadonlyMap<AddressKey, Owner> {
   const owners = new Map<AddressKey, Owner>();
   const owner = (address: Prefix): Owner => {
     const key = addressKey(address);
@@ -50,14 +44,34 @@ export function collectOwners(plan: Plan): ReadonlyMap<AddressKey, Owner> {
   plan.rejectedPods.forEach((pod, index) => {
     for (const address of pod.addresses) owner(address).pods.push(plan.endpoints.length + index);
   });
-  if (plan.rejectedPods.length > 0) {
-    const keyOf = (pod: number): string => (plan.endpoints[pod] ?? plan.rejectedPods[pod - plan.endpoints.length]!).key;
-    for (const { pods } of owners.values()) pods.sort((a, b) => compareBytewise(keyOf(a), keyOf(b)));
+  for (const { address, states } of timed.values()) {
+    const { pods } = owner(address);
+    pods.splice(0, pods.length, ...states[0]!.pods);
   }
+  if (plan.rejectedPods.length > 0) for (const { pods } of owners.values()) sortByPodKey(plan, pods);
   plan.nodes.forEach((node, index) => {
     for (const address of node.addresses) owner(address).nodes.push(index);
   });
   return owners;
+}
+
+function sortByPodKey(plan: Plan, pods: number[]): void {
+  const keyOf = (pod: number): string => (plan.endpoints[pod] ?? plan.rejectedPods[pod - plan.endpoints.length]!).key;
+  pods.sort((a, b) => compareBytewise(keyOf(a), keyOf(b)));
+}
+
+/** The owner in each state of an address that changes it: other pods, the same hosts. */
+export function ownersInTime(plan: Plan, { states }: TimedAddress, { address, hostEndpoints, nodes }: Owner): Owner[] {
+  return states.map(({ pods }) => {
+    const own = [...pods];
+    if (plan.rejectedPods.length > 0) sortByPodKey(plan, own);
+    return { address, pods: own, hostEndpoints, nodes };
+  });
+}
+
+/** The list of an owner, in the form of OWNER_LIST. */
+export function ownerList({ pods, nodes, hostEndpoints }: Owner): number[] {
+  return [pods.length, ...pods, nodes.length, ...nodes, hostEndpoints.length, ...hostEndpoints];
 }
 
 /** Prefixes that need a segment although no rule names them. */
@@ -75,20 +89,22 @@ export function packOwners(owners: ReadonlyMap<AddressKey, Owner>, sections: Sec
   let slots = 2;
   while (slots < owners.size * 2) slots *= 2;
   const table = new Int32Array(slots * layout.OWNER_SIZE);
-  for (const { address, pods, hostEndpoints, nodes } of owners.values()) {
+  for (const owner of owners.values()) {
+    const { address } = owner;
     const [w0, w1, w2, w3] = address.words;
     let slot = layout.addressHash(w0, w1, w2, w3) & (slots - 1);
     while (table[slot * layout.OWNER_SIZE] !== 0) slot = (slot + 1) & (slots - 1);
-    const list = [pods.length, ...pods, nodes.length, ...nodes, hostEndpoints.length, ...hostEndpoints];
-    table.set([address.version, w0, w1, w2, w3, sections.ints(list)], slot * layout.OWNER_SIZE);
+    table.set([address.version, w0, w1, w2, w3, sections.ints(ownerList(owner))], slot * layout.OWNER_SIZE);
   }
   sections.section(layout.SECTION_OWNERS).append(table);
 }
 
 /**
- * Writes the address classes of one version and the structure that finds them.
+ * Writes the address classes of one version and the structure that finds them. Returns the classes of addresses that change their owner, in
+ * each of their states.
  *
  * @param slotsOf  chains of an endpoint by slot, or `undefined` if it is not local
+ * @param needsIdentity  an address of the pod network that nobody owns is unknown, not outside
  */
 export function packAddresses(
   plan: Plan,
@@ -96,16 +112,31 @@ export function packAddresses(
   classes: PeerClasses,
   owners: ReadonlyMap<AddressKey, Owner>,
   slotsOf: (endpoint: number) => readonly number[] | undefined,
+  needsIdentity: boolean,
   sections: Sections,
-): void {
-  const numbers = new AddressClasses(plan, packer, owners, slotsOf, sections);
+): ReadonlyMap<TimedAddress, readonly number[]> {
+  const numbers = new AddressClasses(plan, packer, owners, slotsOf, needsIdentity, sections);
+  const byKey = new Map([...classes.timed].map(([timed, peers]) => [addressKey(timed.address), { timed, peers }]));
+  const inTime = new Map<TimedAddress, readonly number[]>();
   const outside = numbers.classOf(0, 0, undefined);
-  const painted = classes.segments.map((segment) => ({
-    prefix: segment.prefix,
-    addressClass: numbers.classOfSegment(segment),
-  }));
+  const painted = classes.segments.map((segment) => {
+    const addressClass = numbers.classOfSegment(segment);
+    const changes = byKey.size > 0 && isWhole(segment.prefix) ? byKey.get(addressKey(segment.prefix)) : undefined;
+    if (changes !== undefined) {
+      const { timed, peers } = changes;
+      const states = ownersInTime(plan, timed, owners.get(addressKey(timed.address))!);
+      inTime.set(timed, numbers.classesInTime(segment, peers, states));
+    }
+    return { prefix: segment.prefix, addressClass };
+  });
   if (packer.version === 4) packTrie(painted, outside, sections);
   else packRanges(painted, outside, sections);
+  return inTime;
+}
+
+/** A prefix of one address. */
+function isWhole({ version, length }: Prefix): boolean {
+  return length === (version === 4 ? 32 : 128);
 }
 
 interface Painted {
@@ -118,6 +149,7 @@ class AddressClasses {
   readonly #packer: ChainPacker;
   readonly #owners: ReadonlyMap<AddressKey, Owner>;
   readonly #slotsOf: (endpoint: number) => readonly number[] | undefined;
+  readonly #needsIdentity: boolean;
   readonly #sections: Sections;
   readonly #numbers = new Map<string, number>();
   /** Flags of CIDRs by text, and those of them that cover the segment in hand. */
@@ -132,12 +164,14 @@ class AddressClasses {
     packer: ChainPacker,
     owners: ReadonlyMap<AddressKey, Owner>,
     slotsOf: (endpoint: number) => readonly number[] | undefined,
+    needsIdentity: boolean,
     sections: Sections,
   ) {
     this.#plan = plan;
     this.#packer = packer;
     this.#owners = owners;
     this.#slotsOf = slotsOf;
+    this.#needsIdentity = needsIdentity;
     this.#sections = sections;
     for (const prefix of plan.serviceLoopPrefixes) this.#mark(prefix, layout.CLASS_IS_LOOP | layout.CLASS_NEEDS_PATH);
     for (const prefix of plan.nodes.flatMap((node) => node.podCidrs)) this.#mark(prefix, layout.CLASS_IN_POD_CIDR);
@@ -154,11 +188,20 @@ class AddressClasses {
 
   /** Segments must come in their order, parents first: a CIDR's flags hold for all that lies in it. */
   classOfSegment({ prefix, peerClass }: Segment): number {
-    const isExact = prefix.length === (prefix.version === 4 ? 32 : 128);
-    const owner = isExact ? this.#owners.get(addressKey(prefix)) : undefined;
-    let flags = this.#marks.size === 0 ? 0 : this.#inheritedFlags(prefix);
-    if (isExact && this.#services.has(addressKey(prefix))) flags |= layout.CLASS_IS_SERVICE | layout.CLASS_NEEDS_PATH;
-    return this.classOf(peerClass, flags, owner);
+    const owner = isWhole(prefix) ? this.#owners.get(addressKey(prefix)) : undefined;
+    return this.classOf(peerClass, this.#flagsOf(prefix), owner);
+  }
+
+  /** Right after `classOfSegment` for an address that changes its owner: the class with the peer class and owner of each state. */
+  classesInTime({ prefix }: Segment, peerClasses: readonly number[], owners: readonly Owner[]): number[] {
+    const flags = this.#flagsOf(prefix);
+    return owners.map((owner, i) => this.classOf(peerClasses[i]!, flags, owner));
+  }
+
+  #flagsOf(prefix: Prefix): number {
+    const flags = this.#marks.size === 0 ? 0 : this.#inheritedFlags(prefix);
+    const isService = isWhole(prefix) && this.#services.has(addressKey(prefix));
+    return isService ? flags | layout.CLASS_IS_SERVICE | layout.CLASS_NEEDS_PATH : flags;
   }
 
   #inheritedFlags(prefix: Prefix): number {
@@ -172,7 +215,11 @@ class AddressClasses {
 
   /** The number of the address class with this peer class, flags and owner. */
   classOf(peerClass: number, baseFlags: number, owner: Owner | undefined): number {
-    if (owner === undefined) return this.#withSlots(peerClass, baseFlags, undefined);
+    if (owner === undefined || owner.pods.length + owner.hostEndpoints.length + owner.nodes.length === 0) {
+      const isUnknown = this.#needsIdentity && (baseFlags & layout.CLASS_IN_POD_CIDR) !== 0;
+      const flags = isUnknown ? baseFlags | layout.CLASS_NO_IDENTITY | layout.CLASS_NEEDS_PATH : baseFlags;
+      return this.#withSlots(peerClass, flags, undefined);
+    }
     const { pods, hostEndpoints, nodes } = owner;
     let flags = baseFlags;
     if (pods.length !== 1 || hostEndpoints.length + nodes.length > 0) flags |= layout.CLASS_NEEDS_PATH;
@@ -201,12 +248,8 @@ class AddressClasses {
       slots === undefined ? NO_CHECK_CLASS : this.#packer.policyClass(slots[layout.SLOT_EGRESS]!, peerClass);
     const ingress =
       slots === undefined ? NO_CHECK_CLASS : this.#packer.policyClass(slots[layout.SLOT_INGRESS]!, peerClass);
-    const lookup = (policyClass: number): number[] => {
-      const at = policyClass * layout.POLICY_CLASS_SIZE;
-      const words = this.#sections.section(layout.SECTION_POLICY_CLASSES);
-      return [words.at(at + layout.POLICY_CLASS_MAP), words.at(at + layout.POLICY_CLASS_REFS)];
-    };
-    return this.#intern([peerClass, flags, ...lookup(egress), ...lookup(ingress), egress, ingress]);
+    // Row and column of the pairs come when all classes are known (pack-pairs.ts).
+    return this.#intern([peerClass, flags, egress, ingress, 0, 0]);
   }
 
   #podFlags(index: number): number {

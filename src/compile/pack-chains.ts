@@ -28,7 +28,8 @@ interface Chain {
 
 interface PackedChain {
   readonly number: number;
-  readonly firstStep: number;
+  /** By step of the chain: the first step anywhere that says the same. */
+  readonly sameSteps: Int32Array;
   readonly src: AddressRows;
   readonly dst: AddressRows;
   readonly srcMap: number;
@@ -49,6 +50,10 @@ export class ChainPacker {
   readonly #policyClasses = new Map<string, number>();
   readonly #maps = new WordInterner();
   readonly #mapOffsets: number[] = [];
+  /** Port functions, and the refs of them by number. */
+  readonly #functions = new WordInterner();
+  readonly #functionRefs: number[] = [];
+  readonly #sameSteps = new Map<string, number>();
   #classCount = 0;
 
   /** `firstNumber` is the number that the first chain of this version will get in SECTION_CHAINS. */
@@ -199,7 +204,7 @@ export class ChainPacker {
     const sections = this.#sections;
     const { steps, spec } = chain;
     const firstStep = sections.count(layout.SECTION_STEPS);
-    for (const step of steps) packStep(step, sections, numbers);
+    const sameSteps = Int32Array.from(steps, (step) => this.#packStep(step, spec.direction, numbers));
     const src = addressRows(steps, 'src', classes.count, classes.classesOf);
     const dst = addressRows(steps, 'dst', classes.count, classes.classesOf);
     const keys = keyRows(steps, 'keys');
@@ -229,7 +234,7 @@ export class ChainPacker {
       failsafeCount(steps),
     ]);
     assert(number === this.#firstNumber + this.#packed.length, 'chains are packed in the order of their numbers');
-    return { number, firstStep, src, dst, srcMap, dstMap };
+    return { number, sameSteps, src, dst, srcMap, dstMap };
   }
 
   #packRows(rows: readonly Int32Array[]): number {
@@ -254,15 +259,9 @@ export class ChainPacker {
     const [local, peer] = isIngress ? [packed.dst, packed.src] : [packed.src, packed.dst];
     const refs = sections.section(layout.SECTION_FUNCTION_REFS);
     const firstRef = refs.length;
-    const known = new WordInterner();
-    const knownRefs: number[] = [];
     for (const row of peer.rows) {
       const fn = foldFunction(steps, local.rows[localRow]!, row);
-      refs.push(
-        fn === undefined
-          ? layout.NONE
-          : this.#functionRef(encodeFunction(fn, steps, packed.firstStep), known, knownRefs),
-      );
+      refs.push(fn === undefined ? layout.NONE : this.#functionRef(encodeFunction(fn, steps, packed.sameSteps)));
     }
     return sections.record(layout.SECTION_POLICY_CLASSES, [
       packed.number,
@@ -273,14 +272,30 @@ export class ChainPacker {
     ]);
   }
 
-  /** `known` numbers the functions of one policy class; `refs` holds their refs by number. */
-  #functionRef(words: Int32Array, known: WordInterner, refs: number[]): number {
-    const number = known.number(words);
-    if (number === refs.length) {
+  #functionRef(words: Int32Array): number {
+    const number = this.#functions.number(words);
+    if (number === this.#functionRefs.length) {
       const offset = this.#sections.section(layout.SECTION_FUNCTIONS).append(words);
-      refs.push((offset << 5) | (Math.log2(words.length) - 1));
+      this.#functionRefs.push((offset << 5) | (Math.log2(words.length) - 1));
     }
-    return refs[number]!;
+    return this.#functionRefs[number]!;
+  }
+
+  /**
+   * Writes a step and returns the first one that says the same (rule, or direction, end and reason). Port functions name that one, so that
+   * chains which differ in what a packet never asks have equal functions.
+   */
+  #packStep(step: Step, direction: number, numbers: ObjectNumbers): number {
+    const rule = step.rule === undefined ? layout.NONE : numbers.rules.get(step.rule)!;
+    const index = packStep(step, rule, this.#sections);
+    const { action, reason, tier, owner, traceIndex, traceName } = step;
+    const text =
+      rule >= 0
+        ? `${rule}`
+        : [direction, action, reason, tier, owner, traceIndex, traceName, step.selectedBy].join('|');
+    const same = this.#sameSteps.get(text);
+    if (same === undefined) this.#sameSteps.set(text, index);
+    return same ?? index;
   }
 }
 
@@ -311,11 +326,12 @@ function failsafeCount(steps: readonly Step[]): number {
   return steps.findLastIndex((step) => step.reason === REASON_FAILSAFE) + 1;
 }
 
-function packStep(step: Step, sections: Sections, numbers: ObjectNumbers): void {
-  sections.record(layout.SECTION_STEPS, [
+/** `rule` is its index, or NONE. */
+function packStep(step: Step, rule: number, sections: Sections): number {
+  return sections.record(layout.SECTION_STEPS, [
     step.action,
     step.reason,
-    step.rule === undefined ? layout.NONE : numbers.rules.get(step.rule)!,
+    rule,
     step.tier,
     step.owner,
     step.traceIndex,

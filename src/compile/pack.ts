@@ -6,22 +6,39 @@
  */
 import type { Dataplane } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
+import type { TimelineData } from '../tables/live.ts';
 import { buildPeerClasses } from './classes.ts';
 import { addressMarks, collectOwners, packAddresses, packOwners } from './pack-addresses.ts';
 import { ChainPacker, packNoCheck, packNoCheckStep } from './pack-chains.ts';
 import { packObjects } from './pack-objects.ts';
+import { packPairs } from './pack-pairs.ts';
+import { packTimeline } from './pack-timeline.ts';
 import type { Plan, PlanRejectedPod, PlanSettings } from './plan.ts';
 import { Sections } from './sections.ts';
+import { timedAddresses } from './timed-owners.ts';
 
 export interface PackOptions {
   /** Keep only the endpoints of this node local, as that node's dataplane would; `undefined` = the whole cluster. */
   readonly node?: string | undefined;
   /** The dataplane whose ways apply where they differ (semantics 6.10); default iptables. */
   readonly dataplane?: Dataplane | undefined;
+  /** The owners of addresses are those of an identity store: an address of the pod network without owner is unknown, not outside. */
+  readonly needsIdentity?: boolean | undefined;
+}
+
+export interface PackedPlan {
+  readonly buffer: SharedArrayBuffer;
+  /** What changes with time, for plans whose addresses change their owners; the buffer has the state before all of it. */
+  readonly timeline?: TimelineData;
 }
 
 /** The buffer for `plan`. Same plan and options, same bytes. */
 export function packPlan(plan: Plan, options: PackOptions = {}): SharedArrayBuffer {
+  return packTimedPlan(plan, options).buffer;
+}
+
+/** The buffer for `plan` and its timeline. */
+export function packTimedPlan(plan: Plan, options: PackOptions = {}): PackedPlan {
   const sections = new Sections();
   const dataplane = options.dataplane ?? 'iptables';
   const numbers = packObjects(plan, sections, dataplane);
@@ -38,10 +55,11 @@ export function packPlan(plan: Plan, options: PackOptions = {}): SharedArrayBuff
   const packer6 = new ChainPacker(plan, 6, sections, packer4.chainCount, dataplane);
   collectSlots(plan, packer6, settings, isLocal, slotsOf6);
 
-  const owners = collectOwners(plan);
+  const timed = timedAddresses(plan);
+  const owners = collectOwners(plan, timed);
   const marks = addressMarks(plan);
-  const classes4 = buildPeerClasses(plan, 4, packer4.table, marks);
-  const classes6 = buildPeerClasses(plan, 6, packer6.table, marks);
+  const classes4 = buildPeerClasses(plan, 4, packer4.table, marks, timed);
+  const classes6 = buildPeerClasses(plan, 6, packer6.table, marks, timed);
   const zeroMap = sections
     .section(layout.SECTION_CLASS_MAPS)
     .append(new Int32Array(Math.max(classes4.count, classes6.count)));
@@ -49,10 +67,17 @@ export function packPlan(plan: Plan, options: PackOptions = {}): SharedArrayBuff
   packer4.packChains(classes4, numbers);
   packer6.packChains(classes6, numbers);
   packOwners(owners, sections);
-  packAddresses(plan, packer4, classes4, owners, (endpoint) => slotsOf4.get(endpoint), sections);
-  packAddresses(plan, packer6, classes6, owners, (endpoint) => slotsOf6.get(endpoint), sections);
+  const needsIdentity = options.needsIdentity === true;
+  const inTime = [
+    packAddresses(plan, packer4, classes4, owners, (endpoint) => slotsOf4.get(endpoint), needsIdentity, sections),
+    packAddresses(plan, packer6, classes6, owners, (endpoint) => slotsOf6.get(endpoint), needsIdentity, sections),
+  ];
+  const timeline =
+    timed.size === 0 ? undefined : packTimeline(plan, owners, new Map(inTime.flatMap((map) => [...map])), sections);
+  packPairs(sections);
   packEndpoints(plan, slotsOf4, slotsOf6, sections);
-  return sections.finish(localNode);
+  const buffer = sections.finish(localNode);
+  return timeline === undefined ? { buffer } : { buffer, timeline };
 }
 
 interface NodeSettings {

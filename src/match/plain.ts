@@ -4,248 +4,260 @@
  * A batch goes through short loops instead of one long one, so that the loads of many packets are under way at once and no
  * branch hangs on what a packet holds:
  *
- *   classify   address -> trie -> class, for both ends
- *   aim        class of the pod and of its peer -> port function, egress and ingress; the first word of each is touched, so that it is in
- *              the cache when the next loop comes
- *   search     key -> step, in as many halvings as the largest function needs
- *   count      one deciding step a packet
+ *   aim      address -> trie -> class, for both ends; row of the destination + column of the source -> pair
+ *   touch    pair -> port function of both checks; its first word is read, so that it is in the cache when the next loop comes
+ *   search   key -> step, in as many halvings as the largest function needs
+ *   tally    one deciding step a packet
  *
- * Packets that need more than folded tables (host endpoints, service addresses, rules on source ports) go to `side`, as frame
+ * Packets that need more than folded tables (host endpoints, service addresses, rules on source ports) go to `side`, as row
  * numbers, and are judged by match/judge.ts. Verdicts are not counted here: `foldPlainCounts` takes them from the steps' counts.
  *
- * Example, one packet 10.0.0.5 -> 10.0.1.7 tcp 5432: classes 3 (a client) and 9 (the database); egress of class 3 towards peer class 9:
- * map and refs give the function "any -> step 12: allow"; ingress of 9 from peer class of 3: "tcp 5432 -> step 40: allow, else
- * step 41: deny". Search gives 12 and 40, both allow, so the ingress step decides and is counted.
+ * Example, one packet 10.0.0.5 -> 10.0.1.7 tcp 5432: the classes of a client and of the database; column 3 as a source, row 9 as
+ * a destination: their pair's function is "tcp 5432 -> step 40: allow, else step 41: deny" (compile/pack-pairs.ts). Search gives 40, which
+ * is counted.
  */
-import {
-  DIRECTION_EGRESS,
-  DIRECTION_INGRESS,
-  REASON_NONE,
-  VERDICT_ALLOW,
-  VERDICT_DENY,
-  VERDICT_UNPOLICED,
-} from '../model/flow.ts';
+import { specialize } from '../base/specialize.ts';
+import { REASON_NONE, VERDICT_ALLOW, VERDICT_DENY, VERDICT_UNPOLICED } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import { addPackets, type Counters } from './counters.ts';
 
 // Node 20 re-reads an imported constant at every use and folds one of the own module.
-const PEER = layout.CLASS_PEER;
-const FLAGS = layout.CLASS_FLAGS;
-const EGRESS_MAP = layout.CLASS_EGRESS_MAP;
-const EGRESS_REFS = layout.CLASS_EGRESS_REFS;
-const INGRESS_MAP = layout.CLASS_INGRESS_MAP;
-const INGRESS_REFS = layout.CLASS_INGRESS_REFS;
-const NEEDS_PATH = layout.CLASS_NEEDS_PATH;
+const PAIR_ROW = layout.CLASS_PAIR_ROW;
+const PAIR_COLUMN = layout.CLASS_PAIR_COLUMN;
 const STEP_SHIFT = layout.VALUE_STEP_SHIFT;
-const ACTION_BITS = 3;
 const STEP_DENY = layout.STEP_DENY;
 const STEP_NONE = layout.STEP_NONE;
 
-export interface PlainJudge {
-  readonly tables: Tables;
-  readonly searchEgress: Search;
-  readonly searchIngress: Search;
-  readonly srcClass: Int32Array;
-  readonly dstClass: Int32Array;
-  readonly egressRef: Int32Array;
-  readonly ingressRef: Int32Array;
-  readonly value: Int32Array;
-  /** Rows of the columns that need the full path. */
-  readonly side: Int32Array;
-  sideCount: number;
-  /** Packets and bytes by step, in turn: `[packets of step 0, bytes of step 0, packets of step 1, …]`. */
-  readonly counts: Float64Array;
-  /** Keeps the touched words alive for the optimiser. */
-  touched: number;
+/**
+ * While batches run, packets and bytes of a step share one float64, packets times this plus bytes: one addition a packet instead of two.
+ * Exact while the bytes of all steps stay below it and the packets below 2^21; `settle` takes them apart before either is reached.
+ */
+const PACKET_UNIT = 2 ** 32;
+const PACKETS_BETWEEN_SETTLING = 2 ** 20;
+const BYTES_BETWEEN_SETTLING = 2 ** 31;
+
+/** The columns of a batch, as wire/plain.ts fills them. */
+export interface PlainRows {
+  /** Addresses as int32. */
+  readonly src: Int32Array;
+  readonly dst: Int32Array;
+  /** Keys of tables/layout.ts. */
+  readonly keys: Int32Array;
+  /** Bytes on the wire, each at most 2^20. */
+  readonly bytes: Int32Array;
 }
 
-export function createPlainJudge(tables: Tables, capacity: number): PlainJudge {
-  const column = (): Int32Array => new Int32Array(capacity);
+export interface PlainJudge {
+  readonly tables: Tables;
+  readonly stages: Stages;
+  /** After a batch, by row: `step << 2 | STEP_*` of what decides, or NONE for the full path. */
+  readonly values: Int32Array;
+  /** Rows that need the full path. */
+  readonly side: Int32Array;
+  sideCount: number;
+  /** By step: what was counted since the last settling, as PACKET_UNIT says; and how many packets and bytes that are. */
+  readonly counts: Float64Array;
+  countedPackets: number;
+  countedBytes: number;
+  /** By step: packets and bytes that are settled. */
+  readonly packets: Float64Array;
+  readonly bytes: Float64Array;
+}
+
+/** A judge of the batches that come in `rows`, the same columns each time. */
+export function createPlainJudge(tables: Tables, rows: PlainRows): PlainJudge {
+  const byStep = (): Float64Array => new Float64Array(tables.counts[layout.SECTION_STEPS]!);
+  const side = new Int32Array(rows.src.length);
+  const counts = byStep();
+  const values = new Int32Array(rows.src.length);
   return {
     tables,
-    searchEgress: searchOfDepth(largestFunction(tables, DIRECTION_EGRESS)),
-    searchIngress: searchOfDepth(largestFunction(tables, DIRECTION_INGRESS)),
-    srcClass: column(),
-    dstClass: column(),
-    egressRef: column(),
-    ingressRef: column(),
-    value: column(),
-    side: column(),
+    stages: createStages(tables, rows, values, side, counts),
+    values,
+    side,
     sideCount: 0,
-    counts: new Float64Array(2 * tables.counts[layout.SECTION_STEPS]!),
-    touched: 0,
+    counts,
+    countedPackets: 0,
+    countedBytes: 0,
+    packets: byStep(),
+    bytes: byStep(),
   };
 }
 
-/** log2 of the size of the largest IPv4 port function of a direction. */
-function largestFunction(tables: Tables, direction: number): number {
-  const size = layout.POLICY_CLASS_SIZE;
-  const chainSize = layout.CHAIN_SIZE;
+/**
+ * Judges and counts the first `count` rows, which have `byteCount` bytes together; rows that need the full path are listed in `judge.side`
+ * and not counted.
+ */
+export function judgePlain(judge: PlainJudge, count: number, byteCount: number): void {
+  const { stages } = judge;
+  stages.aim(count);
+  stages.touch(count);
+  stages.search(count);
+  judge.sideCount = stages.tally(count);
+  judge.countedPackets += count;
+  judge.countedBytes += byteCount;
+  if (judge.countedPackets >= PACKETS_BETWEEN_SETTLING || judge.countedBytes >= BYTES_BETWEEN_SETTLING) settle(judge);
+}
+
+/** The loops over a batch, bound to their arrays (base/specialize.ts). */
+interface Stages {
+  aim(count: number): void;
+  touch(count: number): number;
+  search(count: number): void;
+  /** Returns the number of rows put aside. */
+  tally(count: number): number;
+}
+
+/** `work` holds a row's pair, then its function, then its value. */
+function createStages(
+  tables: Tables,
+  rows: PlainRows,
+  work: Int32Array,
+  side: Int32Array,
+  counts: Float64Array,
+): Stages {
+  const { trie4, classes4, pairs, functions } = tables;
+  const { src, dst, keys, bytes } = rows;
+  return {
+    ...specialize(aimAndTouch)(trie4, classes4, pairs, functions, src, dst, work, PAIR_ROW, PAIR_COLUMN),
+    search: searchOfDepth(largestFunction(tables))(functions, work, keys),
+    ...specialize(tallies)(work, bytes, side, counts, STEP_SHIFT, PACKET_UNIT),
+  };
+}
+
+function aimAndTouch(
+  trie: Int32Array,
+  classes: Int32Array,
+  pairs: Int32Array,
+  functions: Int32Array,
+  src: Int32Array,
+  dst: Int32Array,
+  work: Int32Array,
+  pairRow: number,
+  pairColumn: number,
+): Pick<Stages, 'aim' | 'touch'> {
+  return {
+    aim(count) {
+      for (let i = 0; i < count; i++) {
+        const from = src[i]!;
+        const to = dst[i]!;
+        const fromRoot = trie[from >>> 16]!;
+        const toRoot = trie[to >>> 16]!;
+        const fromMiddle = trie[(fromRoot >>> 1) + ((from >>> 8) & 255 & -(fromRoot & 1))]!;
+        const toMiddle = trie[(toRoot >>> 1) + ((to >>> 8) & 255 & -(toRoot & 1))]!;
+        const column = classes[trie[(fromMiddle >>> 1) + (from & 255 & -(fromMiddle & 1))]! + pairColumn]!;
+        work[i] = column + classes[trie[(toMiddle >>> 1) + (to & 255 & -(toMiddle & 1))]! + pairRow]!;
+      }
+    },
+    /** Returns a number that keeps the touched words alive. */
+    touch(count) {
+      let touched = 0;
+      for (let i = 0; i < count; i++) {
+        const ref = pairs[work[i]!]!;
+        work[i] = ref;
+        touched = (touched + functions[(ref & ~(ref >> 31)) >>> 5]!) | 0;
+      }
+      return touched;
+    },
+  };
+}
+
+/** log2 of the size of the largest function of a pair. */
+function largestFunction({ pairs }: Tables): number {
   let depth = 0;
-  for (let at = 0; at < tables.policyClasses.length; at += size) {
-    const chain = tables.policyClasses[at + layout.POLICY_CLASS_CHAIN]! * chainSize;
-    if (chain < 0 || tables.chains[chain + layout.CHAIN_VERSION] !== 4) continue;
-    if (tables.chains[chain + layout.CHAIN_DIRECTION] !== direction) continue;
-    const first = tables.policyClasses[at + layout.POLICY_CLASS_REFS]!;
-    for (let i = 0; i < tables.policyClasses[at + layout.POLICY_CLASS_COLUMNS]!; i++) {
-      const ref = tables.functionRefs[first + i]!;
-      if (ref >= 0) depth = Math.max(depth, ref & 31);
-    }
+  for (let i = 0; i < pairs.length; i++) {
+    const ref = pairs[i]!;
+    if (ref >= 0 && (ref & 31) > depth) depth = ref & 31;
   }
   return depth;
 }
 
 /**
- * Judges and counts `count` rows; rows that need the full path are listed in `judge.side` and not counted.
- *
- * @param src, dst, ports  columns of wire/plain.ts: a `ports` value is the key of tables/layout.ts
- * @param frames  number in the batch of each row, for its bytes
- */
-export function judgePlain(
-  judge: PlainJudge,
-  src: Int32Array,
-  dst: Int32Array,
-  ports: Int32Array,
-  frames: Int32Array,
-  count: number,
-  wireBytes: Float64Array,
-): void {
-  const { tables, srcClass, dstClass, egressRef, ingressRef, value } = judge;
-  classify(tables.trie4, src, srcClass, count);
-  classify(tables.trie4, dst, dstClass, count);
-  judge.touched = aim(tables, srcClass, dstClass, egressRef, ingressRef, count);
-  judge.searchEgress(tables.functions, egressRef, ports, count);
-  judge.searchIngress(tables.functions, ingressRef, ports, count);
-  decide(egressRef, ingressRef, value, count);
-  judge.sideCount = tally(value, judge.counts, frames, wireBytes, judge.side, count);
-}
-
-function classify(trie: Int32Array, addresses: Int32Array, classes: Int32Array, count: number): void {
-  for (let i = 0; i < count; i++) {
-    const address = addresses[i]!;
-    const root = trie[address >>> 16]!;
-    const middle = trie[(root >>> 1) + ((address >>> 8) & 255 & -(root & 1))]!;
-    classes[i] = trie[(middle >>> 1) + (address & 255 & -(middle & 1))]!;
-  }
-}
-
-/** Port functions of both checks; NONE in both where a class asks for the full path or a function is not folded. */
-function aim(
-  tables: Tables,
-  srcClass: Int32Array,
-  dstClass: Int32Array,
-  egressRef: Int32Array,
-  ingressRef: Int32Array,
-  count: number,
-): number {
-  const { classes4, classMaps, functionRefs, functions } = tables;
-  let touched = 0;
-  for (let i = 0; i < count; i++) {
-    const src = srcClass[i]!;
-    const dst = dstClass[i]!;
-    const srcPeer = classes4[src + PEER]!;
-    const dstPeer = classes4[dst + PEER]!;
-    const needsPath = -((classes4[src + FLAGS]! | classes4[dst + FLAGS]!) & NEEDS_PATH);
-    const out = functionRefs[classes4[src + EGRESS_REFS]! + classMaps[classes4[src + EGRESS_MAP]! + dstPeer]!]!;
-    const into = functionRefs[classes4[dst + INGRESS_REFS]! + classMaps[classes4[dst + INGRESS_MAP]! + srcPeer]!]!;
-    const side = needsPath | (out >> 31) | (into >> 31);
-    egressRef[i] = out | side;
-    ingressRef[i] = into | side;
-    touched += functions[(out & ~side) >>> 5]! + functions[(into & ~side) >>> 5]!;
-  }
-  return touched;
-}
-
-/** Replaces each function ref by the value at the row's key; NONE stays. */
-type Search = (functions: Int32Array, refs: Int32Array, keys: Int32Array, count: number) => void;
-
-const searches = new Map<number, Search>();
-
-/**
- * A search of `depth` halvings, written out: a loop inside the loop cost twice as much (g1k, depth 5).
+ * Makes a search of `depth` halvings, written out: a loop inside the loop cost twice as much (g1k, depth 5). It replaces each function
+ * ref of `work` by the value at the row's key; NONE stays.
  *
  * `mask` is the function's size less one. A halving wider than the function has `step & mask` 0, so it compares nothing and
  * moves nowhere. `functions[at + step] - key - 1` is negative where the key there is at most ours.
  */
-function searchOfDepth(depth: number): Search {
-  let search = searches.get(depth);
-  if (search === undefined) {
-    const halvings = Array.from({ length: depth }, (_, i) => {
-      const step = `${1 << (depth - 1 - i)} & mask`;
-      return `at += ${step} & ((functions[at + (${step})] - next) >> 31);`;
-    });
-    search = new Function(
-      'functions',
-      'refs',
-      'keys',
-      'count',
-      `for (let i = 0; i < count; i++) {
-        const ref = refs[i];
+function searchOfDepth(depth: number): (functions: Int32Array, work: Int32Array, keys: Int32Array) => Stages['search'] {
+  const halvings = Array.from({ length: depth }, (_, i) => {
+    const step = `${1 << (depth - 1 - i)} & mask`;
+    return `at += ${step} & ((functions[at + (${step})] - next) >> 31);`;
+  });
+  return new Function(
+    'functions',
+    'work',
+    'keys',
+    `'use strict';
+    return (count) => {
+      for (let i = 0; i < count; i++) {
+        const ref = work[i];
         const side = ref >> 31;
         const mask = (1 << (ref & 31 & ~side)) - 1;
         const next = keys[i] + 1;
         let at = (ref & ~side) >>> 5;
         ${halvings.join('\n        ')}
-        refs[i] = functions[at + mask + 1] | side;
-      }`,
-    ) as Search;
-    searches.set(depth, search);
-  }
-  return search;
+        work[i] = functions[at + mask + 1] | side;
+      }
+    };`,
+  ) as ReturnType<typeof searchOfDepth>;
 }
 
-/** The step that decides: egress if it denies or if there is no ingress check, else ingress. -1 stays -1. */
-function decide(egress: Int32Array, ingress: Int32Array, value: Int32Array, count: number): void {
-  for (let i = 0; i < count; i++) {
-    const out = egress[i]!;
-    const into = ingress[i]!;
-    const outDenies = (((out & ACTION_BITS) ^ STEP_DENY) - 1) >> 31;
-    const noIngress = (((into & ACTION_BITS) ^ STEP_NONE) - 1) >> 31;
-    value[i] = into ^ ((into ^ out) & (outDenies | noIngress));
-  }
-}
-
-function tally(
-  value: Int32Array,
-  counts: Float64Array,
-  frames: Int32Array,
-  wireBytes: Float64Array,
+function tallies(
+  work: Int32Array,
+  bytes: Int32Array,
   side: Int32Array,
-  count: number,
-): number {
-  let sideCount = 0;
-  for (let i = 0; i < count; i++) {
-    const decided = value[i]!;
-    if (decided < 0) {
-      side[sideCount++] = i;
-      continue;
-    }
-    const at = (decided >> STEP_SHIFT) << 1;
-    counts[at]! += 1;
-    counts[at + 1]! += wireBytes[frames[i]!]!;
+  counts: Float64Array,
+  stepShift: number,
+  packetUnit: number,
+): Pick<Stages, 'tally'> {
+  return {
+    tally(count) {
+      let sideCount = 0;
+      for (let i = 0; i < count; i++) {
+        const decided = work[i]!;
+        if (decided < 0) side[sideCount++] = i;
+        else counts[decided >> stepShift]! += bytes[i]! + packetUnit;
+      }
+      return sideCount;
+    },
+  };
+}
+
+/** Takes the packed counts apart. */
+function settle(judge: PlainJudge): void {
+  const { counts, packets, bytes } = judge;
+  for (let step = 0; step < counts.length; step++) {
+    const counted = counts[step]!;
+    if (counted === 0) continue;
+    const whole = Math.floor(counted / PACKET_UNIT);
+    packets[step]! += whole;
+    bytes[step]! += counted - whole * PACKET_UNIT;
   }
-  return sideCount;
+  counts.fill(0);
+  judge.countedPackets = 0;
+  judge.countedBytes = 0;
 }
 
 /** Counts one packet, judged elsewhere, by the step that decided it (`step << 2 | STEP_*`). */
 export function countPlain(judge: PlainJudge, value: number, bytes: number): void {
-  const at = (value >> STEP_SHIFT) << 1;
-  judge.counts[at]! += 1;
-  judge.counts[at + 1]! += bytes;
+  judge.packets[value >> STEP_SHIFT]! += 1;
+  judge.bytes[value >> STEP_SHIFT]! += bytes;
 }
 
 /** Adds the verdicts of the counted steps to `counters` and starts the counts anew. */
 export function foldPlainCounts(judge: PlainJudge, counters: Counters): void {
-  const { counts, tables } = judge;
+  settle(judge);
+  const { packets, bytes, tables } = judge;
   const stepWords = layout.STEP_SIZE;
-  for (let step = 0; step * 2 < counts.length; step++) {
-    const packets = counts[2 * step]!;
-    if (packets === 0) continue;
-    const bytes = counts[2 * step + 1]!;
+  for (let step = 0; step < packets.length; step++) {
+    if (packets[step] === 0) continue;
     const action = tables.steps[step * stepWords + layout.STEP_ACTION]!;
-    if (action === STEP_NONE) addPackets(counters, VERDICT_UNPOLICED, REASON_NONE, layout.NONE, packets, bytes);
-    else addPackets(counters, action === STEP_DENY ? VERDICT_DENY : VERDICT_ALLOW, REASON_NONE, step, packets, bytes);
+    const isUnpoliced = action === STEP_NONE;
+    const verdict = isUnpoliced ? VERDICT_UNPOLICED : action === STEP_DENY ? VERDICT_DENY : VERDICT_ALLOW;
+    addPackets(counters, verdict, REASON_NONE, isUnpoliced ? layout.NONE : step, packets[step]!, bytes[step]!);
   }
-  counts.fill(0);
+  packets.fill(0);
+  bytes.fill(0);
 }

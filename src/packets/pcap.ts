@@ -19,7 +19,7 @@
 
 import type { RecordBuffer } from './record-buffer.ts';
 import { BufferedReader } from './record-buffer.ts';
-import type { RecordBatch } from './source.ts';
+import type { RecordBatch, RecordsTaken, RecordWalk } from './source.ts';
 import { BATCH_RECORDS, RECORD_BYTES_MAX } from './source.ts';
 
 export const PCAP_FILE_HEADER_BYTES = 24;
@@ -78,15 +78,42 @@ export class PcapReader extends BufferedReader {
     if (form === undefined) return 0;
     batch.bytes = this.buffer.bytes;
     batch.view = this.buffer.view;
-    const isPlain =
-      form.isLittleEndian && !form.lengthsMaybeSwapped && form.recordHeaderBytes === PCAP_RECORD_HEADER_BYTES;
-    const count = isPlain ? this.walkLittleEndian(batch, form.nanosPerTick) : this.walk(batch, form);
+    const count = isOrdinary(form) ? this.walkLittleEndian(batch, form.nanosPerTick) : this.walk(batch, form);
     batch.count = count;
     batch.linkTypes.fill(this.linkType ?? 0, 0, count);
     batch.interfaces.fill(0, 0, count);
     this.packetsRead += count;
     if (count < BATCH_RECORDS) this.checkNextHeader(form);
     return count;
+  }
+
+  scan(walk: RecordWalk, taken: RecordsTaken): number {
+    if (this.error !== undefined) return 0;
+    const { form, buffer } = this;
+    // The header is read by `next`, which also says what is wrong with it.
+    if (form === undefined || !isOrdinary(form)) return -1;
+    walk(buffer.view, buffer.position, buffer.end);
+    const count = taken.recordCount;
+    buffer.position = taken.position;
+    this.packetsRead += count;
+    if (count < BATCH_RECORDS) this.checkNextHeader(form);
+    return count;
+  }
+
+  describe(batch: RecordBatch, position: number): void {
+    const { buffer, form } = this;
+    const next = buffer.position;
+    const end = buffer.end;
+    if (form === undefined) return;
+    batch.bytes = buffer.bytes;
+    batch.view = buffer.view;
+    buffer.position = position;
+    buffer.end = position + PCAP_RECORD_HEADER_BYTES + capturedLength(buffer.view, position, form);
+    batch.count = this.walkLittleEndian(batch, form.nanosPerTick);
+    batch.linkTypes[0] = this.linkType ?? 0;
+    batch.interfaces[0] = 0;
+    buffer.position = next;
+    buffer.end = end;
   }
 
   protected truncation(restBytes: number): string {
@@ -201,6 +228,10 @@ export class PcapReader extends BufferedReader {
     this.linkType = view.getUint32(at + 20, isLittleEndian) & LINK_TYPE_MASK;
     buffer.position += PCAP_FILE_HEADER_BYTES;
   }
+}
+
+function isOrdinary({ isLittleEndian, lengthsMaybeSwapped, recordHeaderBytes }: PcapForm): boolean {
+  return isLittleEndian && !lengthsMaybeSwapped && recordHeaderBytes === PCAP_RECORD_HEADER_BYTES;
 }
 
 /** Captured bytes of the record at `position`; where the lengths may be swapped it is the smaller one. */

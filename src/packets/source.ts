@@ -124,6 +124,15 @@ export class CaptureError extends Error {
   }
 }
 
+/** Walks records of the ordinary pcap form in `view` from `position` to `end`; leaves what it took in its RecordsTaken. */
+export type RecordWalk = (view: DataView, position: number, end: number) => void;
+
+export interface RecordsTaken {
+  readonly recordCount: number;
+  /** Where the next record starts. */
+  readonly position: number;
+}
+
 export type CaptureFormat = 'pcap' | 'pcapng' | 'unknown';
 
 export interface CaptureReader {
@@ -137,6 +146,13 @@ export interface CaptureReader {
   fill(): boolean | Promise<boolean>;
   /** Finds up to BATCH_RECORDS records in the buffer and returns how many; 0 asks for `fill`. Never throws. */
   next(batch: RecordBatch): number;
+  /**
+   * Where the records are those of an ordinary pcap file (little-endian, 16 bytes of header): lets `walk` take whole records from the
+   * buffer by itself, and returns how many it took, 0 asking for `fill`; -1 = the records have another form. Absent: never of that form.
+   */
+  scan?(walk: RecordWalk, taken: RecordsTaken): number;
+  /** Describes the record that starts at `position` of the buffer, which a scan has passed, as row 0 of `batch`. */
+  describe?(batch: RecordBatch, position: number): void;
   /** Set once, when reading can't go on; all packets before the damage have been or will be delivered by `next`. */
   readonly error: CaptureError | undefined;
   /** LINKTYPE_ number of the file or of the first interface described so far; undefined while unknown. */

@@ -269,43 +269,46 @@ function checkPolicyClasses(tables: Tables): void {
 }
 
 function checkFunctions(tables: Tables): void {
-  const { functionRefs, functions } = tables;
-  for (let i = 0; i < functionRefs.length; i++) {
-    const ref = functionRefs[i]!;
-    if (ref === layout.NONE) continue;
-    const offset = ref >>> 5;
-    const size = 1 << (ref & 31);
-    check((ref & 31) <= 20 && list(offset, 2 * size, functions.length), `function ${i} lies outside`);
-    check(functions[offset] === 0, `function ${i} does not start at key 0`);
-    for (let k = 0; k < size; k++) {
-      const value = functions[offset + size + k]!;
-      const step = value >> layout.VALUE_STEP_SHIFT;
-      check(value >= 0 && step < tables.counts[layout.SECTION_STEPS]!, `function ${i} names no step`);
-      check(k === 0 || functions[offset + k]! >= functions[offset + k - 1]!, `function ${i} has keys out of order`);
-    }
+  const { functionRefs, functions, pairs } = tables;
+  /** log2 + 1 of the size of the function that starts there and was checked. */
+  const checked = new Uint8Array(functions.length);
+  const checkRef = (ref: number, name: string): void => {
+    if (ref === layout.NONE || checked[ref >>> 5] === (ref & 31) + 1) return;
+    checkFunction(tables, ref, name);
+    checked[ref >>> 5] = (ref & 31) + 1;
+  };
+  for (let i = 0; i < functionRefs.length; i++) checkRef(functionRefs[i]!, 'function');
+  for (let i = 0; i < pairs.length; i++) checkRef(pairs[i]!, 'function of a pair');
+}
+
+function checkFunction({ functions, counts }: Tables, ref: number, name: string): void {
+  const offset = ref >>> 5;
+  const size = 1 << (ref & 31);
+  check((ref & 31) <= 20 && list(offset, 2 * size, functions.length), `a ${name} lies outside`);
+  check(functions[offset] === 0, `a ${name} does not start at key 0`);
+  for (let k = 0; k < size; k++) {
+    const value = functions[offset + size + k]!;
+    const step = value >> layout.VALUE_STEP_SHIFT;
+    check(value >= 0 && step < counts[layout.SECTION_STEPS]!, `a ${name} names no step`);
+    check(k === 0 || functions[offset + k]! >= functions[offset + k - 1]!, `a ${name} has keys out of order`);
   }
 }
 
 function checkAddressClasses(tables: Tables, section: number): void {
   const limit = tables.counts[layout.SECTION_POLICY_CLASSES]!;
-  const { policyClasses } = tables;
-  const size = layout.RECORD_WORDS[layout.SECTION_POLICY_CLASSES]!;
   check(tables.counts[section]! > 0, `section ${section} is empty`);
+  let row = 0;
+  let column = 0;
   eachRecord(tables, section, (at, index) => {
     check(at(layout.CLASS_PEER) >= 0, `class ${index} has no peer class`);
-    for (const [word, copy] of [
-      [layout.CLASS_EGRESS, layout.CLASS_EGRESS_MAP],
-      [layout.CLASS_INGRESS, layout.CLASS_INGRESS_MAP],
-    ] as const) {
-      const policyClass = at(word);
-      check(policyClass >= 0 && policyClass < limit, `class ${index} names no policy class`);
-      check(
-        at(copy) === policyClasses[policyClass * size + layout.POLICY_CLASS_MAP] &&
-          at(copy + 1) === policyClasses[policyClass * size + layout.POLICY_CLASS_REFS],
-        `class ${index} differs from its policy class`,
-      );
+    for (const word of [layout.CLASS_EGRESS, layout.CLASS_INGRESS]) {
+      check(at(word) >= 0 && at(word) < limit, `class ${index} names no policy class`);
     }
+    check(at(layout.CLASS_PAIR_ROW) >= 0 && at(layout.CLASS_PAIR_COLUMN) >= 0, `class ${index} has no pairs`);
+    row = Math.max(row, at(layout.CLASS_PAIR_ROW));
+    column = Math.max(column, at(layout.CLASS_PAIR_COLUMN));
   });
+  check(row + column < tables.pairs.length, `a class of section ${section} has pairs outside`);
 }
 
 /** Every path of three loads ends at an address class. */

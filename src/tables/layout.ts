@@ -16,9 +16,13 @@
  *
  * How a check of one packet runs over them (match/chain.ts):
  *
- *   address ──TRIE/EXACT/RANGES──► address class ──► peer class, policy class of egress and ingress, flags
- *   policy class + peer class of the other end ──CLASS_MAPS, FUNCTION_REFS──► port function
+ *   address ──TRIE/EXACT/RANGES──► address class ──► peer class, policy class of egress and ingress, flags, row and column of PAIRS
+ *   row of the destination + column of the source ──PAIRS──► port function of both checks
  *   port function + key of protocol and port ──search──► step: what decided, allow or deny
+ *
+ * The same for one check alone:
+ *
+ *   policy class + peer class of the other end ──CLASS_MAPS, FUNCTION_REFS──► port function
  *
  * and, where a rule looks at source ports or nothing was folded, over the bit rows of the chain:
  *
@@ -30,7 +34,7 @@ export { ACTION_ALLOW, ACTION_DENY, ACTION_PASS } from '../model/flow.ts';
 
 /** `mrgy` */
 export const MAGIC = 0x6d726779;
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 export const NONE = -1;
 
 export const HEADER_LENGTH = 2;
@@ -69,7 +73,8 @@ export const SECTION_TRIE_4 = 26;
 export const SECTION_EXACT_6 = 27;
 export const SECTION_RANGES_6 = 28;
 export const SECTION_NETWORK_SETS = 29;
-export const SECTION_COUNT = 30;
+export const SECTION_PAIRS = 30;
+export const SECTION_COUNT = 31;
 
 export const HEADER_WORDS = HEADER_DIRECTORY + 2 * SECTION_COUNT;
 
@@ -82,7 +87,7 @@ export const OWNER_SIZE = 6;
 export const CHAIN_SIZE = 17;
 export const STEP_SIZE = 10;
 export const POLICY_CLASS_SIZE = 5;
-export const ADDRESS_CLASS_SIZE = 8;
+export const ADDRESS_CLASS_SIZE = 6;
 export const EXACT_SIZE = 5;
 export const RANGE_SIZE = 5;
 
@@ -118,6 +123,7 @@ export const RECORD_WORDS: readonly number[] = [
   EXACT_SIZE,
   RANGE_SIZE,
   3,
+  1,
 ];
 
 /* ---- SECTION_STRINGS: UTF-8 text; string 0 is '' ---- */
@@ -388,21 +394,15 @@ export const POLICY_CLASS_COLUMNS = 4;
 export const KEY_UNUSED = 0x7fffffff;
 export const VALUE_STEP_SHIFT = 2;
 
-/*
- * ---- SECTION_CLASSES_4, _6: address classes ----
- * What the packet path needs of a policy class stands here again (its map and refs), so that a packet reads one line of memory for each
- * of its addresses.
- */
+/* ---- SECTION_CLASSES_4, _6: address classes ---- */
 export const CLASS_PEER = 0;
 export const CLASS_FLAGS = 1;
-/** POLICY_CLASS_MAP and POLICY_CLASS_REFS of the policy classes below */
-export const CLASS_EGRESS_MAP = 2;
-export const CLASS_EGRESS_REFS = 3;
-export const CLASS_INGRESS_MAP = 4;
-export const CLASS_INGRESS_REFS = 5;
 /** policy classes of the pod that owns the address; 0 = no check */
-export const CLASS_EGRESS = 6;
-export const CLASS_INGRESS = 7;
+export const CLASS_EGRESS = 2;
+export const CLASS_INGRESS = 3;
+/** SECTION_PAIRS: word offset of the row as a destination, and column as a source */
+export const CLASS_PAIR_ROW = 4;
+export const CLASS_PAIR_COLUMN = 5;
 
 /** Needs the full path of match/path.ts: host addresses, host endpoints, shared addresses, service addresses. */
 export const CLASS_NEEDS_PATH = 1;
@@ -414,6 +414,8 @@ export const CLASS_IS_LOOP = 4;
 export const CLASS_IN_POD_CIDR = 8;
 /** The cluster, external or load-balancer address of a service. */
 export const CLASS_IS_SERVICE = 16;
+/** Inside a node's podCIDRs, owned by nobody, while the owners are those of an identity store: nothing is known of it. */
+export const CLASS_NO_IDENTITY = 32;
 
 /*
  * ---- SECTION_TRIE_4: 16-8-8 trie of IPv4 addresses ----
@@ -426,6 +428,11 @@ export const TRIE_NODE_ENTRIES = 256;
 
 /* ---- SECTION_EXACT_6: open-addressing hash of full-length IPv6 prefixes: 4 address words, class + 1 (0 = empty) ---- */
 /* ---- SECTION_RANGES_6: what is not exact: sorted start addresses (4 words) and their class, covering the whole space ---- */
+
+/*
+ * ---- SECTION_PAIRS: the port function of both checks of a packet, as in SECTION_FUNCTION_REFS ----
+ * One entry for each way to be a destination (row) and to be a source (column), IPv4 then IPv6; compile/pack-pairs.ts. The first row is NONE.
+ */
 
 /* ---- SECTION_NETWORK_SETS: name (`ns:NS/NAME`, `gns:NAME`), prefixes start and count ---- */
 export const NETWORK_SET_NAME = 0;

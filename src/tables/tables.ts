@@ -26,6 +26,7 @@ export interface Tables {
   readonly policyClasses: Int32Array;
   readonly functionRefs: Int32Array;
   readonly functions: Int32Array;
+  readonly pairs: Int32Array;
   readonly classes4: Int32Array;
   readonly classes6: Int32Array;
   readonly trie4: Int32Array;
@@ -76,6 +77,7 @@ export function openTables(buffer: ArrayBufferLike): Tables {
     policyClasses: view(layout.SECTION_POLICY_CLASSES),
     functionRefs: view(layout.SECTION_FUNCTION_REFS),
     functions: view(layout.SECTION_FUNCTIONS),
+    pairs: view(layout.SECTION_PAIRS),
     classes4: view(layout.SECTION_CLASSES_4),
     classes6: view(layout.SECTION_CLASSES_6),
     trie4: view(layout.SECTION_TRIE_4),

@@ -85,7 +85,7 @@ describe('readPlain', () => {
         expect(record[PACKET_FLAGS]! & (FLAG_FRAGMENT | FLAG_IPV6 | FLAG_L4_PORTS)).toBe(FLAG_L4_PORTS);
         expect([columns.src[row], columns.dst[row]]).toEqual([record[PACKET_SRC], record[PACKET_DST]]);
         const slot = record[PACKET_PROTOCOL] === 6 ? 0 : 1;
-        expect(columns.ports[row]).toBe((slot << 16) | record[PACKET_DST_PORT]!);
+        expect(columns.keys[row]).toBe((slot << 16) | record[PACKET_DST_PORT]!);
       }
       const listed = [...columns.frames.subarray(0, columns.count), ...columns.others.subarray(0, columns.otherCount)];
       expect(listed.sort((a, b) => a - b)).toEqual(Array.from({ length: 256 }, (_, i) => i));

@@ -100,22 +100,22 @@ function isPlain({ src, protocol }: Flow): boolean {
 function checkPlain(tables: Tables, flows: readonly Flow[]): number {
   const packet = new Int32Array(PACKET_WORDS);
   const column = (): Int32Array => new Int32Array(flows.length);
-  const [src, dst, ports, values] = [column(), column(), column(), column()];
+  const [src, dst, keys, values] = [column(), column(), column(), column()];
   flows.forEach((flow, row) => {
     writeFlow(flow, packet);
     src[row] = packet[PACKET_SRC]!;
     dst[row] = packet[PACKET_DST]!;
-    ports[row] = ((packet[PACKET_PROTOCOL] === 6 ? 0 : 1) << 16) | packet[PACKET_DST_PORT]!;
+    keys[row] = ((packet[PACKET_PROTOCOL] === 6 ? 0 : 1) << 16) | packet[PACKET_DST_PORT]!;
     values[row] = judgeFolded(tables, packet, 0);
   });
-  const judge = createPlainJudge(tables, flows.length);
-  const frames = Int32Array.from(flows, (_, row) => row);
-  judgePlain(judge, src, dst, ports, frames, flows.length, new Float64Array(flows.length).fill(60));
+  const bytes = new Int32Array(flows.length).fill(60);
+  const judge = createPlainJudge(tables, { src, dst, keys, bytes });
+  judgePlain(judge, flows.length, 60 * flows.length);
   const bySide = new Set(judge.side.subarray(0, judge.sideCount));
   flows.forEach((flow, row) => {
     const isSide = values[row] === NONE;
     expect({ flow, isSide: bySide.has(row) }).toEqual({ flow, isSide });
-    if (!isSide) expect({ flow, value: judge.value[row] }).toEqual({ flow, value: values[row] });
+    if (!isSide) expect({ flow, value: judge.values[row] }).toEqual({ flow, value: values[row] });
   });
   return flows.length - bySide.size;
 }

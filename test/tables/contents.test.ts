@@ -160,13 +160,24 @@ describe('policy classes and their functions', () => {
     const count = 1 << (refs[index]! & 31);
     const ref = (value: number): string => withWord(layout.SECTION_FUNCTION_REFS, index, value);
     const entry = (at: number, value: number): string => withWord(layout.SECTION_FUNCTIONS, offset + at, value);
-    expect(ref(0x7fff_ffe2)).toBe(`function ${index} lies outside`);
-    expect(ref((offset << 5) | 21)).toBe(`function ${index} lies outside`);
-    expect(ref(-2)).toBe(`function ${index} lies outside`);
-    expect(entry(0, 1)).toMatch(/^function \d+ does not start at key 0$/);
-    expect(entry(count, -1)).toMatch(/^function \d+ names no step$/);
-    expect(entry(count, FAR)).toMatch(/^function \d+ names no step$/);
-    expect(entry(2, 0)).toMatch(/^function \d+ has keys out of order$/);
+    expect(ref(0x7fff_ffe2)).toBe('a function lies outside');
+    expect(ref((offset << 5) | 21)).toBe('a function lies outside');
+    expect(ref(-2)).toBe('a function lies outside');
+    expect(entry(0, 1)).toBe('a function does not start at key 0');
+    expect(entry(count, -1)).toBe('a function names no step');
+    expect(entry(count, FAR)).toBe('a function names no step');
+    expect(entry(2, 0)).toBe('a function has keys out of order');
+  });
+});
+
+describe('pairs', () => {
+  test('functions are checked like those of one check', () => {
+    const pairs = soundSections()[layout.SECTION_PAIRS]!;
+    const index = pairs.findIndex((ref) => ref >= 0);
+    expect(index).toBeGreaterThan(0);
+    expect(withWord(layout.SECTION_PAIRS, index, 0x7fff_ffe2)).toBe('a function of a pair lies outside');
+    expect(withWord(layout.SECTION_PAIRS, index, -2)).toBe('a function of a pair lies outside');
+    expect(withWord(layout.SECTION_PAIRS, index, layout.NONE)).toBe('nothing');
   });
 });
 
@@ -174,7 +185,7 @@ describe('address classes', () => {
   test.each([
     ['IPv4', layout.SECTION_CLASSES_4],
     ['IPv6', layout.SECTION_CLASSES_6],
-  ])('%s: none, or of no policy class, or unlike it', (_name, section) => {
+  ])('%s: none, of no policy class, or of no pairs', (_name, section) => {
     expect(withSection(section, [])).toBe(`section ${section} is empty`);
     const size = layout.RECORD_WORDS[section]!;
     const last = soundSections()[section]!.length / size - 1;
@@ -184,7 +195,10 @@ describe('address classes', () => {
     for (const field of [layout.CLASS_EGRESS, layout.CLASS_INGRESS]) {
       for (const value of [-1, FAR]) expect(change(field, value)).toBe(`class ${last} names no policy class`);
     }
-    for (const field of [2, 3, 4, 5]) expect(change(field, FAR)).toBe(`class ${last} differs from its policy class`);
+    for (const field of [layout.CLASS_PAIR_ROW, layout.CLASS_PAIR_COLUMN]) {
+      expect(change(field, -1)).toBe(`class ${last} has no pairs`);
+      expect(change(field, FAR)).toBe(`a class of section ${section} has pairs outside`);
+    }
   });
 });
 

@@ -1,0 +1,343 @@
+/**
+ * Pairs: both checks of a packet folded into one port function, found by one load.
+ *
+ * A packet between two address classes meets at most two checks, egress of its source and ingress of its destination, and each is
+ * a port function already (fold.ts). What they say together is again a function of the key: the egress step where egress denies or where no
+ * ingress check runs, else the ingress step. So the packet path needs no more than the number of that function:
+ *
+ *   PAIRS[row of the destination + column of the source] ──► port function ──search for the key──► step that decides
+ *
+ * A **column** is a way to be a source: the egress policy class, and what ingress policies can tell of the address. A **row** is a way to be a
+ * destination, the other way round. Two peer classes that all policy classes of a direction answer alike share it: a thousand kinds
+ * of client that only ever send are one row, since every egress function takes them for the same.
+ *
+ *                     column: other   client   monitor
+ *   row: other            any->0      any->0   any->0         0: no check, 7: the database's profile …
+ *   row: database         [deny 41]   [5432 -> allow 40, else deny 41]   [9187 -> allow 38, else deny 41]
+ *
+ * Row 0 and column 0 belong to the addresses that need the full path (host endpoints, service and shared addresses), and hold NONE,
+ * as does a pair of which one function is not folded (source ports). NONE sends a packet to match/judge.ts. Functions of pairs are cut to
+ * the keys of plain packets (wire/plain.ts), TCP and UDP, which makes their searches shorter.
+ *
+ * Alike is found by hashing, for each peer class, the function refs that all policy classes of the direction give it, and verified by comparing:
+ * a collision makes a class stand for itself. Cost: policy classes x peer classes for that, and rows x columns to fill; one load, one
+ * table look-up and one store each. With more pairs than PAIRS_MAX there are none, and packets take the policy classes' own functions
+ * one by one (match/folded.ts), which is some ten times slower.
+ *
+ * Rejected: one row for each policy class and one search for each direction (two maps, two refs and two searches a packet: 1.6 times the
+ * time of a whole replay). The cross product of classes is Gupta and McKeown's recursive flow classification (SIGCOMM 1999).
+ */
+import { WordInterner } from '../base/word-interner.ts';
+import { PAIR_FUNCTION_WORDS_MAX, PAIRS_MAX } from '../model/limits.ts';
+import * as layout from '../tables/layout.ts';
+import { functionWords } from './fold.ts';
+import type { Sections } from './sections.ts';
+
+const CLASS_WORDS = layout.ADDRESS_CLASS_SIZE;
+const POLICY_CLASS_WORDS = layout.POLICY_CLASS_SIZE;
+
+/** Plain packets have keys below this: TCP and UDP. */
+const PLAIN_KEY_LIMIT = layout.KEY_SLOT_SCTP << layout.SLOT_BITS;
+
+/** Writes SECTION_PAIRS and the words of the address classes that point there. Call after the address classes of both versions. */
+export function packPairs(sections: Sections): void {
+  const pairs = sections.section(layout.SECTION_PAIRS);
+  const versions = [layout.SECTION_CLASSES_4, layout.SECTION_CLASSES_6].map(
+    (section) => new PairTable(sections, section),
+  );
+  const columnsMax = Math.max(...versions.map(({ columnCount }) => columnCount));
+  pairs.append(new Int32Array(columnsMax).fill(layout.NONE));
+  for (const table of versions) table.write();
+}
+
+/** Who shares a row or a column: number by address class, and an address class that stands for each number. */
+interface Sharing {
+  /** By address class; 0 = needs the full path. */
+  readonly numbers: Int32Array;
+  /** By number: the policy class of the own direction, and a peer class. */
+  readonly policyClasses: number[];
+  readonly peers: number[];
+}
+
+class PairTable {
+  readonly #sections: Sections;
+  readonly #section: number;
+  readonly #columns: Sharing;
+  readonly #rows: Sharing;
+
+  /** `section` is SECTION_CLASSES_4 or _6. */
+  constructor(sections: Sections, section: number) {
+    this.#sections = sections;
+    this.#section = section;
+    const classes = sections.section(section).view();
+    const same = samePolicyClasses(sections);
+    const used = (word: number): number[] => policyClassesOf(classes, word, same);
+    this.#columns = share(classes, layout.CLASS_EGRESS, same, alikeFor(sections, classes, used(layout.CLASS_INGRESS)));
+    this.#rows = share(classes, layout.CLASS_INGRESS, same, alikeFor(sections, classes, used(layout.CLASS_EGRESS)));
+  }
+
+  /** Column 0 included. */
+  get columnCount(): number {
+    return this.#columns.peers.length;
+  }
+
+  write(): void {
+    const pairs = this.#sections.section(layout.SECTION_PAIRS);
+    const isTooLarge = this.#rows.peers.length * this.columnCount > PAIRS_MAX;
+    const filled = isTooLarge ? undefined : this.#fill();
+    const base = filled === undefined ? 0 : pairs.append(filled) - this.columnCount;
+    const classes = this.#sections.section(this.#section);
+    for (let i = 0; i < this.#rows.numbers.length; i++) {
+      const [row, column] = [this.#rows.numbers[i]!, this.#columns.numbers[i]!];
+      const isFilled = filled !== undefined && row > 0;
+      classes.set(i * CLASS_WORDS + layout.CLASS_PAIR_ROW, isFilled ? base + row * this.columnCount : 0);
+      classes.set(i * CLASS_WORDS + layout.CLASS_PAIR_COLUMN, isFilled ? column : 0);
+    }
+  }
+
+  /** Rows 1 and up, or `undefined` if their functions outgrow the budget. */
+  #fill(): Int32Array | undefined {
+    const width = this.columnCount;
+    const rowCount = this.#rows.peers.length;
+    const filled = new Int32Array((rowCount - 1) * width).fill(layout.NONE);
+    const egress = new RefReader(this.#sections, this.#columns.policyClasses);
+    const ingress = new RefReader(this.#sections, this.#rows.policyClasses);
+    const functions = new PairFunctions(this.#sections, egress.refs, ingress.refs);
+    for (let row = 1; row < rowCount; row++) {
+      const rowPeer = this.#rows.peers[row]!;
+      const at = (row - 1) * width;
+      for (let column = 1; column < width; column++) {
+        const out = egress.id(column, rowPeer);
+        const into = ingress.id(row, this.#columns.peers[column]!);
+        filled[at + column] = functions.both(out, into);
+      }
+      if (functions.words > PAIR_FUNCTION_WORDS_MAX) return undefined;
+    }
+    return filled;
+  }
+}
+
+/** By policy class: the first one with the same functions. Chains that differ in profiles alone (accounts of one namespace) often have them. */
+function samePolicyClasses(sections: Sections): Int32Array {
+  const policy = sections.section(layout.SECTION_POLICY_CLASSES).view();
+  const refs = sections.section(layout.SECTION_FUNCTION_REFS).view();
+  const known = new WordInterner();
+  const firsts: number[] = [];
+  return Int32Array.from({ length: policy.length / POLICY_CLASS_WORDS }, (_, policyClass) => {
+    const at = policyClass * POLICY_CLASS_WORDS;
+    const first = policy[at + layout.POLICY_CLASS_REFS]!;
+    const columns = policy[at + layout.POLICY_CLASS_COLUMNS]!;
+    const words = new Int32Array(columns + 1);
+    words.set(refs.subarray(first, first + columns));
+    words[columns] = policy[at + layout.POLICY_CLASS_MAP]!;
+    const number = known.number(words);
+    if (number === firsts.length) firsts.push(policyClass);
+    return firsts[number]!;
+  });
+}
+
+/** The different policy classes that occur in `word` of the address classes, ascending. */
+function policyClassesOf(classes: Int32Array, word: number, same: Int32Array): number[] {
+  const seen = new Set<number>();
+  for (let at = 0; at < classes.length; at += CLASS_WORDS) seen.add(same[classes[at + word]!]!);
+  return [...seen].sort((a, b) => a - b);
+}
+
+/** For each peer class the smallest one that all of `policyClasses` answer alike. */
+function alikeFor(sections: Sections, classes: Int32Array, policyClasses: readonly number[]): Int32Array {
+  const policy = sections.section(layout.SECTION_POLICY_CLASSES).view();
+  const maps = sections.section(layout.SECTION_CLASS_MAPS).view();
+  const refs = sections.section(layout.SECTION_FUNCTION_REFS).view();
+  let count = 0;
+  for (let at = 0; at < classes.length; at += CLASS_WORDS)
+    count = Math.max(count, classes[at + layout.CLASS_PEER]! + 1);
+  const hashes = new Int32Array(count).fill(0x811c9dc5 | 0);
+  for (const policyClass of policyClasses) {
+    const map = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_MAP]!;
+    const first = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_REFS]!;
+    for (let peer = 0; peer < count; peer++) {
+      const hash = Math.imul(hashes[peer]! ^ refs[first + maps[map + peer]!]!, 0x01000193);
+      hashes[peer] = hash ^ (hash >>> 15);
+    }
+  }
+  const alike = new Int32Array(count);
+  const firstOf = new Map<number, number>();
+  for (let peer = 0; peer < count; peer++) {
+    const first = firstOf.get(hashes[peer]!);
+    if (first === undefined) firstOf.set(hashes[peer]!, peer);
+    alike[peer] = first ?? peer;
+  }
+  for (const policyClass of policyClasses) {
+    const map = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_MAP]!;
+    const first = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_REFS]!;
+    for (let peer = 0; peer < count; peer++) {
+      const isSame = refs[first + maps[map + peer]!] === refs[first + maps[map + alike[peer]!]!];
+      if (!isSame) alike[peer] = peer;
+    }
+  }
+  return alike;
+}
+
+/** Numbers from 1 for each (policy class in `word`, kind of peer) that occurs where the full path is not needed. */
+function share(classes: Int32Array, word: number, same: Int32Array, alike: Int32Array): Sharing {
+  const numbers = new Int32Array(classes.length / CLASS_WORDS);
+  const policyClasses = [0];
+  const peers = [0];
+  const known = new Map<number, number>();
+  for (let i = 0; i < numbers.length; i++) {
+    const at = i * CLASS_WORDS;
+    if ((classes[at + layout.CLASS_FLAGS]! & layout.CLASS_NEEDS_PATH) !== 0) continue;
+    const policyClass = same[classes[at + word]!]!;
+    const peer = alike[classes[at + layout.CLASS_PEER]!]!;
+    const key = policyClass * alike.length + peer;
+    let number = known.get(key);
+    if (number === undefined) {
+      number = peers.length;
+      known.set(key, number);
+      policyClasses.push(policyClass);
+      peers.push(peer);
+    }
+    numbers[i] = number;
+  }
+  return { numbers, policyClasses, peers };
+}
+
+/** The function refs of some policy classes, numbered so that a pair of them fits an index. */
+class RefReader {
+  readonly refs: number[] = [];
+  readonly #maps: Int32Array;
+  /** By row or column: start of its policy class's map, and of its ids in `#ids`. */
+  readonly #mapAt: Int32Array;
+  readonly #idAt: Int32Array;
+  readonly #ids: Int32Array;
+
+  /** `policyClasses` by row or column number; number 0 is not read. */
+  constructor(sections: Sections, policyClasses: readonly number[]) {
+    this.#maps = sections.section(layout.SECTION_CLASS_MAPS).view();
+    const policy = sections.section(layout.SECTION_POLICY_CLASSES).view();
+    const refs = sections.section(layout.SECTION_FUNCTION_REFS).view();
+    const numbers = new Map<number, number>();
+    this.#ids = new Int32Array(refs.length);
+    for (const policyClass of new Set(policyClasses)) {
+      const first = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_REFS]!;
+      const end = first + policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_COLUMNS]!;
+      for (let i = first; i < end; i++) {
+        let number = numbers.get(refs[i]!);
+        if (number === undefined) {
+          number = this.refs.length;
+          numbers.set(refs[i]!, number);
+          this.refs.push(refs[i]!);
+        }
+        this.#ids[i] = number;
+      }
+    }
+    const word = (at: number): Int32Array =>
+      Int32Array.from(policyClasses, (p) => policy[p * POLICY_CLASS_WORDS + at]!);
+    this.#mapAt = word(layout.POLICY_CLASS_MAP);
+    this.#idAt = word(layout.POLICY_CLASS_REFS);
+  }
+
+  /** The number in `refs` of what row or column `number` answers to `peer`. */
+  id(number: number, peer: number): number {
+    return this.#ids[this.#idAt[number]! + this.#maps[this.#mapAt[number]! + peer]!]!;
+  }
+}
+
+/**
+ * Port functions of both checks together, cut to the keys of plain packets (TCP and UDP), each worked out once.
+ *
+ * Where an ingress check runs, it does not matter *which* step of egress allows; so egress functions that differ in that alone (the
+ * profiles of a hundred namespaces) are taken for one, their skeleton, before anything is merged.
+ */
+class PairFunctions {
+  /** Words written so far. */
+  words = 0;
+  readonly #sections: Sections;
+  readonly #egress: readonly Int32Array[];
+  readonly #ingress: readonly Int32Array[];
+  /** By egress id: the number of its skeleton, and the skeletons. */
+  readonly #skeletonOf: Int32Array;
+  readonly #skeletons: readonly Int32Array[];
+  /** Refs + 2 by skeleton and ingress id; 0 = not worked out yet. */
+  readonly #merged: Map<number, number> | Int32Array;
+  readonly #alone = new Map<number, number>();
+  readonly #known = new WordInterner();
+  readonly #refs: number[] = [];
+
+  /** `egress` and `ingress`: refs by id, NONE for what is not folded. */
+  constructor(sections: Sections, egress: readonly number[], ingress: readonly number[]) {
+    this.#sections = sections;
+    const functions = sections.section(layout.SECTION_FUNCTIONS).view();
+    const words = (ref: number): Int32Array =>
+      ref < 0 ? UNFOLDED : functions.slice(ref >>> 5, (ref >>> 5) + (2 << (ref & 31)));
+    this.#egress = egress.map(words);
+    this.#ingress = ingress.map(words);
+    const skeletons = new WordInterner();
+    this.#skeletonOf = Int32Array.from(this.#egress, (fn) => skeletons.number(skeleton(fn)));
+    this.#skeletons = Array.from({ length: skeletons.count }, (_, i) => skeletons.array(i));
+    const size = skeletons.count * ingress.length;
+    this.#merged = size <= PAIRS_MAX ? new Int32Array(size) : new Map();
+  }
+
+  /** The ref of what the functions of these ids say together, or NONE if one of them is not folded. */
+  both(egress: number, ingress: number): number {
+    const into = this.#ingress[ingress]!;
+    if (into.length === 2 && (into[1]! & 3) === layout.STEP_NONE) return this.#egressAlone(egress, into);
+    const skeletonNumber = this.#skeletonOf[egress]!;
+    const at = skeletonNumber * this.#ingress.length + ingress;
+    const known = this.#merged instanceof Int32Array ? this.#merged[at]! : (this.#merged.get(at) ?? 0);
+    if (known !== 0) return known - 2;
+    const ref = this.#merge(this.#skeletons[skeletonNumber]!, into);
+    if (this.#merged instanceof Int32Array) this.#merged[at] = ref + 2;
+    else this.#merged.set(at, ref + 2);
+    return ref;
+  }
+
+  #egressAlone(egress: number, noCheck: Int32Array): number {
+    const ref = this.#alone.get(egress) ?? this.#merge(this.#egress[egress]!, noCheck);
+    this.#alone.set(egress, ref);
+    return ref;
+  }
+
+  #merge(egress: Int32Array, ingress: Int32Array): number {
+    if (egress.length === 0 || ingress.length === 0) return layout.NONE;
+    const words = merge(egress, ingress);
+    const number = this.#known.number(words);
+    if (number === this.#refs.length) {
+      const offset = this.#sections.section(layout.SECTION_FUNCTIONS).append(words);
+      this.words += words.length;
+      this.#refs.push((offset << 5) | (Math.log2(words.length) - 1));
+    }
+    return this.#refs[number]!;
+  }
+}
+
+const UNFOLDED = new Int32Array(0);
+
+/** The function with all that allows made one: step 0, which never decides where this is used. */
+function skeleton(fn: Int32Array): Int32Array {
+  const size = fn.length >>> 1;
+  return fn.map((word, i) => (i < size || (word & 3) === layout.STEP_DENY ? word : layout.STEP_ALLOW));
+}
+
+/** Both functions laid over each other. Starts of a function come in order, KEY_UNUSED last. */
+function merge(egress: Int32Array, ingress: Int32Array): Int32Array {
+  const starts: number[] = [];
+  const values: number[] = [];
+  const [outSize, intoSize] = [egress.length >>> 1, ingress.length >>> 1];
+  for (let i = 0, k = 0, start = 0; start < PLAIN_KEY_LIMIT; ) {
+    const out = egress[outSize + i]!;
+    const into = ingress[intoSize + k]!;
+    const value = (out & 3) === layout.STEP_DENY || (into & 3) === layout.STEP_NONE ? out : into;
+    if (values.at(-1) !== value) {
+      starts.push(start);
+      values.push(value);
+    }
+    const outNext = i + 1 < outSize ? egress[i + 1]! : layout.KEY_UNUSED;
+    const intoNext = k + 1 < intoSize ? ingress[k + 1]! : layout.KEY_UNUSED;
+    start = Math.min(outNext, intoNext);
+    if (outNext === start) i++;
+    if (intoNext === start) k++;
+  }
+  return functionWords(starts, values);
+}
