@@ -14,7 +14,9 @@ const OUT = join(ROOT, 'dist/cli');
 for (const name of readdirSync(OUT)) if (name.endsWith('.mjs')) rmSync(join(OUT, name));
 await build({
   absWorkingDir: ROOT,
-  entryPoints: ['src/cli/main.ts'],
+  // The entries of threads lie beside the chunks that start them (base/thread-entry.ts).
+  entryPoints: ['src/cli/main.ts', 'src/analyze/replay-worker.ts'],
+  entryNames: '[name]',
   outdir: OUT,
   bundle: true,
   splitting: true,

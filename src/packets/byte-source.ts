@@ -21,15 +21,17 @@ export interface ByteSource {
   close(): void;
 }
 
-/** Opens a file, or standard input for `-`; regular files from byte `start` on. Throws a CaptureError of kind `open`. */
-export function openByteSource(path: string, start = 0): ByteSource {
+/**
+ * Opens a file, or standard input for `-`. Of regular files the bytes [start, end) are read. Throws a CaptureError of kind `open`.
+ */
+export function openByteSource(path: string, start = 0, end = Number.POSITIVE_INFINITY): ByteSource {
   if (path === '-') return new StreamSource('-', process.stdin);
   let descriptor: number | undefined;
   try {
     descriptor = openSync(path, 'r');
     const stat = fstatSync(descriptor);
     if (stat.isDirectory()) throw new Error('it is a directory; name the capture files in it');
-    if (stat.isFile()) return new FileSource(path, descriptor, stat.size, start);
+    if (stat.isFile()) return new FileSource(path, descriptor, stat.size, start, end);
     return new StreamSource(path, createReadStream(path, { fd: descriptor, autoClose: true }));
   } catch (error) {
     if (descriptor !== undefined) closeSync(descriptor);
@@ -43,17 +45,20 @@ class FileSource implements ByteSource {
   private readonly path: string;
   private descriptor: number;
   private readonly start: number;
+  private readonly end: number;
 
-  constructor(path: string, descriptor: number, sizeBytes: number, start: number) {
+  constructor(path: string, descriptor: number, sizeBytes: number, start: number, end: number) {
     this.path = path;
     this.descriptor = descriptor;
     this.sizeBytes = sizeBytes;
     this.start = start;
+    this.end = end;
   }
 
   read(target: Uint8Array, at: number, length: number): number {
     try {
-      const count = readSync(this.descriptor, target, at, length, this.start + this.bytesRead);
+      const position = this.start + this.bytesRead;
+      const count = readSync(this.descriptor, target, at, Math.min(length, this.end - position), position);
       this.bytesRead += count;
       return count;
     } catch (error) {

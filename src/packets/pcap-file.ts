@@ -39,15 +39,58 @@ export async function openSource(
   const buffer = new RecordBuffer(name, source);
   const readError = await readMagic(buffer);
   if (readError !== undefined) return new FailedReader(buffer, readError);
-  const compression = compressionOf(buffer);
-  if (compression === undefined) return createReader(buffer);
+  const unpacking = unpackingOf(buffer, reopen, limits);
+  if (unpacking === undefined) return createReader(buffer);
+  return unpacking instanceof CaptureError ? new FailedReader(buffer, unpacking) : openUnpacked(name, unpacking);
+}
 
+/** A capture whose bytes are not, or no longer, compressed. */
+export async function openUnpacked(name: string, source: ByteSource): Promise<CaptureReader> {
+  const buffer = new RecordBuffer(name, source);
+  const error = await readMagic(buffer);
+  return error === undefined ? createReader(buffer) : new FailedReader(buffer, error);
+}
+
+/**
+ * The bytes of the capture `path` without its compression, for readers elsewhere. Rejects as `openCapture` does; with the
+ * CaptureError of another kind if the compression is one that cannot be read.
+ */
+export async function openBytes(path: string, limits: DecompressionLimits = {}): Promise<ByteSource> {
+  const source = openByteSource(path);
+  const reopen = source.sizeBytes === undefined ? undefined : () => openByteSource(path);
+  const buffer = new RecordBuffer(path === '-' ? 'standard input' : path, source);
+  const error = await readMagic(buffer);
+  const unpacking = error ?? unpackingOf(buffer, reopen, limits);
+  if (unpacking instanceof CaptureError) {
+    source.close();
+    throw unpacking;
+  }
+  return unpacking ?? new PrefixedSource(buffer.bytes.slice(0, buffer.end), source);
+}
+
+/** Whether a file on disk is compressed; false for what cannot be read, and for streams. */
+export async function isCompressed(path: string): Promise<boolean> {
+  const source = openByteSource(path);
+  try {
+    const buffer = new RecordBuffer(path, source);
+    return (await readMagic(buffer)) === undefined && compressionOf(buffer) !== undefined;
+  } finally {
+    source.close();
+  }
+}
+
+/** What decompresses the source of `buffer`, whose start has been read; undefined: it is not compressed. */
+function unpackingOf(
+  buffer: RecordBuffer,
+  reopen: (() => ByteSource) | undefined,
+  limits: DecompressionLimits,
+): ByteSource | CaptureError | undefined {
+  const compression = compressionOf(buffer);
+  if (compression === undefined) return undefined;
   const create = createDecompressor(compression);
-  if (create === undefined) return new FailedReader(buffer, zstdError(name));
-  const resumed = new PrefixedSource(buffer.bytes.slice(0, buffer.end), source);
-  const unpacked = new RecordBuffer(name, new DecompressingSource(name, resumed, create, reopen, limits));
-  const unpackError = await readMagic(unpacked);
-  return unpackError === undefined ? createReader(unpacked) : new FailedReader(unpacked, unpackError);
+  if (create === undefined) return zstdError(buffer.name);
+  const resumed = new PrefixedSource(buffer.bytes.slice(0, buffer.end), buffer.source);
+  return new DecompressingSource(buffer.name, resumed, create, reopen, limits);
 }
 
 /** Reads until the magic is there or the file ends. */

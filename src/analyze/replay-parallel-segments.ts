@@ -1,0 +1,259 @@
+/** The main thread's side of `segments` (replay-parallel.ts): hands out pieces of captures, and adds up what counts. */
+
+import { threadEntry } from '../base/thread-entry.ts';
+import { createCounters } from '../match/counters.ts';
+import { PCAP_FIRST_RECORD, PcapSegmentReader } from '../packets/pcap-segment.ts';
+import { createRecordBatch } from '../packets/source.ts';
+import type { Tables } from '../tables/tables.ts';
+import { addCounters } from '../workers/counters.ts';
+import { Feed } from '../workers/feed.ts';
+import { type PackedFrames, unpackFrames } from '../workers/frames.ts';
+import { WorkerPool } from '../workers/pool.ts';
+import { SegmentChain } from '../workers/segments.ts';
+import { totalsOf } from './counters.ts';
+import type { ReplayResult, SourceResult } from './replay.ts';
+import type { ParallelOptions, ParallelPlan } from './replay-parallel.ts';
+import {
+  type PlannedFile,
+  PROGRESS_BYTES,
+  PROGRESS_NUMBERS,
+  PROGRESS_PACKETS,
+  type SegmentResult,
+  type WorkerStart,
+} from './replay-parallel-messages.ts';
+import { Replayer } from './replayer.ts';
+
+const SEGMENT_BYTES_MIN = 1 << 20;
+const SEGMENT_BYTES_MAX = 1 << 26;
+/** Segments a worker, so that all end at about the same time. */
+const SEGMENTS_PER_WORKER = 8;
+/** Segments in front of the first that is not finished yet, and files in front of it, a worker. */
+const AHEAD_PER_WORKER = 4;
+const POLL_MS = 100;
+
+export async function replaySegments(
+  tables: Tables,
+  plan: ParallelPlan,
+  options: ParallelOptions,
+): Promise<ReplayResult> {
+  const { workers, files } = plan;
+  const feed = new Feed(workers, false);
+  const progress = new SharedArrayBuffer(workers * PROGRESS_NUMBERS * 8);
+  const gathering = new Gathering(tables, plan, options, new Float64Array(progress));
+  let finish: () => void = () => {};
+  const finished = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const idle: number[] = [];
+  const busy = new Set<number>();
+  const assign = (): void => {
+    while (idle.length > 0 && options.signal?.aborted !== true) {
+      const task = gathering.take();
+      if (task === undefined) break;
+      const worker = idle.shift()!;
+      busy.add(worker);
+      pool.post(worker, task);
+    }
+    if (busy.size === 0 && (gathering.isDone || options.signal?.aborted === true)) finish();
+  };
+  const pool = new WorkerPool({
+    entry: threadEntry(import.meta.url, 'replay-worker'),
+    count: workers,
+    dataOf: (worker): WorkerStart => ({
+      tables: tables.buffer,
+      options: workerOptions(options),
+      worker,
+      workers,
+      division: 'segments',
+      files,
+      wantsLines: false,
+      wantsConnections: false,
+      feed: feed.memory,
+      conntrack: undefined,
+      progress,
+    }),
+    onMessage: (worker, message) => {
+      busy.delete(worker);
+      idle.push(worker);
+      gathering.put(worker, message as SegmentResult);
+      assign();
+    },
+  });
+  const onAbort = (): void => {
+    feed.end();
+    assign();
+  };
+  options.signal?.addEventListener('abort', onAbort, { once: true });
+  const timer = setInterval(() => gathering.report(), POLL_MS);
+  try {
+    for (let worker = 0; worker < workers; worker++) idle.push(worker);
+    if (options.signal?.aborted === true) onAbort();
+    assign();
+    await Promise.race([finished, pool.failure]);
+    return gathering.finish();
+  } finally {
+    clearInterval(timer);
+    options.signal?.removeEventListener('abort', onAbort);
+    await pool.stop();
+  }
+}
+
+/** The options that a worker needs; functions cannot travel. */
+export function workerOptions(options: ParallelOptions): WorkerStart['options'] {
+  const { stateless, decapsulate, capturePoint, conntrackEntries, connectionEntries } = options;
+  return {
+    ...(stateless === undefined ? {} : { stateless }),
+    ...(decapsulate === undefined ? {} : { decapsulate }),
+    ...(capturePoint === undefined ? {} : { capturePoint }),
+    ...(conntrackEntries === undefined ? {} : { conntrackEntries }),
+    ...(connectionEntries === undefined ? {} : { connectionEntries }),
+  };
+}
+
+interface FileState {
+  readonly file: PlannedFile;
+  readonly chain: SegmentChain<SegmentResult>;
+  packets: number;
+  bytes: number;
+  /** Fragments of segments that count, while a file before this one is not done. */
+  readonly frames: PackedFrames[];
+  source: SourceResult | undefined;
+  hasStarted: boolean;
+}
+
+/** What has been found so far. */
+class Gathering {
+  readonly #options: ParallelOptions;
+  readonly #states: FileState[];
+  readonly #counters;
+  readonly #fragments: Replayer;
+  readonly #progress: Float64Array;
+  readonly #ahead: number;
+  /** The first file that is not done. */
+  #current = 0;
+
+  constructor(tables: Tables, { files, workers }: ParallelPlan, options: ParallelOptions, progress: Float64Array) {
+    this.#options = options;
+    this.#progress = progress;
+    this.#counters = createCounters(tables);
+    this.#fragments = new Replayer(tables, workerOptions(options), {});
+    this.#ahead = AHEAD_PER_WORKER * workers;
+    const bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const fair = Math.ceil(bytes / (workers * SEGMENTS_PER_WORKER));
+    const segmentBytes = options.segmentBytes ?? Math.min(SEGMENT_BYTES_MAX, Math.max(SEGMENT_BYTES_MIN, fair));
+    this.#states = files.map((file, index): FileState => {
+      const isWhole = file.header === undefined;
+      const chain = new SegmentChain<SegmentResult>({
+        file: index,
+        firstRecord: isWhole ? 0 : PCAP_FIRST_RECORD,
+        sizeBytes: file.sizeBytes,
+        segmentBytes: isWhole ? Number.POSITIVE_INFINITY : segmentBytes,
+      });
+      return { file, chain, packets: 0, bytes: 0, frames: [], source: undefined, hasStarted: false };
+    });
+  }
+
+  get isDone(): boolean {
+    return this.#current === this.#states.length;
+  }
+
+  take(): ReturnType<SegmentChain<SegmentResult>['take']> {
+    const last = Math.min(this.#states.length, this.#current + this.#ahead);
+    for (let file = this.#current; file < last; file++) {
+      const state = this.#states[file]!;
+      const task = state.chain.take(this.#ahead);
+      if (task === undefined) continue;
+      state.hasStarted = true;
+      return task;
+    }
+    return undefined;
+  }
+
+  put(worker: number, result: SegmentResult): void {
+    this.#progress.fill(0, worker * PROGRESS_NUMBERS, (worker + 1) * PROGRESS_NUMBERS);
+    const state = this.#states[result.file]!;
+    for (const found of state.chain.put(result.index, result)) this.#accept(state, found);
+    while (!this.isDone) {
+      const current = this.#states[this.#current]!;
+      this.#judgeFragments(current);
+      if (!current.chain.isDone) break;
+      this.#current++;
+    }
+    this.report();
+  }
+
+  report(): void {
+    const state = this.#states[Math.min(this.#current, this.#states.length - 1)]!;
+    let { bytes, packets } = state;
+    for (let at = 0; at < this.#progress.length; at += PROGRESS_NUMBERS) {
+      bytes += this.#progress[at + PROGRESS_BYTES]!;
+      packets += this.#progress[at + PROGRESS_PACKETS]!;
+    }
+    const sizeBytes = state.file.sizeBytes;
+    this.#options.onProgress?.({
+      file: state.file.path,
+      bytesRead: Math.min(bytes, sizeBytes),
+      sizeBytes,
+      packets,
+    });
+  }
+
+  finish(): ReplayResult {
+    for (const state of this.#states.slice(0, this.#current + 1)) this.#judgeFragments(state);
+    this.#fragments.finish();
+    addCounters(this.#counters, this.#fragments.counters);
+    const isAborted = this.#options.signal?.aborted === true;
+    const shown = this.#states.slice(0, isAborted ? this.#current + 1 : this.#states.length);
+    return {
+      totals: totalsOf(this.#counters, 0),
+      counters: this.#counters,
+      sources: shown.filter(({ hasStarted }) => hasStarted).map((state) => sourceOf(state, null)),
+      interrupted: isAborted,
+      evictedConnections: 0,
+    };
+  }
+
+  #accept(state: FileState, found: SegmentResult): void {
+    if (found.hasError && state.file.header !== undefined) {
+      state.source = this.#diagnose(state, found);
+    } else if (state.file.header === undefined) {
+      state.source = { ...found.source!, file: state.file.path };
+    }
+    addCounters(this.#counters, found.counters);
+    state.packets += found.packets;
+    state.bytes += found.stop - found.start;
+    if (found.frames !== undefined) state.frames.push(found.frames);
+  }
+
+  #judgeFragments(state: FileState): void {
+    for (const packed of state.frames.splice(0)) {
+      for (const { batch, packets, interfaceName } of unpackFrames(packed)) {
+        // Numbers of a segment start anew with each: here they only tell fragments apart.
+        for (let row = 0; row < batch.count; row++) packets[row] = ++this.#fragmentCount;
+        this.#fragments.batch(batch, { interfaceName }, packets);
+      }
+    }
+  }
+
+  #fragmentCount = 0;
+
+  /** Walks over the damaged segment once more: texts of errors count the packets of the whole file. */
+  #diagnose(state: FileState, found: SegmentResult): SourceResult {
+    const { file } = state;
+    const reader = new PcapSegmentReader(file.path, file.header!, found.start, Number.POSITIVE_INFINITY, state.packets);
+    const batch = createRecordBatch();
+    try {
+      do while (reader.next(batch) > 0);
+      while (reader.fill());
+      return sourceOf({ ...state, packets: reader.packetsRead }, reader.error?.message ?? null);
+    } finally {
+      reader.close();
+    }
+  }
+}
+
+function sourceOf(state: FileState, error: string | null): SourceResult {
+  if (state.source !== undefined) return state.source;
+  const { file, packets } = state;
+  return { file: file.path, packets, link_type: file.header?.linkType, lost: 0, error };
+}

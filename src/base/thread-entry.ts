@@ -1,0 +1,23 @@
+/**
+ * Where the code of a worker thread lies: beside the module that starts it, in the form that this module runs in.
+ *
+ *   dist/cli/chunk-XYZ.mjs          dist/cli/replay-worker.mjs         the bundle (cli/bundle.mjs), flat
+ *   dist/analyze/replay-parallel.js dist/analyze/replay-worker.js      what tsc wrote: the library
+ *   src/analyze/replay-parallel.ts  (none)                             the sources: Node.js 20 runs no TypeScript
+ *
+ * A test runner that compiles on the way does so in its own threads only. It bundles the entries itself (test/support) and says
+ * where by `useThreadEntries`.
+ */
+
+let folder: string | undefined;
+
+/** From now on threads are started from `NAME.mjs` in this folder (a file URL that ends in `/`); undefined: as above. */
+export function useThreadEntries(folderUrl: string | undefined): void {
+  folder = folderUrl;
+}
+
+/** Entry `name` for the module at `moduleUrl` (its `import.meta.url`). */
+export function threadEntry(moduleUrl: string, name: string): URL {
+  if (folder !== undefined) return new URL(`${name}.mjs`, folder);
+  return new URL(`./${name}${moduleUrl.slice(moduleUrl.lastIndexOf('.'))}`, moduleUrl);
+}

@@ -1,0 +1,84 @@
+/**
+ * A pool of worker threads that stands or falls as one.
+ *
+ * Problem. Each worker holds a part of the answer. One that dies (an exception, out of memory, `process.exit` in a dependency) must
+ * never leave the others' parts to look like the whole.
+ *
+ * Idea. `failure` rejects with a WorkerFault when the first worker throws or ends before it said that it is done; whoever waits for
+ * anything of the pool races against it. `stop` ends all threads, whatever they are doing, and is to be called in a `finally`.
+ */
+import { Worker } from 'node:worker_threads';
+
+/** A worker has failed: there is no whole answer. One line. The command line ends with exit code 4. */
+export class WorkerFault extends Error {
+  override readonly name = 'WorkerFault';
+  /** As errors of the system have one: it is reported by its message alone. */
+  readonly code = 'WORKER_FAULT';
+}
+
+export interface PoolOptions {
+  readonly entry: URL;
+  readonly count: number;
+  /** What worker `index` (0, 1, …) is told at its start; SharedArrayBuffers in it are shared, the rest is copied. */
+  readonly dataOf: (index: number) => unknown;
+  readonly onMessage: (index: number, message: unknown) => void;
+}
+
+export class WorkerPool {
+  /** Rejects when a worker fails; never resolves. */
+  readonly failure: Promise<never>;
+  readonly #workers: Worker[];
+  readonly #done: boolean[];
+  #fail: (fault: WorkerFault) => void = () => {};
+  #isStopped = false;
+
+  constructor({ entry, count, dataOf, onMessage }: PoolOptions) {
+    this.failure = new Promise((_, reject) => {
+      this.#fail = reject;
+    });
+    // Nobody may be waiting just then.
+    this.failure.catch(() => {});
+    this.#done = new Array(count).fill(false);
+    this.#workers = Array.from({ length: count }, (_, index) => {
+      const worker = new Worker(entry, { workerData: dataOf(index), name: `margay worker ${index + 1}` });
+      worker.on('message', (message: unknown) => {
+        if (!this.#isStopped) onMessage(index, message);
+      });
+      worker.on('error', (error: unknown) => this.#failed(index, reasonOf(error)));
+      worker.on('messageerror', (error) => this.#failed(index, reasonOf(error)));
+      worker.on('exit', (code) => {
+        if (!this.#done[index]) this.#failed(index, `it ended by itself with code ${code}`);
+      });
+      return worker;
+    });
+  }
+
+  post(index: number, message: unknown, transfer: readonly ArrayBuffer[] = []): void {
+    this.#workers[index]!.postMessage(message, transfer);
+  }
+
+  /** Worker `index` has said all that it has to say: its end is no failure any more. */
+  done(index: number): void {
+    this.#done[index] = true;
+  }
+
+  /** Ends all threads; resolves when they are gone. Any number of times. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+
+  #failed(index: number, reason: string): void {
+    if (this.#isStopped) return;
+    const which = `worker ${index + 1} of ${this.#workers.length}`;
+    this.#fail(new WorkerFault(`${which} failed: ${reason}; the answer is incomplete and must not be used`));
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const isOurs = error.name === 'InvariantError' || error instanceof TypeError || error instanceof RangeError;
+  const text = isOurs ? (error.stack ?? error.message).replace(/\s*\n\s*/g, ' ') : error.message.replaceAll('\n', ' ');
+  const code = (error as { code?: unknown }).code;
+  return code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'it ran out of memory; try fewer workers' : text;
+}
