@@ -37,7 +37,11 @@ function ownedSpans(pod: Pod): readonly { readonly ip: string; readonly fromMs: 
   // An annotation of Calico's gives the address with its length. One malformed address, and the pod is no endpoint.
   const ips = podAddressTexts(pod).map((text) => parseAddress(text.replace(/\/(32|128)$/, '')));
   if (ips.includes(undefined)) return [];
-  return [...new Set(ips.map((ip) => formatAddress(ip!)))].map((ip) => ({ ip, fromMs: Number.NEGATIVE_INFINITY, toMs: Number.POSITIVE_INFINITY }));
+  return [...new Set(ips.map((ip) => formatAddress(ip!)))].map((ip) => ({
+    ip,
+    fromMs: Number.NEGATIVE_INFINITY,
+    toMs: Number.POSITIVE_INFINITY,
+  }));
 }
 
 function namedPortsOf({ containerPorts, initContainerPorts }: Pod): readonly ContainerPort[] {
