@@ -35,9 +35,6 @@ export type WorkerCount = number | 'auto';
 
 /** A thread takes some 60 ms to start: one is not worth its while for less. Standard input and pipes count as large. */
 const BYTES_PER_WORKER = 4 * 1024 * 1024;
-/** The most that --workers takes. */
-export const WORKERS_MAX = 64;
-
 export interface ParallelOptions extends ReplayOptions {
   readonly workers?: WorkerCount;
   /** What `onConnection` and `onPacket` get, as a line of JSON: instead of them, where several threads judge. */

@@ -53,7 +53,7 @@ async function judge(
   let wasStopped = false;
   try {
     for (;;) {
-      while (reader.next(batch) > 0) replayer.batch(batch, reader);
+      replayer.drain(reader, batch);
       progress[PROGRESS_BYTES] = reader.bytesRead;
       progress[PROGRESS_PACKETS] = reader.packetsRead;
       wasStopped = gate.isEnding;

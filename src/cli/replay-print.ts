@@ -1,7 +1,7 @@
 /** How a replay is printed, for each form of `-o` and each of connections, packets and summary. */
 import type { ConnectionRecord } from '../analyze/connections.ts';
 import type { RuleCount } from '../analyze/counters.ts';
-import type { PacketRecord, ReplayResult } from '../analyze/replay.ts';
+import type { PacketRecord, ReplayOptions, ReplayResult } from '../analyze/replay.ts';
 import type { Output } from './output.ts';
 import { brevityOf, csvRecordTable, recordTable, wideRecordTable } from './record-table.ts';
 import type { AnyRecord } from './record-text.ts';
@@ -15,6 +15,8 @@ export type ReplayMode = 'connections' | 'packets' | 'summary';
 export interface Printer {
   connection(record: ConnectionRecord): void;
   packet(line: PacketRecord): void;
+  /** Takes lines of JSON as they are, where nothing else is asked of them. */
+  readonly asText: Pick<ReplayOptions, 'onConnectionText' | 'onPacketText'>;
   /** Prints what had to wait for the end. */
   finish(result: ReplayResult, rules: readonly RuleCount[]): Promise<void>;
   /** Gives files back; after a failure, too. */
@@ -41,6 +43,7 @@ function documentEnd({ totals, sources }: ReplayResult): { totals: unknown; sour
 }
 
 class ConnectionPrinter implements Printer {
+  readonly asText: Printer['asText'];
   readonly #format: ReplayFormat;
   readonly #output: Output;
   readonly #spool = new RecordSpool();
@@ -52,6 +55,7 @@ class ConnectionPrinter implements Printer {
     this.#node = node;
     this.#format = format;
     this.#output = output;
+    this.asText = format === 'jsonl' ? { onConnectionText: (text) => output.stdout.write(`${text}\n`) } : {};
   }
 
   connection(record: ConnectionRecord): void {
@@ -136,6 +140,7 @@ class ConnectionPrinter implements Printer {
 }
 
 class PacketPrinter implements Printer {
+  readonly asText: Printer['asText'];
   readonly #format: ReplayFormat;
   readonly #output: Output;
   readonly #node: string | undefined;
@@ -146,6 +151,7 @@ class PacketPrinter implements Printer {
     this.#node = node;
     this.#format = format;
     this.#output = output;
+    this.asText = format === 'jsonl' ? { onPacketText: (text) => output.stdout.write(`${text}\n`) } : {};
     if (format === 'csv') output.stdout.write(renderCsv(csvRecordTable([])));
     if (format === 'json') output.stdout.write('{"packets": [');
   }
@@ -182,6 +188,7 @@ class PacketPrinter implements Printer {
 }
 
 class SummaryPrinter implements Printer {
+  readonly asText = {};
   readonly #format: ReplayFormat;
   readonly #output: Output;
 

@@ -9,7 +9,7 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { openByteSource } from './byte-source.ts';
 import { capturedLength, PCAP_FILE_HEADER_BYTES, type PcapForm, type PcapHeader, PcapReader } from './pcap.ts';
 import { RecordBuffer } from './record-buffer.ts';
-import { CaptureError, RECORD_BYTES_MAX, type RecordBatch } from './source.ts';
+import { CaptureError, RECORD_BYTES_MAX, type RecordBatch, type RecordsTaken, type RecordWalk } from './source.ts';
 
 const GUESS_RECORDS = 16;
 /** More than the largest record, and room for a chain behind it. */
@@ -114,6 +114,12 @@ export class PcapSegmentReader extends PcapReader {
     }
     batch.count = count;
     return count;
+  }
+
+  /** Only where no record of the buffer can be another segment's: near the end it is `next` that looks. */
+  override scan(walk: RecordWalk, taken: RecordsTaken): number {
+    if (this.isDone) return 0;
+    return this.buffer.offsetOf(this.buffer.end) > this.endOffset ? -1 : super.scan(walk, taken);
   }
 
   override fill(): boolean | Promise<boolean> {

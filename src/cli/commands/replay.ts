@@ -1,7 +1,7 @@
 /** `margay replay`: captures in, the verdict on every connection or packet out. */
 import { type Command, Option } from 'commander';
 import type { ConnectionRecord } from '../../analyze/connections.ts';
-import type { PacketRecord, ReplayOptions, ReplayResult } from '../../analyze/replay.ts';
+import type { PacketRecord, ReplayOptions, ReplayResult, WorkerCount } from '../../analyze/replay.ts';
 import { checkCaptures } from '../captures.ts';
 import { exitCodeOf, UsageError } from '../exit.ts';
 import { openCluster, openClusterTables } from '../inputs.ts';
@@ -17,6 +17,7 @@ import {
   isEvidenceThin,
   type JudgeOptions,
   outputOption,
+  wholeNumber,
 } from '../options.ts';
 import type { Output } from '../output.ts';
 import type { Finish } from '../program.ts';
@@ -35,6 +36,7 @@ interface ReplayCommandOptions extends InputOptions, CommonOptions, EvidenceOpti
   readonly decapsulate?: boolean;
   readonly check?: boolean;
   readonly schema?: boolean;
+  readonly workers: WorkerCount;
 }
 
 export function addReplay(program: Command, output: Output, finish: Finish): void {
@@ -60,6 +62,14 @@ export function addReplay(program: Command, output: Output, finish: Finish): voi
         .option('--stateless', 'judge each packet by itself, without connection tracking')
         .option('--decapsulate', 'judge what tunnels carry instead of the tunnel packets')
         .option('--check', 'ask the slow reference evaluator as well and report where it disagrees')
+        .addOption(
+          new Option(
+            '--workers <count>',
+            'threads that judge, or auto: one a core; small captures need one, the answer is the same',
+          )
+            .argParser(workerCount)
+            .default(1),
+        )
         .option('--schema', 'print the JSON schema of records and exit'),
     ),
   )
@@ -68,6 +78,7 @@ export function addReplay(program: Command, output: Output, finish: Finish): voi
       '\nExamples:\n' +
         '  margay replay -f pcaps/sa-names -r pcaps/sa-names/capture.pcapng\n' +
         '  margay replay -f pcaps/tiers -r pcaps/tiers/capture.pcapng -o jsonl | jq \'select(.action=="deny")\'\n' +
+        '  margay replay -f cluster/ -r big.pcap --summary --stateless --workers auto\n' +
         '  tcpdump -i any -w - | margay replay -f cluster/ -r - --packets -o jsonl',
     )
     .action(async (options: ReplayCommandOptions) => finish(await replay(options, output)));
@@ -99,6 +110,7 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
     const result = await replayCaptures(tables, captures, {
       ...modeOptions(options),
       ...callbacks(mode, printer, checker),
+      workers: options.workers,
       onProgress: (progress) => {
         bar?.update(progress);
         // Who pipes a live capture in wants each line when it is known.
@@ -117,6 +129,13 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
   }
 }
 
+const WORKERS_MAX = 64;
+
+/** A parser of `--workers`. */
+function workerCount(text: string): WorkerCount {
+  return text === 'auto' ? text : wholeNumber(1, WORKERS_MAX)(text);
+}
+
 function modeOptions(options: ReplayCommandOptions): ReplayOptions {
   return {
     ...(options.stateless === true ? { stateless: true } : {}),
@@ -128,7 +147,7 @@ function modeOptions(options: ReplayCommandOptions): ReplayOptions {
 /** Connections are gathered where they are printed or checked: they cost more than the verdicts. */
 function callbacks(mode: string, printer: Printer, checker: Checker | undefined): ReplayOptions {
   if (mode === 'packets') {
-    return { onPacket: (line: PacketRecord) => printer.packet(line), ...checkedOnly(checker) };
+    return { onPacket: (line: PacketRecord) => printer.packet(line), ...printer.asText, ...checkedOnly(checker) };
   }
   if (mode === 'summary') return checkedOnly(checker);
   return {
@@ -136,6 +155,7 @@ function callbacks(mode: string, printer: Printer, checker: Checker | undefined)
       printer.connection(record);
       checker?.connection(record);
     },
+    ...(checker === undefined ? printer.asText : {}),
   };
 }
 
