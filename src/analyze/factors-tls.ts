@@ -59,6 +59,9 @@ import type { HalfStream } from './tcp-stream.ts';
 /** Records of early data, under keys that nobody asks for, that may come before the client's handshake goes on. */
 const EARLY_RECORDS_MAX = 64;
 
+/** Of a connection without a SYN: as much is waited for, in case that packets are out of order. */
+const MIDSTREAM_BYTES_MAX = 4096;
+
 /** Why the client's certificate is not known though TLS was spoken; `TlsGap.detail` says the rest. */
 export type TlsGapKind =
   | 'no-keys'
@@ -264,6 +267,8 @@ export class TlsSession {
         bytes[0] === TLS_HANDSHAKE && (length <= TLS_HEADER_BYTES || bytes[TLS_HEADER_BYTES] === CLIENT_HELLO);
       if (!isHello) this.#fail('handshake-not-captured', 'the capture begins behind the handshake');
     } else if (stream.hasStart) this.#transport = 'plain';
+    else if (length >= MIDSTREAM_BYTES_MAX)
+      this.#fail('handshake-not-captured', 'the capture has no beginning of the connection');
   }
 
   #advanceSide(side: Side, isClient: boolean): void {

@@ -1,0 +1,366 @@
+/**
+ * Captures to flows with their handshakes: one pass, packets to connections, the beginnings of TCP streams to TLS sessions.
+ *
+ * A flow is a five-tuple in both directions, as in a replay; its verdict is that of its first packet as a new connection, by addresses
+ * alone. What tunnels carry is read instead of the tunnels, since that is where pods talk. Memory is bounded: FLOWS_MAX flows are
+ * open at a time, and their streams share one budget; whatever has to go early says so in its gap.
+ */
+import { judgeNewPacket } from '../match/judge.ts';
+import { createJudge, type Judge } from '../match/state.ts';
+import { PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
+import { openCapture } from '../packets/pcap-file.ts';
+import { type CaptureReader, createRecordBatch, type RecordBatch } from '../packets/source.ts';
+import type { Tables } from '../tables/tables.ts';
+import { decodePacket } from '../wire/decode.ts';
+import {
+  DECODE_OK,
+  FLAG_FRAGMENT,
+  FLAG_IPV6,
+  FLAG_L4_PORTS,
+  FLAG_L4_TRUNCATED,
+  PACKET_DST,
+  PACKET_DST_PORT,
+  PACKET_FLAGS,
+  PACKET_PROTOCOL,
+  PACKET_SRC,
+  PACKET_SRC_PORT,
+  PACKET_TCP_FLAGS,
+  PACKET_TCP_SEQ,
+  PACKET_TRANSPORT_BYTES,
+  PACKET_TRANSPORT_CAPTURED_BYTES,
+  PACKET_TRANSPORT_HEADER_BYTES,
+  PACKET_TRANSPORT_OFFSET,
+  PACKET_WORDS,
+  TCP_ACK,
+  TCP_FIN,
+  TCP_RST,
+  TCP_SYN,
+} from '../wire/record.ts';
+import { decodeInner, TUNNEL_DEPTH_MAX, TUNNEL_NONE, tunnelKind } from '../wire/tunnel.ts';
+import type { KeyStore } from './factors-keys.ts';
+import { SessionMemory, type TlsOutcome, TlsSession } from './factors-tls.ts';
+import { type FlowRecord, flowRecord } from './record.ts';
+import { HalfStream, StreamBudget } from './tcp-stream.ts';
+
+/** Flows that are open at one time; the oldest closes early. */
+export const FLOWS_MAX = 65_536;
+/** Idle seconds after which the same ports are another flow, where no SYN says so. */
+const IDLE_TCP_SECONDS = 432_000;
+const IDLE_SECONDS = 600;
+
+/** One flow of a capture. */
+export interface SeenFlow {
+  /** Verdict by addresses, and both ends; the source is the side that opened it. */
+  readonly record: FlowRecord;
+  /** Number of the first packet, from 1, over all captures. */
+  readonly firstPacket: number;
+  readonly packets: number;
+  /** Milliseconds since 1970. */
+  readonly startMs: number;
+  readonly endMs: number;
+  /** TCP alone. */
+  readonly tls: TlsOutcome | undefined;
+}
+
+export interface CaptureSource {
+  readonly file: string;
+  readonly packets: number;
+  /** Frames without ports or addresses to read: ARP, ICMP, later fragments, what is cut too short. */
+  readonly passedOver: number;
+  readonly lost: number;
+  readonly linkType: number | undefined;
+  readonly error: string | null;
+}
+
+interface OpenFlow {
+  readonly record: FlowRecord;
+  readonly firstPacket: number;
+  /** The sender of the first packet is the end that has the lower key; see `flowKey`. */
+  readonly isLowerSource: boolean;
+  readonly startMs: number;
+  endMs: number;
+  packets: number;
+  finished: number;
+  hasReset: boolean;
+  /** Of the source, then of the destination; undefined when read, or for other protocols. */
+  session: TlsSession | undefined;
+  readonly streams: readonly [HalfStream, HalfStream] | undefined;
+  tls: TlsOutcome | undefined;
+}
+
+export interface ReadOptions {
+  readonly onFlow: (flow: SeenFlow) => void;
+  readonly keys: KeyStore;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: {
+    file: string;
+    bytesRead: number;
+    sizeBytes: number | undefined;
+    packets: number;
+  }) => void;
+  readonly flowsMax?: number;
+  readonly budget?: StreamBudget;
+}
+
+/** Reads captures one after the other as one stream of packets. Flows come as they close. */
+export async function readFlows(
+  tables: Tables,
+  files: readonly string[],
+  options: ReadOptions,
+): Promise<readonly CaptureSource[]> {
+  const tracker = new FlowTracker(tables, options);
+  const sources: CaptureSource[] = [];
+  for (const file of files) {
+    if (options.signal?.aborted === true) break;
+    const reader = await openCapture(file);
+    try {
+      sources.push(await readOne(tracker, reader, file, options));
+    } finally {
+      reader.close();
+    }
+  }
+  tracker.finish();
+  return sources;
+}
+
+async function readOne(
+  tracker: FlowTracker,
+  reader: CaptureReader,
+  file: string,
+  options: ReadOptions,
+): Promise<CaptureSource> {
+  const batch = createRecordBatch();
+  const before = tracker.passedOver;
+  let secrets = 0;
+  while (options.signal?.aborted !== true) {
+    while (reader.next(batch) > 0) {
+      for (; secrets < reader.tlsSecrets.length; secrets++) addSecrets(options.keys, reader, secrets);
+      tracker.batch(batch);
+    }
+    options.onProgress?.({
+      file,
+      bytesRead: reader.bytesRead,
+      sizeBytes: reader.sizeBytes,
+      packets: reader.packetsRead,
+    });
+    if (!(await reader.fill())) break;
+  }
+  for (; secrets < reader.tlsSecrets.length; secrets++) addSecrets(options.keys, reader, secrets);
+  return {
+    file,
+    packets: reader.packetsRead,
+    passedOver: tracker.passedOver - before,
+    lost: reader.lostPackets,
+    linkType: reader.linkType,
+    error: reader.error?.message ?? null,
+  };
+}
+
+function addSecrets(keys: KeyStore, reader: CaptureReader, index: number): void {
+  keys.addText(`${reader.name}, secrets block ${index + 1}, line`, reader.tlsSecrets[index]!);
+}
+
+const INNER = PACKET_WORDS;
+
+export class FlowTracker {
+  passedOver = 0;
+  /** Flows that closed early because too many were open. */
+  evicted = 0;
+  readonly #judge: Judge;
+  readonly #options: ReadOptions;
+  readonly #budget: StreamBudget;
+  readonly #memory = new SessionMemory();
+  readonly #records = new Int32Array(2 * PACKET_WORDS);
+  /** Open flows, the oldest first. */
+  readonly #flows = new Map<string, OpenFlow>();
+  /** Flows whose streams are being kept, the oldest first. */
+  readonly #reading = new Set<OpenFlow>();
+  #packets = 0;
+
+  constructor(tables: Tables, options: ReadOptions) {
+    this.#judge = createJudge(tables);
+    this.#options = options;
+    this.#budget = options.budget ?? new StreamBudget();
+  }
+
+  batch(batch: RecordBatch): void {
+    for (let i = 0; i < batch.count; i++) {
+      const status = decodePacket(
+        batch.view,
+        batch.offsets[i]!,
+        batch.capturedBytes[i]!,
+        batch.wireBytes[i]!,
+        batch.linkTypes[i]!,
+        this.#records,
+        0,
+      );
+      this.#packets++;
+      if (status === DECODE_OK) this.#unwrap(batch.view);
+      const timeMs = batch.seconds[i]! * 1000 + batch.nanos[i]! / 1e6;
+      if (status === DECODE_OK && this.#isOfFlow()) this.#packet(batch.view, timeMs);
+      else this.passedOver++;
+    }
+  }
+
+  /** Closes what is open, in the order of first packets. */
+  finish(): void {
+    for (const [key, flow] of this.#flows) this.#close(key, flow);
+  }
+
+  /** Replaces the record by that of the packet inside all tunnels, as far as they can be read. */
+  #unwrap(view: DataView): void {
+    const records = this.#records;
+    for (let depth = 0; depth < TUNNEL_DEPTH_MAX; depth++) {
+      const kind = tunnelKind(records, 0);
+      if (kind === TUNNEL_NONE || decodeInner(kind, view, records, 0, records, INNER) !== DECODE_OK) return;
+      records.copyWithin(0, INNER, INNER + PACKET_WORDS);
+    }
+  }
+
+  #isOfFlow(): boolean {
+    const records = this.#records;
+    const protocol = records[PACKET_PROTOCOL]!;
+    const flags = records[PACKET_FLAGS]!;
+    return (
+      (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || protocol === PROTOCOL_SCTP) &&
+      (flags & FLAG_L4_PORTS) !== 0 &&
+      (flags & FLAG_FRAGMENT) === 0
+    );
+  }
+
+  #packet(view: DataView, timeMs: number): void {
+    const records = this.#records;
+    const isLower = isLowerEnd(records);
+    const key = flowKey(records, isLower);
+    const isTcp = records[PACKET_PROTOCOL] === PROTOCOL_TCP;
+    let flow = this.#flows.get(key);
+    if (flow !== undefined && startsAnew(flow, records, isTcp, timeMs)) {
+      this.#close(key, flow);
+      flow = undefined;
+    }
+    flow ??= this.#open(key, isLower, isTcp, timeMs);
+    flow.endMs = Math.max(flow.endMs, timeMs);
+    flow.packets++;
+    if (isTcp) this.#segment(flow, isLower === flow.isLowerSource, view);
+  }
+
+  #open(key: string, isLower: boolean, isTcp: boolean, timeMs: number): OpenFlow {
+    const records = this.#records;
+    if (this.#flows.size >= (this.#options.flowsMax ?? FLOWS_MAX)) {
+      const [oldestKey, oldest] = this.#flows.entries().next().value!;
+      this.evicted++;
+      this.#close(oldestKey, oldest);
+    }
+    // The SYN of a connection that begins with its SYN-ACK was lost, and it was sent the other way.
+    const isAnswer = isTcp && (records[PACKET_TCP_FLAGS]! & (TCP_SYN | TCP_ACK)) === (TCP_SYN | TCP_ACK);
+    if (isAnswer) swapEnds(records);
+    judgeNewPacket(this.#judge, records, 0);
+    const record = flowRecord(this.#judge, records, 0);
+    if (isAnswer) swapEnds(records);
+    const streams = isTcp ? ([new HalfStream(this.#budget), new HalfStream(this.#budget)] as const) : undefined;
+    const flow: OpenFlow = {
+      record,
+      firstPacket: this.#packets,
+      isLowerSource: isLower !== isAnswer,
+      startMs: timeMs,
+      endMs: timeMs,
+      packets: 0,
+      finished: 0,
+      hasReset: false,
+      session: streams && new TlsSession(streams[0], streams[1], this.#options.keys, this.#memory),
+      streams,
+      tls: undefined,
+    };
+    this.#flows.set(key, flow);
+    if (streams !== undefined) this.#reading.add(flow);
+    return flow;
+  }
+
+  #segment(flow: OpenFlow, isFromSource: boolean, view: DataView): void {
+    const records = this.#records;
+    const flags = records[PACKET_TCP_FLAGS]!;
+    if ((flags & TCP_FIN) !== 0) flow.finished |= isFromSource ? 1 : 2;
+    if ((flags & TCP_RST) !== 0) flow.hasReset = true;
+    const { session, streams } = flow;
+    if (session === undefined || streams === undefined || (records[PACKET_FLAGS]! & FLAG_L4_TRUNCATED) !== 0) return;
+    const stream = isFromSource ? streams[0] : streams[1];
+    const headerBytes = records[PACKET_TRANSPORT_HEADER_BYTES]!;
+    const payloadBytes = records[PACKET_TRANSPORT_BYTES]! - headerBytes;
+    const capturedBytes = records[PACKET_TRANSPORT_CAPTURED_BYTES]! - headerBytes;
+    const before = stream.length;
+    const isSyn = (flags & TCP_SYN) !== 0;
+    const offset = records[PACKET_TRANSPORT_OFFSET]! + headerBytes;
+    while (!stream.add(records[PACKET_TCP_SEQ]!, isSyn, view, offset, capturedBytes, payloadBytes)) {
+      if (!this.#freeOldest(flow)) return;
+    }
+    if (stream.length === before) return;
+    session.advance();
+    if (session.isDone) this.#settle(flow);
+  }
+
+  /** Gives up the oldest flow that is being read, for its memory; false if there is none but `flow`, which goes itself then. */
+  #freeOldest(flow: OpenFlow): boolean {
+    for (const oldest of this.#reading) {
+      if (oldest === flow) continue;
+      const detail = 'too many handshakes were open at one time; read the capture in parts';
+      this.#settle(oldest, { kind: 'evicted', detail });
+      return true;
+    }
+    this.#settle(flow, { kind: 'evicted', detail: 'it takes more memory than all streams may have' });
+    return false;
+  }
+
+  #settle(flow: OpenFlow, end?: Parameters<TlsSession['outcome']>[0]): void {
+    if (flow.session === undefined) return;
+    const isWaiting = flow.session.isWaitingForKeys;
+    flow.tls = flow.session.outcome(isWaiting ? undefined : end);
+    flow.session = undefined;
+    this.#reading.delete(flow);
+    for (const stream of flow.streams ?? []) stream.release();
+  }
+
+  #close(key: string, flow: OpenFlow): void {
+    this.#settle(flow);
+    this.#flows.delete(key);
+    const { record, firstPacket, packets, startMs, endMs, tls } = flow;
+    this.#options.onFlow({ record, firstPacket, packets, startMs, endMs, tls });
+  }
+}
+
+function startsAnew(flow: OpenFlow, records: Int32Array, isTcp: boolean, timeMs: number): boolean {
+  const idleSeconds = (timeMs - flow.endMs) / 1000;
+  if (!isTcp) return idleSeconds > IDLE_SECONDS;
+  const isSyn = (records[PACKET_TCP_FLAGS]! & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
+  return idleSeconds > IDLE_TCP_SECONDS || (isSyn && (flow.finished === 3 || flow.hasReset));
+}
+
+/** The same for both directions. */
+function flowKey(records: Int32Array, isLower: boolean): string {
+  const low = isLower ? PACKET_SRC : PACKET_DST;
+  const high = isLower ? PACKET_DST : PACKET_SRC;
+  const lowPort = records[isLower ? PACKET_SRC_PORT : PACKET_DST_PORT]!;
+  const highPort = records[isLower ? PACKET_DST_PORT : PACKET_SRC_PORT]!;
+  let key = `${records[PACKET_PROTOCOL]},${records[PACKET_FLAGS]! & FLAG_IPV6},${lowPort},${highPort}`;
+  for (let word = 0; word < 4; word++) key += `,${records[low + word]},${records[high + word]}`;
+  return key;
+}
+
+/** Whether the source is the lower of both ends, by address, then by port. */
+function isLowerEnd(records: Int32Array): boolean {
+  for (let word = 0; word < 4; word++) {
+    const src = records[PACKET_SRC + word]! >>> 0;
+    const dst = records[PACKET_DST + word]! >>> 0;
+    if (src !== dst) return src < dst;
+  }
+  return records[PACKET_SRC_PORT]! <= records[PACKET_DST_PORT]!;
+}
+
+function swapEnds(records: Int32Array): void {
+  const swap = (a: number, b: number): void => {
+    const kept = records[a]!;
+    records[a] = records[b]!;
+    records[b] = kept;
+  };
+  swap(PACKET_SRC_PORT, PACKET_DST_PORT);
+  for (let word = 0; word < 4; word++) swap(PACKET_SRC + word, PACKET_DST + word);
+}
