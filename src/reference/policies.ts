@@ -48,6 +48,13 @@ export interface ReferenceTier {
 
 /** All tiers that hold a policy, and their policies, in the order they run. */
 export function orderedTiers(resources: Resources, sets: IpSets, dataplane: Dataplane): ReferenceTier[] {
+  return convertedTiers(resources).map(({ name, defaultAction, policies }) => {
+    return { name, defaultAction, policies: policies.map((policy) => prepare(policy, sets, dataplane)) };
+  });
+}
+
+/** The same before rules become tests of packets. */
+export function convertedTiers(resources: Resources): ConvertedTier[] {
   const converted = resources.policies.flatMap((policy) => convert(policy) ?? []).filter(isValid);
   const byTier = new Map<string, Converted[]>();
   for (const policy of converted.sort(comparePolicies)) {
@@ -59,7 +66,8 @@ export function orderedTiers(resources: Resources, sets: IpSets, dataplane: Data
     name,
     // A tier that no object describes denies (4.1).
     defaultAction: actions.get(name) === 'Pass' ? 'pass' : 'deny',
-    policies: byTier.get(name)!.map((policy) => prepare(policy, sets, dataplane)),
+    exists: orders.has(name),
+    policies: byTier.get(name)!,
   }));
 }
 
@@ -83,6 +91,14 @@ function comparePolicies(a: Converted, b: Converted): number {
 
 function tieText({ source: { kind, meta } }: Converted): string {
   return `${meta.name}/${meta.namespace}/${kind}`;
+}
+
+export interface ConvertedTier {
+  readonly name: string;
+  readonly defaultAction: 'deny' | 'pass';
+  readonly exists: boolean;
+  /** In the order they run, staged ones where they stand. */
+  readonly policies: readonly Converted[];
 }
 
 /** A policy as Felix gets it. */
