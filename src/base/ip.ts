@@ -5,7 +5,7 @@
  * order with `>>> 0`), an IPv6 address four int32, most significant first. Text is accepted only in the forms that
  * Go's `net.ParseIP` takes: no octal, no hexadecimal quads, no shortened IPv4 (`10.1`), no zone.
  */
-import { isIPv4, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
 
 /** Four int32 words; IPv4 uses the first and leaves the rest zero. */
 export type Words = readonly [number, number, number, number];
@@ -21,7 +21,8 @@ export interface IpPrefix extends IpAddress {
 
 /** The address, or `undefined` if `text` is none. An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) is IPv4, as in Go. */
 export function parseAddress(text: string): IpAddress | undefined {
-  if (isIPv4(text)) return { version: 4, words: [parseIpv4(text), 0, 0, 0] };
+  const word = parseIpv4(text);
+  if (word !== undefined) return { version: 4, words: [word, 0, 0, 0] };
   if (!isIPv6(text) || text.includes('%')) return undefined;
   const words = parseIpv6(text);
   if (words[0] === 0 && words[1] === 0 && words[2] === 0xffff) return { version: 4, words: [words[3], 0, 0, 0] };
@@ -55,6 +56,14 @@ export function parsePrefixOrAddress(text: string): IpPrefix | undefined {
   const address = parseAddress(text);
   if (address !== undefined) return fullPrefix(address);
   return parsePrefix(text);
+}
+
+/** The address as a prefix of full length, or `undefined`. */
+export function parseFullPrefix(text: string): IpPrefix | undefined {
+  const word = parseIpv4(text);
+  if (word !== undefined) return { version: 4, words: [word, 0, 0, 0], length: 32 };
+  const address = parseAddress(text);
+  return address === undefined ? undefined : fullPrefix(address);
 }
 
 export function fullPrefix(address: IpAddress): IpPrefix {
@@ -135,20 +144,28 @@ export function formatPrefix(prefix: IpPrefix): string {
 const DOT = 46;
 const ZERO = 48;
 
-/** `text` has passed `isIPv4`: four numbers, and nothing but digits between the dots. */
-function parseIpv4(text: string): number {
+/** The word of four numbers up to 255, without leading zeros, with dots between them; `undefined` for any other text. */
+function parseIpv4(text: string): number | undefined {
   let word = 0;
   let part = 0;
+  let digits = 0;
+  let dots = 0;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     if (code === DOT) {
+      if (digits === 0 || dots === 3) return undefined;
       word = (word << 8) | part;
       part = 0;
+      digits = 0;
+      dots++;
     } else {
+      if (code < ZERO || code > ZERO + 9 || (digits > 0 && part === 0)) return undefined;
       part = part * 10 + code - ZERO;
+      digits++;
+      if (part > 255) return undefined;
     }
   }
-  return (word << 8) | part;
+  return dots === 3 && digits > 0 ? (word << 8) | part : undefined;
 }
 
 /** `text` has passed `isIPv6`. */
@@ -157,7 +174,7 @@ function parseIpv6(text: string): Words {
   const dot = source.indexOf('.');
   if (dot >= 0) {
     const start = source.lastIndexOf(':') + 1;
-    const quad = parseIpv4(source.slice(start));
+    const quad = parseIpv4(source.slice(start))!;
     source = `${source.slice(0, start)}${((quad >>> 16) & 0xffff).toString(16)}:${(quad & 0xffff).toString(16)}`;
   }
   const gap = source.indexOf('::');

@@ -34,7 +34,16 @@ export function assemble(
   const sortedSets = sortByKey(sets, ({ key }) => key);
   const numbers = new Map<GroupIdentity, number>();
   const members: { endpoints: number[]; prefixes: Prefix[]; networkSets: string[] }[] = [];
+  let lastIdentity: GroupIdentity | undefined;
+  let lastNumber = -1;
   const numberOf = (identity: GroupIdentity): number => {
+    if (identity !== lastIdentity) {
+      lastIdentity = identity;
+      lastNumber = newOrKnown(identity);
+    }
+    return lastNumber;
+  };
+  const newOrKnown = (identity: GroupIdentity): number => {
     const known = numbers.get(identity);
     if (known !== undefined) return known;
     numbers.set(identity, members.length);
@@ -42,9 +51,10 @@ export function assemble(
   };
   const endpoints = sortedEndpoints.map((draft, index) => {
     const group = numberOf(draft.identity);
-    members[group]!.endpoints.push(index);
-    for (const address of draft.addresses) members[group]!.prefixes.push(address);
-    return planEndpoint(draft, allowedSources.get(draft) ?? NONE, group);
+    const { endpoints: own, prefixes } = members[group]!;
+    own.push(index);
+    for (const address of draft.addresses) prefixes.push(address);
+    return planEndpoint(draft, allowedSources.size === 0 ? NONE : (allowedSources.get(draft) ?? NONE), group);
   });
   for (const { key, prefixes, identity } of sortedSets) {
     const group = members[numberOf(identity)]!;
@@ -71,7 +81,7 @@ function planEndpoint(draft: EndpointDraft, allowedSources: readonly Prefix[], g
     uid: draft.uid,
     labels: draft.labels,
     addresses: draft.addresses,
-    ...(draft.spans === undefined ? {} : { spans: draft.spans }),
+    spans: draft.spans,
     interfaceName: draft.interfaceName,
     allowedSources,
     group,

@@ -10,7 +10,7 @@
  * combination not seen before is spelled out.
  */
 import { compareBytewise } from '../base/bytewise.ts';
-import type { StringMap } from '../model/resources.ts';
+import type { Pod, StringMap } from '../model/resources.ts';
 import { framed, type LabelSet, labelsKey } from './labels.ts';
 import type { NamedPort } from './plan.ts';
 
@@ -28,6 +28,7 @@ export interface GroupIdentity {
 export class GroupIdentities {
   readonly #byContent = new Map<string, GroupIdentity>();
   readonly #byOrigin = new Map<LabelSet, Map<string, GroupIdentity>>();
+  #last: { readonly labelSet: LabelSet; readonly pod: Pod; readonly identity: GroupIdentity } | undefined;
 
   get size(): number {
     return this.#byContent.size;
@@ -51,21 +52,35 @@ export class GroupIdentities {
     return made;
   }
 
+  /** The identity of the last pod, if this one is made from the very same parts, as its neighbours in a dump are. */
+  lastOf(labelSet: LabelSet, pod: Pod): GroupIdentity | undefined {
+    const last = this.#last;
+    const isSame =
+      last !== undefined &&
+      last.labelSet === labelSet &&
+      last.pod.serviceAccountName === pod.serviceAccountName &&
+      last.pod.meta.namespace === pod.meta.namespace &&
+      isSameList(last.pod.containerPorts, pod.containerPorts) &&
+      isSameList(last.pod.initContainerPorts, pod.initContainerPorts) &&
+      last.pod.accountLabels === pod.accountLabels;
+    return isSame ? last.identity : undefined;
+  }
+
   /** The identity of a pod, by what it is made from; `make` spells it out when the combination is new. */
-  ofPod(
-    labelSet: LabelSet,
-    namespace: string,
-    serviceAccount: string,
-    ports: readonly NamedPort[],
-    accountLabels: StringMap | undefined,
-    make: () => GroupIdentity,
-  ): GroupIdentity {
+  ofPod(labelSet: LabelSet, pod: Pod, ports: readonly NamedPort[], make: () => GroupIdentity): GroupIdentity {
+    const identity = this.#ofPod(labelSet, pod, ports, make);
+    this.#last = { labelSet, pod, identity };
+    return identity;
+  }
+
+  #ofPod(labelSet: LabelSet, pod: Pod, ports: readonly NamedPort[], make: () => GroupIdentity): GroupIdentity {
+    const { accountLabels } = pod;
     let byRest = this.#byOrigin.get(labelSet);
     if (byRest === undefined) {
       byRest = new Map();
       this.#byOrigin.set(labelSet, byRest);
     }
-    let key = framed(namespace) + framed(serviceAccount) + (ports.length === 0 ? '' : portsKey(ports));
+    let key = framed(pod.meta.namespace) + framed(pod.serviceAccountName) + (ports.length === 0 ? '' : portsKey(ports));
     if (accountLabels !== undefined) key += `account ${labelsKey(accountLabels)}`;
     const known = byRest.get(key);
     if (known !== undefined) return known;
@@ -73,6 +88,10 @@ export class GroupIdentities {
     byRest.set(key, made);
     return made;
   }
+}
+
+function isSameList(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a === b || (a.length === 0 && b.length === 0);
 }
 
 function portsKey(ports: readonly NamedPort[]): string {

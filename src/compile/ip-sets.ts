@@ -102,8 +102,29 @@ export function parsedAddresses(slice: EndpointSlice): Prefix[] {
 
 /** Sorted by `comparePrefixes`, each once. */
 export function sortedPrefixes(prefixes: readonly Prefix[]): Prefix[] {
+  if (prefixes.length < 2) return [...prefixes];
+  if (prefixes.length <= ADDRESSES_MAX && prefixes.every(({ version, length }) => version === 4 && length === 32)) {
+    return sortedAddresses(prefixes);
+  }
   const sorted = [...prefixes].sort(comparePrefixes);
   return sorted.filter((prefix, i) => i === 0 || comparePrefixes(sorted[i - 1]!, prefix) !== 0);
+}
+
+const ADDRESSES_MAX = 2 ** 20;
+
+/** The same of bare IPv4 addresses, which are nearly all: address and place fit into one number, and numbers sort natively. */
+function sortedAddresses(prefixes: readonly Prefix[]): Prefix[] {
+  const keys = new Float64Array(prefixes.length);
+  for (let i = 0; i < keys.length; i++) keys[i] = (prefixes[i]!.words[0] >>> 0) * ADDRESSES_MAX + i;
+  keys.sort();
+  const sorted: Prefix[] = [];
+  let last = -1;
+  for (const key of keys) {
+    const word = Math.floor(key / ADDRESSES_MAX);
+    if (word !== last) sorted.push(prefixes[key - word * ADDRESSES_MAX]!);
+    last = word;
+  }
+  return sorted;
 }
 
 function compareTuples(a: PlanTuple, b: PlanTuple): number {

@@ -26,11 +26,24 @@ export interface LabelSet {
   readonly pairs: LabelPairs;
 }
 
+/** How many maps are known by identity: enough for the pods of a dump, which share theirs, and few to hold on to. */
+const KNOWN_MAPS_MAX = 4096;
+
 /** Hands out one `LabelSet` for each distinct content. */
 export class LabelSets {
   readonly #byContent = new Map<string, LabelSet>();
+  readonly #byMap = new Map<StringMap, LabelSet>();
 
   of(labels: StringMap): LabelSet {
+    let known = this.#byMap.get(labels);
+    if (known !== undefined) return known;
+    known = this.#ofContent(labels);
+    if (this.#byMap.size >= KNOWN_MAPS_MAX) this.#byMap.clear();
+    this.#byMap.set(labels, known);
+    return known;
+  }
+
+  #ofContent(labels: StringMap): LabelSet {
     const pairs = [...labels];
     if (pairs.length > 1) pairs.sort(([a], [b]) => compareBytewise(a, b));
     let content = '';

@@ -44,8 +44,10 @@ export function planNodes(
   const nodeByName = new Map(nodes.map((node) => [node.meta.name, node]));
   const hostsByNode = new Map<string, number[]>();
   const names = new Set([...nodeByName.keys(), ...rejectedPods.map(({ node }) => node)]);
+  let last = '';
   for (const [index, { kind, node }] of endpoints.entries()) {
-    if (node === '') continue;
+    if (node === '' || (node === last && kind === 'wep')) continue;
+    last = node;
     names.add(node);
     if (kind === 'hep') hostsByNode.set(node, [...(hostsByNode.get(node) ?? []), index]);
   }

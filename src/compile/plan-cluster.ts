@@ -27,7 +27,7 @@ import { GroupIdentities } from './groups.ts';
 import { hostEndpointDraft, networkSetDraft } from './hosts.ts';
 import { distinctIpSets, planIpSet, SliceIndex, sortedPrefixes } from './ip-sets.ts';
 import { LabelSets } from './labels.ts';
-import { Memo } from './memo.ts';
+import { ListMemo, Memo } from './memo.ts';
 import { type NodeSettings, nodeSettings, planNodes } from './nodes.ts';
 import { orderPolicies, orderTiers } from './order.ts';
 import type {
@@ -62,7 +62,7 @@ export interface PlanCaches {
   readonly selectors: SelectorCache;
   readonly labelSets: LabelSets;
   readonly identities: GroupIdentities;
-  readonly pods: Memo<Pod, EndpointDraft | NoEndpoint>;
+  readonly pods: ListMemo<Pod, EndpointDraft | NoEndpoint>;
   readonly policies: Memo<Policy, Converted<PolicyDraft>>;
   readonly profiles: ProfileMemo;
 }
@@ -72,7 +72,7 @@ export function newPlanCaches(): PlanCaches {
     selectors: new SelectorCache(),
     labelSets: new LabelSets(),
     identities: new GroupIdentities(),
-    pods: new Memo(),
+    pods: new ListMemo(),
     policies: new Memo(),
     profiles: new Memo(),
   };
@@ -109,7 +109,7 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
   const members = groups.map(({ identity, prefixes }) => ({ prefixes, namedPorts: identity.namedPorts }));
   const ipSets = specs.map((spec) => planIpSet(spec, members, index, slices));
 
-  for (const memo of [caches.pods, caches.policies, caches.profiles]) memo.turn();
+  for (const memo of [caches.policies, caches.profiles]) memo.turn();
 
   const numbers: Numbers = {
     setOf: new Map(specs.map((spec, i) => [spec.id, i])),
@@ -165,8 +165,8 @@ function settleEndpoints(
   const allowedSources = new Map<EndpointDraft, readonly Prefix[]>();
   const rejected: PlanRejectedPod[] = [];
   const makeDraft = (pod: Pod): EndpointDraft | NoEndpoint => podDraft(pod, labelSets, identities);
-  for (const pod of resources.pods) {
-    const draft = caches.pods.get(pod, makeDraft);
+  const drafts = caches.pods.map(resources.pods, makeDraft);
+  for (const [index, draft] of drafts.entries()) {
     if (draft.kind === 'none') {
       for (const item of draft.warnings) warnings.push(item);
       continue;
@@ -176,7 +176,7 @@ function settleEndpoints(
       const { isSpoofingAllowed, isFloatingEnabled } = settingsOf(node);
       if (allowedSourcePrefixes.length > 0 && !isSpoofingAllowed) {
         rejected.push({ key, node, addresses, ...(spans === undefined ? {} : { spans }), origin });
-        warnings.push(warning(pod, 'metadata.annotations', REJECTED_POD, REJECTED_POD_FIX));
+        warnings.push(warning(resources.pods[index]!, 'metadata.annotations', REJECTED_POD, REJECTED_POD_FIX));
         continue;
       }
       const sources = isFloatingEnabled ? [...allowedSourcePrefixes, ...floatingAddresses] : allowedSourcePrefixes;

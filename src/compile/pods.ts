@@ -6,11 +6,11 @@
  *
  * Source: Calico libcalico-go/lib/backend/k8s/conversion/workload_endpoint_default.go, updateprocessors/workloadendpointprocessor.go; semantics 2.1.
  */
-import { fullPrefix, parseAddress, parsePrefix, parsePrefixOrAddress } from '../base/ip.ts';
+import { fullPrefix, parseFullPrefix, parsePrefix, parsePrefixOrAddress } from '../base/ip.ts';
 import { ALLOWED_SOURCE_PREFIXES, FLOATING_IPS, podAddressTexts } from '../model/pod-addresses.ts';
 import type { AddressSpan, ContainerPort, Origin, Pod } from '../model/resources.ts';
 import type { GroupIdentities, GroupIdentity } from './groups.ts';
-import { type LabelPairs, type LabelSets, podOwnLabels } from './labels.ts';
+import { type LabelPairs, type LabelSet, type LabelSets, podOwnLabels } from './labels.ts';
 import type { NamedPort, OwnedSpan, PlanWarning, Prefix } from './plan.ts';
 import { namespaceProfileName, serviceAccountProfileName } from './profiles.ts';
 import { portProtocolNumber } from './protocols.ts';
@@ -52,11 +52,9 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
   if (texts.length === 0) return NO_ENDPOINT;
   const addresses: Prefix[] = [];
   for (const text of texts) {
-    const parsed = parseAddress(text) ?? parsePrefix(text);
-    if (parsed === undefined) return failed(pod, 'status.podIPs', `'${text}' is no address`);
-    // Sets hold the bare address, whatever length an annotation gives (Calico's own annotation has /32).
-    const address = fullPrefix(parsed);
-    if (!addresses.some((known) => isSamePrefix(known, address))) addresses.push(address);
+    const address = parseFullPrefix(text) ?? addressOfPrefix(text);
+    if (address === undefined) return failed(pod, 'status.podIPs', `'${text}' is no address`);
+    if (addresses.length === 0 || !addresses.some((known) => isSamePrefix(known, address))) addresses.push(address);
   }
   const allowed = parseAnnotation(pod, ALLOWED_SOURCE_PREFIXES, parsePrefix);
   if (typeof allowed === 'string') return failed(pod, `metadata.annotations[${ALLOWED_SOURCE_PREFIXES}]`, allowed);
@@ -65,13 +63,7 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
   const { namespace, name, uid, labels, origin } = pod.meta;
   const serviceAccount = pod.serviceAccountName;
   const labelSet = labelSets.of(labels);
-  const ports = namedPorts(pod);
-  const accountLabels = pod.accountLabels;
-  const identity = identities.ofPod(labelSet, namespace, serviceAccount, ports, accountLabels, () => {
-    const profiles = [namespaceProfileName(namespace)];
-    if (serviceAccount !== '') profiles.push(serviceAccountProfileName(namespace, serviceAccount));
-    return identities.of('wep', podOwnLabels(labels, namespace, serviceAccount), profiles, ports, accountLabels);
-  });
+  const identity = identities.lastOf(labelSet, pod) ?? podIdentity(pod, labelSet, identities);
   return {
     key: `wep:${namespace}/${name}`,
     kind: 'wep',
@@ -82,7 +74,7 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
     uid,
     labels: labelSet.pairs,
     addresses,
-    ...(pod.spans === undefined ? {} : { spans: pod.spans.flatMap(ownedSpan) }),
+    spans: pod.spans?.flatMap(ownedSpan),
     interfaceName: '',
     allowedSourcePrefixes: allowed,
     floatingAddresses: floating,
@@ -91,9 +83,26 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
   };
 }
 
+/** Sets hold the bare address, whatever length an annotation gives (Calico's own annotation has /32). */
+function addressOfPrefix(text: string): Prefix | undefined {
+  const prefix = parsePrefix(text);
+  return prefix === undefined ? undefined : fullPrefix(prefix);
+}
+
+function podIdentity(pod: Pod, labelSet: LabelSet, identities: GroupIdentities): GroupIdentity {
+  const { serviceAccountName, accountLabels } = pod;
+  const { namespace, labels } = pod.meta;
+  const ports = namedPorts(pod);
+  return identities.ofPod(labelSet, pod, ports, () => {
+    const profiles = [namespaceProfileName(namespace)];
+    if (serviceAccountName !== '') profiles.push(serviceAccountProfileName(namespace, serviceAccountName));
+    return identities.of('wep', podOwnLabels(labels, namespace, serviceAccountName), profiles, ports, accountLabels);
+  });
+}
+
 function ownedSpan({ ip, fromMs, toMs }: AddressSpan): OwnedSpan[] {
-  const address = parseAddress(ip);
-  return address === undefined ? [] : [{ address: fullPrefix(address), fromMs, toMs }];
+  const address = parseFullPrefix(ip);
+  return address === undefined ? [] : [{ address, fromMs, toMs }];
 }
 
 function failed(pod: Pod, field: string, problem: string): NoEndpoint {
@@ -107,7 +116,8 @@ function parseAnnotation(
   key: string,
   parse: (text: string) => Prefix | undefined,
 ): readonly Prefix[] | string {
-  const annotation = pod.meta.annotations.get(key) ?? '';
+  const { annotations } = pod.meta;
+  const annotation = annotations.size === 0 ? '' : (annotations.get(key) ?? '');
   if (annotation === '') return NONE;
   let list: unknown;
   try {

@@ -14,11 +14,14 @@ type SharedAddress = Plan['sharedAddresses'][number];
 
 /** Sorted by address, owners ascending; one warning each. */
 export function sharedAddresses(endpoints: readonly PlanEndpoint[], warnings: PlanWarning[]): SharedAddress[] {
+  const repeated = repeatedWords(endpoints);
   const firstOwner = new Map<number | string, number>();
   const shared = new Map<number | string, { address: Prefix; endpoints: number[] }>();
   for (const [index, { addresses }] of endpoints.entries()) {
     for (const address of addresses) {
-      const key = address.version === 4 ? address.words[0] : address.words.join(',');
+      const { version, words } = address;
+      if (version === 4 && !repeated.has(words[0])) continue;
+      const key = version === 4 ? words[0] : words.join(',');
       const first = firstOwner.get(key);
       if (first === undefined) firstOwner.set(key, index);
       else if (first !== index) {
@@ -37,6 +40,21 @@ export function sharedAddresses(endpoints: readonly PlanEndpoint[], warnings: Pl
   conflicts.sort((a, b) => comparePrefixes(a.address, b.address));
   for (const { address, endpoints: owners } of conflicts) warnings.push(conflictWarning(address, owners, endpoints));
   return conflicts;
+}
+
+/** IPv4 addresses that are listed more than once: usually none, and to sort numbers costs less than a map of them. */
+function repeatedWords(endpoints: readonly PlanEndpoint[]): ReadonlySet<number> {
+  let count = 0;
+  for (const { addresses } of endpoints) count += addresses.length;
+  const words = new Int32Array(count);
+  let used = 0;
+  for (const { addresses } of endpoints) {
+    for (const { version, words: own } of addresses) if (version === 4) words[used++] = own[0];
+  }
+  const sorted = words.subarray(0, used).sort();
+  const repeated = new Set<number>();
+  for (let i = 1; i < used; i++) if (sorted[i] === sorted[i - 1]) repeated.add(sorted[i]!);
+  return repeated;
 }
 
 function isConflict(owners: readonly PlanEndpoint[], address: Prefix): boolean {

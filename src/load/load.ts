@@ -208,10 +208,16 @@ class Loader implements DocumentSink {
   }
 
   private namesOf(kind: string, namespace: string): Map<string, Origin> {
-    const byNamespace = this.seen.get(kind) ?? new Map<string, Map<string, Origin>>();
-    this.seen.set(kind, byNamespace);
-    const names = byNamespace.get(namespace) ?? new Map<string, Origin>();
-    byNamespace.set(namespace, names);
+    let byNamespace = this.seen.get(kind);
+    if (byNamespace === undefined) {
+      byNamespace = new Map();
+      this.seen.set(kind, byNamespace);
+    }
+    let names = byNamespace.get(namespace);
+    if (names === undefined) {
+      names = new Map();
+      byNamespace.set(namespace, names);
+    }
     return names;
   }
 
