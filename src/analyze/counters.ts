@@ -1,4 +1,5 @@
 /** Counters as text: the totals of a replay, and what each rule decided. The numbers are counted in match/counters.ts. */
+import { compareBytewise } from '../base/bytewise.ts';
 import { type Counters, REASON_COUNT } from '../match/counters.ts';
 import { REASON_NAMES, VERDICT_NAMES } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
@@ -55,7 +56,7 @@ export interface RuleCount {
   bytes: number;
 }
 
-/** All counts above zero, most packets first, ties by where they stand in the tables. Equal rules of several chains are added up. */
+/** All counts above zero, most packets first, ties by what is counted. Equal rules of several chains are added up. */
 export function ruleCounts(tables: Tables, counters: Counters): RuleCount[] {
   const merged = new Map<string, RuleCount>();
   const add = (key: string, make: () => RuleCount, packets: number, bytes: number): void => {
@@ -79,7 +80,9 @@ export function ruleCounts(tables: Tables, counters: Counters): RuleCount[] {
     const reason = REASON_NAMES[index % REASON_COUNT]! || (action === 'allow' ? 'established' : 'not-policed');
     add(`${action}|${reason}`, () => ({ action, reason, packets: 0, bytes: 0 }), packets, counters.otherBytes[index]!);
   });
-  return [...merged.values()].sort((a, b) => b.packets - a.packets);
+  return [...merged]
+    .sort(([aKey, a], [bKey, b]) => b.packets - a.packets || compareBytewise(aKey, bKey))
+    .map(([, entry]) => entry);
 }
 
 function stepCount(tables: Tables, step: number): RuleCount {

@@ -177,7 +177,7 @@ describe('pairs', () => {
     expect(index).toBeGreaterThan(0);
     expect(withWord(layout.SECTION_PAIRS, index, 0x7fff_ffe2)).toBe('a function of a pair lies outside');
     expect(withWord(layout.SECTION_PAIRS, index, -2)).toBe('a function of a pair lies outside');
-    expect(withWord(layout.SECTION_PAIRS, index, layout.NONE)).toBe('nothing');
+    expect(withWord(layout.SECTION_PAIRS, index, layout.NONE)).toBe('');
   });
 });
 
