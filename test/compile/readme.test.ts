@@ -2,11 +2,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { INTERFACE_ROWS, ROWS } from '../rows/rows.ts';
+import { AUTHZ_ROWS } from '../rows/rows-authz.ts';
 
 const TEST = new URL('../', import.meta.url);
 const README = readFileSync(new URL('../src/compile/README.md', TEST), 'utf8');
 const SENTENCES = README.split('\n').filter((line) => line.startsWith('- '));
-const KNOWN_ROWS = new Set([...ROWS.map(({ row }) => row), ...INTERFACE_ROWS.keys()]);
+const KNOWN_ROWS = new Set([...[...ROWS, ...AUTHZ_ROWS].map(({ row }) => row), ...INTERFACE_ROWS.keys()]);
 
 test('there are sentences', () => {
   expect(SENTENCES.length).toBeGreaterThan(60);

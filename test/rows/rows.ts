@@ -21,20 +21,6 @@ export const ROWS: readonly RowCase[] = [
   ...CONNECTION_ROWS,
 ];
 
-/** Rows of the second layer (Istio's and Calico's checker): no packet meets them, so they wait for the authorization service. */
-export const SECOND_LAYER_ROWS: ReadonlyMap<number, string> = new Map([
-  [108, 'plaintext request to a rule about accounts'],
-  [109, 'identity of the wrong account, address in the set'],
-  [110, 'right identity, address not in the set'],
-  [111, 'principal of no SPIFFE form'],
-  [112, 'same account of another trust domain'],
-  [113, 'rule with a selector, identity of another namespace'],
-  [114, 'rule with a named port alone'],
-  [115, 'path prefixes'],
-  [116, 'HTTP rule and other TCP'],
-  [117, 'IPv4 notNets and an IPv6 source'],
-]);
-
 /**
  * Rows that need to know the interface a packet came in by, which no flow tells (semantics 10.13): tested with
  * `--capture-point` in test/analyze/capture-point.test.ts.
