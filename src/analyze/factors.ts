@@ -17,6 +17,7 @@ import type { Plan } from '../compile/plan.ts';
 import type { Resources } from '../model/resources.ts';
 import type { Tables } from '../tables/tables.ts';
 import { formatTime } from './connections.ts';
+import { HBONE_PORT } from './factors-ambient.ts';
 import { type CaptureSource, type ReadOptions, readFlows, type SeenFlow } from './factors-capture.ts';
 import { type Evidence, EvidenceReader } from './factors-evidence.ts';
 import type { KeyStore } from './factors-keys.ts';
@@ -37,8 +38,6 @@ import type {
 } from './factors-record.ts';
 import { type Crypto, type MetPolicies, RuleBook } from './factors-rules.ts';
 
-/** The port of HBONE, the tunnel of Istio's ambient mode. */
-export const HBONE_PORT = 15_008;
 /** Flows that are kept to be answered for; the rest is counted. */
 export const FLOWS_KEPT_MAX = 200_000;
 

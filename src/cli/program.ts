@@ -12,6 +12,7 @@ import { addCompile } from './commands/compile.ts';
 import { addEval } from './commands/eval.ts';
 import { addExplain } from './commands/explain.ts';
 import { addExport } from './commands/export.ts';
+import { addFactors } from './commands/factors.ts';
 import { addGet } from './commands/get.ts';
 import { addReplay } from './commands/replay.ts';
 import { addSchema } from './commands/schema.ts';
@@ -77,6 +78,7 @@ function createProgram(output: Output, finish: Finish): Command {
   addGet(program, output, finish);
   addCanI(program, output, finish);
   addWhoCan(program, output, finish);
+  addFactors(program, output, finish);
   addAuthz(program, output, finish);
   addExport(program, output, finish);
   addSchema(program, output, finish);

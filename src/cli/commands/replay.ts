@@ -4,6 +4,7 @@ import type { ConnectionRecord } from '../../analyze/connections.ts';
 import type { PacketRecord, ReplayOptions, ReplayResult, WorkerCount } from '../../analyze/replay.ts';
 import { checkCaptures } from '../captures.ts';
 import { exitCodeOf, UsageError } from '../exit.ts';
+import { HboneCounter, hboneNote } from '../hbone.ts';
 import { openCluster, openClusterTables } from '../inputs.ts';
 import {
   addCommonOptions,
@@ -106,10 +107,11 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
   const checker = options.check === true ? await createChecker(cluster.resources, tables, options) : undefined;
   const bar = output.stderr.isTerminal && options.quiet !== true ? new ProgressBar(output.stderr) : undefined;
   const stop = stopSignal(output);
+  const hbone = new HboneCounter();
   try {
     const result = await replayCaptures(tables, captures, {
       ...modeOptions(options),
-      ...callbacks(mode, printer, checker),
+      ...hbone.watch(mode, callbacks(mode, printer, checker)),
       workers: options.workers,
       onProgress: (progress) => {
         bar?.update(progress);
@@ -122,6 +124,9 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
     bar?.end();
     await printer.finish(result, ruleCounts(tables, result.counters));
     const hasDifference = checker?.report(output, options.quiet === true) ?? false;
+    if (hbone.count > 0 && options.quiet !== true && !output.isClosed()) {
+      output.stderr.write(`margay: ${hboneNote(hbone.count, mode === 'packets' ? 'packet' : 'connection')}\n`);
+    }
     return conclude(result, hasDifference, options, output);
   } finally {
     bar?.end();

@@ -61,11 +61,15 @@ function countObjects({ resources }: LoadResult): number {
   return count;
 }
 
-/** What the compiler warns of. With errors the objects are not whole, and what follows from that would only confuse. */
+/** What the compiler warns of, and what Istio's ambient mode makes of port rules. With errors the objects are not whole, and what follows from that would only confuse. */
 async function planWarnings(loaded: LoadResult): Promise<readonly PlanWarning[]> {
   if (loaded.errors.length > 0) return [];
-  const { planCluster } = await import('../../compile/plan-cluster.ts');
-  return planCluster(loaded.resources).warnings;
+  const [{ planCluster }, { ambientWarnings }] = await Promise.all([
+    import('../../compile/plan-cluster.ts'),
+    import('../../analyze/factors-ambient.ts'),
+  ]);
+  const plan = planCluster(loaded.resources);
+  return [...plan.warnings, ...ambientWarnings(plan, loaded.resources)];
 }
 
 async function render(report: Report, format: ValidateOptions['output']): Promise<string> {
