@@ -16,8 +16,9 @@
  *   row: database         [deny 41]   [5432 -> allow 40, else deny 41]   [9187 -> allow 38, else deny 41]
  *
  * Row 0 and column 0 belong to the addresses that need the full path (host endpoints, service and shared addresses), and hold NONE,
- * as does a pair of which one function is not folded (source ports). NONE sends a packet to match/judge.ts. Functions of pairs are cut to
- * the keys of plain packets (wire/plain.ts), TCP and UDP, which makes their searches shorter.
+ * as does a pair of which one function is not folded (source ports). NONE sends a packet to match/judge.ts. A pair has a function of the port for
+ * TCP and one for UDP, the protocols of plain packets (wire/plain.ts): searches are shorter, and the functions for UDP, where few rules
+ * differ, are few and stay in the cache.
  *
  * Alike is found by hashing, for each peer class, the function refs that all policy classes of the direction give it, and verified by comparing:
  * a collision makes a class stand for itself. Cost: policy classes x peer classes for that, and rows x columns to fill; one load, one
@@ -36,8 +37,8 @@ import type { Sections } from './sections.ts';
 const CLASS_WORDS = layout.ADDRESS_CLASS_SIZE;
 const POLICY_CLASS_WORDS = layout.POLICY_CLASS_SIZE;
 
-/** Plain packets have keys below this: TCP and UDP. */
-const PLAIN_KEY_LIMIT = layout.KEY_SLOT_SCTP << layout.SLOT_BITS;
+/** TCP and UDP: slots 0 and 1 of keys. */
+const PLAIN_PROTOCOLS = 2;
 
 /** Writes SECTION_PAIRS and the words of the address classes that point there. Call after the address classes of both versions. */
 export function packPairs(sections: Sections): void {
@@ -46,7 +47,7 @@ export function packPairs(sections: Sections): void {
     (section) => new PairTable(sections, section),
   );
   const columnsMax = Math.max(...versions.map(({ columnCount }) => columnCount));
-  pairs.append(new Int32Array(columnsMax).fill(layout.NONE));
+  pairs.append(new Int32Array(PLAIN_PROTOCOLS * columnsMax).fill(layout.NONE));
   for (const table of versions) table.write();
 }
 
@@ -85,13 +86,14 @@ class PairTable {
     const pairs = this.#sections.section(layout.SECTION_PAIRS);
     const isTooLarge = this.#rows.peers.length * this.columnCount > PAIRS_MAX;
     const filled = isTooLarge ? undefined : this.#fill();
-    const base = filled === undefined ? 0 : pairs.append(filled) - this.columnCount;
+    const width = PLAIN_PROTOCOLS * this.columnCount;
+    const base = filled === undefined ? 0 : pairs.append(filled) - width;
     const classes = this.#sections.section(this.#section);
     for (let i = 0; i < this.#rows.numbers.length; i++) {
       const [row, column] = [this.#rows.numbers[i]!, this.#columns.numbers[i]!];
       const isFilled = filled !== undefined && row > 0;
-      classes.set(i * CLASS_WORDS + layout.CLASS_PAIR_ROW, isFilled ? base + row * this.columnCount : 0);
-      classes.set(i * CLASS_WORDS + layout.CLASS_PAIR_COLUMN, isFilled ? column : 0);
+      classes.set(i * CLASS_WORDS + layout.CLASS_PAIR_ROW, isFilled ? base + row * width : 0);
+      classes.set(i * CLASS_WORDS + layout.CLASS_PAIR_COLUMN, isFilled ? column * PLAIN_PROTOCOLS : 0);
     }
   }
 
@@ -99,7 +101,7 @@ class PairTable {
   #fill(): Int32Array | undefined {
     const width = this.columnCount;
     const rowCount = this.#rows.peers.length;
-    const filled = new Int32Array((rowCount - 1) * width).fill(layout.NONE);
+    const filled = new Int32Array((rowCount - 1) * width * PLAIN_PROTOCOLS).fill(layout.NONE);
     const egress = new RefReader(this.#sections, this.#columns.policyClasses);
     const ingress = new RefReader(this.#sections, this.#rows.policyClasses);
     const functions = new PairFunctions(this.#sections, egress.refs, ingress.refs);
@@ -109,7 +111,9 @@ class PairTable {
       for (let column = 1; column < width; column++) {
         const out = egress.id(column, rowPeer);
         const into = ingress.id(row, this.#columns.peers[column]!);
-        filled[at + column] = functions.both(out, into);
+        const pair = functions.both(out, into);
+        filled[PLAIN_PROTOCOLS * (at + column)] = functions.tcp[pair]!;
+        filled[PLAIN_PROTOCOLS * (at + column) + 1] = functions.udp[pair]!;
       }
       if (functions.words > PAIR_FUNCTION_WORDS_MAX) return undefined;
     }
@@ -244,12 +248,15 @@ class RefReader {
 }
 
 /**
- * Port functions of both checks together, cut to the keys of plain packets (TCP and UDP), each worked out once.
+ * Port functions of both checks together, by protocol, each pair of functions worked out once.
  *
  * Where an ingress check runs, it does not matter *which* step of egress allows; so egress functions that differ in that alone (the
  * profiles of a hundred namespaces) are taken for one, their skeleton, before anything is merged.
  */
 class PairFunctions {
+  /** Refs of the functions of each pair, or NONE. */
+  readonly tcp: number[] = [];
+  readonly udp: number[] = [];
   /** Words written so far. */
   words = 0;
   readonly #sections: Sections;
@@ -258,7 +265,7 @@ class PairFunctions {
   /** By egress id: the number of its skeleton, and the skeletons. */
   readonly #skeletonOf: Int32Array;
   readonly #skeletons: readonly Int32Array[];
-  /** Refs + 2 by skeleton and ingress id; 0 = not worked out yet. */
+  /** Pair + 1 by skeleton and ingress id; 0 = not worked out yet. */
   readonly #merged: Map<number, number> | Int32Array;
   readonly #alone = new Map<number, number>();
   readonly #known = new WordInterner();
@@ -279,29 +286,33 @@ class PairFunctions {
     this.#merged = size <= PAIRS_MAX ? new Int32Array(size) : new Map();
   }
 
-  /** The ref of what the functions of these ids say together, or NONE if one of them is not folded. */
+  /** The number, in `tcp` and `udp`, of what the functions of these ids say together. */
   both(egress: number, ingress: number): number {
     const into = this.#ingress[ingress]!;
     if (into.length === 2 && (into[1]! & 3) === layout.STEP_NONE) return this.#egressAlone(egress, into);
     const skeletonNumber = this.#skeletonOf[egress]!;
     const at = skeletonNumber * this.#ingress.length + ingress;
     const known = this.#merged instanceof Int32Array ? this.#merged[at]! : (this.#merged.get(at) ?? 0);
-    if (known !== 0) return known - 2;
-    const ref = this.#merge(this.#skeletons[skeletonNumber]!, into);
-    if (this.#merged instanceof Int32Array) this.#merged[at] = ref + 2;
-    else this.#merged.set(at, ref + 2);
-    return ref;
+    if (known !== 0) return known - 1;
+    const pair = this.#merge(this.#skeletons[skeletonNumber]!, into);
+    if (this.#merged instanceof Int32Array) this.#merged[at] = pair + 1;
+    else this.#merged.set(at, pair + 1);
+    return pair;
   }
 
   #egressAlone(egress: number, noCheck: Int32Array): number {
-    const ref = this.#alone.get(egress) ?? this.#merge(this.#egress[egress]!, noCheck);
-    this.#alone.set(egress, ref);
-    return ref;
+    const pair = this.#alone.get(egress) ?? this.#merge(this.#egress[egress]!, noCheck);
+    this.#alone.set(egress, pair);
+    return pair;
   }
 
   #merge(egress: Int32Array, ingress: Int32Array): number {
-    if (egress.length === 0 || ingress.length === 0) return layout.NONE;
-    const words = merge(egress, ingress);
+    const isFolded = egress.length > 0 && ingress.length > 0;
+    this.udp.push(isFolded ? this.#ref(merge(egress, ingress, layout.KEY_SLOT_UDP)) : layout.NONE);
+    return this.tcp.push(isFolded ? this.#ref(merge(egress, ingress, layout.KEY_SLOT_TCP)) : layout.NONE) - 1;
+  }
+
+  #ref(words: Int32Array): number {
     const number = this.#known.number(words);
     if (number === this.#refs.length) {
       const offset = this.#sections.section(layout.SECTION_FUNCTIONS).append(words);
@@ -320,17 +331,21 @@ function skeleton(fn: Int32Array): Int32Array {
   return fn.map((word, i) => (i < size || (word & 3) === layout.STEP_DENY ? word : layout.STEP_ALLOW));
 }
 
-/** Both functions laid over each other. Starts of a function come in order, KEY_UNUSED last. */
-function merge(egress: Int32Array, ingress: Int32Array): Int32Array {
+/** Both functions laid over each other, for the ports of one slot. Starts of a function come in order, KEY_UNUSED last. */
+function merge(egress: Int32Array, ingress: Int32Array, slot: number): Int32Array {
+  const first = slot << layout.SLOT_BITS;
+  const limit = (slot + 1) << layout.SLOT_BITS;
   const starts: number[] = [];
   const values: number[] = [];
   const [outSize, intoSize] = [egress.length >>> 1, ingress.length >>> 1];
-  for (let i = 0, k = 0, start = 0; start < PLAIN_KEY_LIMIT; ) {
+  let i = lastAtMost(egress, outSize, first);
+  let k = lastAtMost(ingress, intoSize, first);
+  for (let start = first; start < limit; ) {
     const out = egress[outSize + i]!;
     const into = ingress[intoSize + k]!;
     const value = (out & 3) === layout.STEP_DENY || (into & 3) === layout.STEP_NONE ? out : into;
     if (values.at(-1) !== value) {
-      starts.push(start);
+      starts.push(start - first);
       values.push(value);
     }
     const outNext = i + 1 < outSize ? egress[i + 1]! : layout.KEY_UNUSED;
@@ -340,4 +355,11 @@ function merge(egress: Int32Array, ingress: Int32Array): Int32Array {
     if (intoNext === start) k++;
   }
   return functionWords(starts, values);
+}
+
+/** Index of the last of `count` ascending starts that is at most `key`; the first is 0. */
+function lastAtMost(starts: Int32Array, count: number, key: number): number {
+  let index = 0;
+  while (index + 1 < count && starts[index + 1]! <= key) index++;
+  return index;
 }

@@ -4,16 +4,16 @@
  * A batch goes through short loops instead of one long one, so that the loads of many packets are under way at once and no
  * branch hangs on what a packet holds:
  *
- *   aim      address -> trie -> class, for both ends; row of the destination + column of the source -> pair
+ *   aim      address -> trie -> class, for both ends; row of the destination + column of the source + protocol -> pair
  *   touch    pair -> port function of both checks; its first word is read, so that it is in the cache when the next loop comes
- *   search   key -> step, in as many halvings as the largest function needs
+ *   search   port -> step, in as many halvings as the largest function needs
  *   tally    one deciding step a packet
  *
  * Packets that need more than folded tables (host endpoints, service addresses, rules on source ports) go to `side`, as row
  * numbers, and are judged by match/judge.ts. Verdicts are not counted here: `foldPlainCounts` takes them from the steps' counts.
  *
  * Example, one packet 10.0.0.5 -> 10.0.1.7 tcp 5432: the classes of a client and of the database; column 3 as a source, row 9 as
- * a destination: their pair's function is "tcp 5432 -> step 40: allow, else step 41: deny" (compile/pack-pairs.ts). Search gives 40, which
+ * a destination: their pair's function for TCP is "5432 -> step 40: allow, else step 41: deny" (compile/pack-pairs.ts). Search gives 40, which
  * is counted.
  */
 import { specialize } from '../base/specialize.ts';
@@ -120,7 +120,7 @@ function createStages(
   const { trie4, classes4, pairs, functions } = tables;
   const { src, dst, keys, bytes } = rows;
   return {
-    ...specialize(aimAndTouch)(trie4, classes4, pairs, functions, src, dst, work, PAIR_ROW, PAIR_COLUMN),
+    ...specialize(aimAndTouch)(trie4, classes4, pairs, functions, src, dst, keys, work, PAIR_ROW, PAIR_COLUMN),
     search: searchOfDepth(largestFunction(tables))(functions, work, keys),
     ...specialize(tallies)(work, bytes, side, counts, STEP_SHIFT, PACKET_UNIT),
   };
@@ -133,6 +133,7 @@ function aimAndTouch(
   functions: Int32Array,
   src: Int32Array,
   dst: Int32Array,
+  keys: Int32Array,
   work: Int32Array,
   pairRow: number,
   pairColumn: number,
@@ -146,8 +147,9 @@ function aimAndTouch(
         const toRoot = trie[to >>> 16]!;
         const fromMiddle = trie[(fromRoot >>> 1) + ((from >>> 8) & 255 & -(fromRoot & 1))]!;
         const toMiddle = trie[(toRoot >>> 1) + ((to >>> 8) & 255 & -(toRoot & 1))]!;
+        const udp = keys[i]! >>> 16;
         const column = classes[trie[(fromMiddle >>> 1) + (from & 255 & -(fromMiddle & 1))]! + pairColumn]!;
-        work[i] = column + classes[trie[(toMiddle >>> 1) + (to & 255 & -(toMiddle & 1))]! + pairRow]!;
+        work[i] = udp + column + classes[trie[(toMiddle >>> 1) + (to & 255 & -(toMiddle & 1))]! + pairRow]!;
       }
     },
     /** Returns a number that keeps the touched words alive. */
@@ -175,10 +177,10 @@ function largestFunction({ pairs }: Tables): number {
 
 /**
  * Makes a search of `depth` halvings, written out: a loop inside the loop cost twice as much (g1k, depth 5). It replaces each function
- * ref of `work` by the value at the row's key; NONE stays.
+ * ref of `work` by the value at the row's port; NONE stays.
  *
  * `mask` is the function's size less one. A halving wider than the function has `step & mask` 0, so it compares nothing and
- * moves nowhere. `functions[at + step] - key - 1` is negative where the key there is at most ours.
+ * moves nowhere. `functions[at + step] - port - 1` is negative where the start there is at most the port.
  */
 function searchOfDepth(depth: number): (functions: Int32Array, work: Int32Array, keys: Int32Array) => Stages['search'] {
   const halvings = Array.from({ length: depth }, (_, i) => {
@@ -195,7 +197,7 @@ function searchOfDepth(depth: number): (functions: Int32Array, work: Int32Array,
         const ref = work[i];
         const side = ref >> 31;
         const mask = (1 << (ref & 31 & ~side)) - 1;
-        const next = keys[i] + 1;
+        const next = (keys[i] & 0xffff) + 1;
         let at = (ref & ~side) >>> 5;
         ${halvings.join('\n        ')}
         work[i] = functions[at + mask + 1] | side;

@@ -308,7 +308,7 @@ function checkAddressClasses(tables: Tables, section: number): void {
     row = Math.max(row, at(layout.CLASS_PAIR_ROW));
     column = Math.max(column, at(layout.CLASS_PAIR_COLUMN));
   });
-  check(row + column < tables.pairs.length, `a class of section ${section} has pairs outside`);
+  check(row + column + 1 < tables.pairs.length, `a class of section ${section} has pairs outside`);
 }
 
 /** Every path of three loads ends at an address class. */

@@ -17,8 +17,8 @@
  * How a check of one packet runs over them (match/chain.ts):
  *
  *   address ──TRIE/EXACT/RANGES──► address class ──► peer class, policy class of egress and ingress, flags, row and column of PAIRS
- *   row of the destination + column of the source ──PAIRS──► port function of both checks
- *   port function + key of protocol and port ──search──► step: what decided, allow or deny
+ *   row of the destination + column of the source + TCP or UDP ──PAIRS──► port function of both checks
+ *   port function + port ──search──► step: what decided, allow or deny
  *
  * The same for one check alone:
  *
@@ -400,7 +400,7 @@ export const CLASS_FLAGS = 1;
 /** policy classes of the pod that owns the address; 0 = no check */
 export const CLASS_EGRESS = 2;
 export const CLASS_INGRESS = 3;
-/** SECTION_PAIRS: word offset of the row as a destination, and column as a source */
+/** SECTION_PAIRS: word offset of the row as a destination, and in the row of the column as a source */
 export const CLASS_PAIR_ROW = 4;
 export const CLASS_PAIR_COLUMN = 5;
 
@@ -431,7 +431,8 @@ export const TRIE_NODE_ENTRIES = 256;
 
 /*
  * ---- SECTION_PAIRS: the port function of both checks of a packet, as in SECTION_FUNCTION_REFS ----
- * One entry for each way to be a destination (row) and to be a source (column), IPv4 then IPv6; compile/pack-pairs.ts. The first row is NONE.
+ * Two entries, for TCP and for UDP, for each way to be a destination (row) and to be a source (column), IPv4 then IPv6; their functions
+ * have ports as keys. The first row is NONE. compile/pack-pairs.ts
  */
 
 /* ---- SECTION_NETWORK_SETS: name (`ns:NS/NAME`, `gns:NAME`), prefixes start and count ---- */
