@@ -7,7 +7,7 @@
  *   margay:{C}:sa:<ns>/<name>  hash: labels (JSON)
  *   margay:{C}:ns:<name>       hash: labels (JSON)
  *   margay:{C}:sig             hash: bucket -> `rev signature` (sign.ts), if the publisher signs
- *   margay:{C}:log             stream: `<rev>-0`, op, kind, key, value
+ *   margay:{C}:log             stream: `<rev>-0`, op, kind, key, value, and the epoch, since revisions begin anew with each
  *
  * `uid` is short there: 12 characters of a hash, so that an owner fits the 64 bytes up to which Redis keeps small hashes compact. An owner
  * whose account makes it longer is written with `*`; the pod's hash, which always has the account, tells.

@@ -16,13 +16,15 @@
 import { changesBetween, type Entries, type Entry, entryName } from './entries.ts';
 import { type Change, type Meta, parseMeta } from './keys.ts';
 import { Refusal } from './record.ts';
-import type { Clock, Refused, WritableStore } from './shared-store.ts';
+import type { Batch, Clock, Refused, WritableStore, WriteAnswer } from './shared-store.ts';
 import type { Signer } from './sign.ts';
 import { readSnapshot } from './snapshot.ts';
 import type { IdentityTable } from './table.ts';
 
-/** Changes in one batch: well under a millisecond of the server's time. */
-export const BATCH_CHANGES = 100;
+/** Changes in one batch: half a millisecond of the server's time. */
+const BATCH_CHANGES = 50;
+/** Batches in one round. */
+const ROUND_BATCHES = 16;
 const LEASE_MS = 10_000;
 const RECONCILE_MS = 60_000;
 const RETRY_MS = 50;
@@ -231,29 +233,57 @@ export class IdentityPublisher {
     this.#doubt = undefined;
   }
 
+  /** One round of batches, of what has been waiting longest. */
   async #writeSome(): Promise<void> {
-    const { store, signer } = this.#options;
-    const names: string[] = [];
-    const published = new Map<string, Entry>();
-    const wanted = new Map<string, Entry>();
+    const rounds: { readonly names: readonly string[]; readonly wanted: ReadonlyMap<string, Entry> }[] = [];
+    const batches: Batch[] = [];
+    let names: string[] = [];
+    let rev = this.rev;
     for (const name of this.#dirty) {
       names.push(name);
+      if (names.length < BATCH_CHANGES) continue;
+      rev = this.#addBatch(names, rev, rounds, batches);
+      names = [];
+      if (rounds.length >= ROUND_BATCHES) break;
+    }
+    if (names.length > 0) this.#addBatch(names, rev, rounds, batches);
+    const written = batches.filter(({ changes }) => changes.length > 0);
+    const answers = written.length === 0 ? [] : await this.#options.store.write(written);
+    answers.forEach((answer, i) => {
+      this.rev = this.#take(answer);
+      this.batches++;
+      this.changes += written[i]!.changes.length;
+      if (this.rev !== written[i]!.rev + written[i]!.changes.length)
+        throw new Error('what was published was not what is there');
+    });
+    for (const { names: done, wanted } of rounds) this.#settle(done, wanted);
+    this.#trouble = '';
+  }
+
+  /** The batch that brings the named entries up to date; the revision after it. */
+  #addBatch(
+    names: readonly string[],
+    rev: number,
+    rounds: { readonly names: readonly string[]; readonly wanted: ReadonlyMap<string, Entry> }[],
+    batches: Batch[],
+  ): number {
+    const published = new Map<string, Entry>();
+    const wanted = new Map<string, Entry>();
+    for (const name of names) {
       const [before, after] = [this.#published.get(name), this.#wanted.get(name)];
       if (before !== undefined) published.set(name, before);
       if (after !== undefined) wanted.set(name, after);
-      if (names.length >= BATCH_CHANGES) break;
     }
     const changes = changesBetween(published, wanted);
-    if (changes.length > 0) {
-      const signatures = signer?.sign(this.epoch, changes, this.rev + changes.length) ?? [];
-      const batch = { epoch: this.epoch, fence: this.#fence, rev: this.rev, changes: [...changes, ...signatures] };
-      const rev = this.#take(await store.write(batch));
-      const isExpected = rev === this.rev + batch.changes.length;
-      this.rev = rev;
-      this.batches++;
-      this.changes += changes.length;
-      if (!isExpected) throw new Error('what was published was not what is there');
-    }
+    if (changes.length > 0)
+      changes.push(...(this.#options.signer?.sign(this.epoch, changes, rev + changes.length) ?? []));
+    rounds.push({ names, wanted });
+    batches.push({ epoch: this.epoch, fence: this.#fence, rev, changes });
+    return rev + changes.length;
+  }
+
+  /** What was written is published. */
+  #settle(names: readonly string[], wanted: ReadonlyMap<string, Entry>): void {
     for (const name of names) {
       const after = wanted.get(name);
       if (after === undefined) this.#published.delete(name);
@@ -261,11 +291,10 @@ export class IdentityPublisher {
       // The source may have changed it again meanwhile.
       if (this.#wanted.get(name) === after) this.#dirty.delete(name);
     }
-    this.#trouble = '';
   }
 
   /** The revision of an answer. Throws for a refusal, after which everything is read back. */
-  #take(answer: { readonly rev: number } | { readonly refused: Refused }): number {
+  #take(answer: WriteAnswer): number {
     if ('rev' in answer) return answer.rev;
     this.refusals[answer.refused]++;
     if (answer.refused === 'type') this.#doubt = 'damaged';

@@ -3,8 +3,8 @@
  *
  *   snapshot ──► follow the log, entry by entry ──► an entry is missing, the epoch or server is another, … ──► snapshot
  *
- * Redis reports neither lost data nor a trimmed stream nor that it is another server now, so the reader asks: an entry must be exactly one revision
- * after the last; epoch, run id and revision are compared at each reconnect and each time that nothing came for a second. Whatever is wrong leads to a
+ * Redis reports neither lost data nor a trimmed stream nor that it is another server now, so the reader asks: an entry must be of the same epoch and
+ * exactly one revision after the last; epoch, run id and revision are compared at each reconnect and each time that nothing came for a second. Whatever is wrong leads to a
  * new snapshot, counted by its cause. Until that is there, and complete, the table in use stays as it is: an empty, half written or
  * unreachable Redis never empties it.
  *
@@ -111,6 +111,7 @@ export class IdentityReader {
   #take({ id, fields }: RawEntry): boolean {
     let change: Change | undefined;
     try {
+      if (fields.epoch !== this.epoch) return this.#ask('epoch');
       if (entryRev(id) !== this.rev + 1) return this.#ask('gap');
       change = parseChange(fields);
       if (this.#options.signatures === undefined) this.table.apply(change);

@@ -71,7 +71,8 @@ for i = 6, #ARGV, 5 do
     rev = rev + 1
     if isLogged then
       local id = string.format('%d-0', rev)
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], id, 'op', op, 'kind', kind, 'key', key, 'value', value)
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], id,
+        'op', op, 'kind', kind, 'key', key, 'value', value, 'epoch', ARGV[1])
     end
   end
 end
@@ -132,4 +133,11 @@ if meta[1] ~= ARGV[1] then return {'epoch'} end
 if meta[2] ~= ARGV[2] then return {'fence'} end
 redis.call('HSET', KEYS[1], 'state', 'ready', 'updated', ARGV[3])
 return {'ok', meta[3]}
+`;
+
+/** The fields of hashes, as JSON: a list of `name, value, …` for each of KEYS. */
+export const HASHES_SCRIPT = `#!lua flags=no-writes
+local hashes = {}
+for i, key in ipairs(KEYS) do hashes[i] = redis.call('HGETALL', key) end
+return cjson.encode(hashes)
 `;

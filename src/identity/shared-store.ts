@@ -56,6 +56,8 @@ export interface ReportingStore extends ReadableStore {
 /** Why a write was not done. `other` is a text from the server. */
 export type Refused = 'epoch' | 'fence' | 'rev' | 'type';
 
+export type WriteAnswer = { readonly rev: number } | { readonly refused: Refused };
+
 export interface Lead {
   readonly isLeader: boolean;
   readonly fence: number;
@@ -74,10 +76,13 @@ export interface WritableStore extends ReadableStore {
   lead(id: string, ttlMs: number): Promise<Lead>;
   /** Gives the lead up, if it is held. */
   resign(id: string): Promise<void>;
-  /** Writes a batch as a whole or not at all; the new revision. */
-  write(batch: Batch): Promise<{ readonly rev: number } | { readonly refused: Refused }>;
+  /**
+   * Writes batches one after the other in one round, each as a whole or not at all; the new revision after each. One after a batch that was refused
+   * is refused as well, since the revision is not what it expects.
+   */
+  write(batches: readonly Batch[]): Promise<readonly WriteAnswer[]>;
   /** Removes all data of the cluster but leader and agents, and begins a data set in state `building`, at revision 0. */
-  begin(epoch: string, fence: number): Promise<{ readonly rev: number } | { readonly refused: Refused }>;
+  begin(epoch: string, fence: number): Promise<WriteAnswer>;
   /** Declares the data set complete. */
-  ready(epoch: string, fence: number): Promise<{ readonly rev: number } | { readonly refused: Refused }>;
+  ready(epoch: string, fence: number): Promise<WriteAnswer>;
 }

@@ -52,7 +52,7 @@ export async function readSnapshot(store: ReadableStore, last?: IdentityTable): 
   const second = await store.meta();
   const after = parseMeta(second.fields);
   if (after?.epoch !== before.epoch || !after.isReady || second.runId !== first.runId) return 'changed';
-  const rev = await replayLog(store, before.rev, after.rev, reading, signatures);
+  const rev = await replayLog(store, before.epoch, before.rev, after.rev, reading, signatures);
   if (rev === undefined) return 'changed';
   const { table, refused, reasons } = reading;
   return { meta: { ...after, rev }, runId: first.runId, table, refused, reasons, signatures };
@@ -61,6 +61,7 @@ export async function readSnapshot(store: ReadableStore, last?: IdentityTable): 
 /** Applies the log after `from` up to at least `to`; the revision reached, or `undefined` if entries are missing. */
 async function replayLog(
   store: ReadableStore,
+  epoch: string,
   from: number,
   to: number,
   reading: Reading,
@@ -71,7 +72,7 @@ async function replayLog(
     const entries = await store.follow(rev, 1);
     if (entries.length === 0) return undefined;
     for (const { id, fields } of entries) {
-      if (entryRev(id) !== rev + 1) return undefined;
+      if (entryRev(id) !== rev + 1 || fields.epoch !== epoch) return undefined;
       rev++;
       const change = reading.change(fields);
       if (change?.kind === 'sig') signatures[change.key] = change.value;
