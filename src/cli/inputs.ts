@@ -1,25 +1,34 @@
 /** Manifests to resources, plan and tables, with all that is to be said about them on standard error. */
 import { formatReport } from '../base/errors.ts';
 import type { Plan, PlanWarning } from '../compile/plan.ts';
-import type { LoadProblem, LoadResult } from '../load/load.ts';
+import type { LoadOptions, LoadProblem, LoadResult } from '../load/load.ts';
 import type { Dataplane } from '../model/flow.ts';
 import type { Resources } from '../model/resources.ts';
+import type { TimelineData } from '../tables/live.ts';
 import type { Tables } from '../tables/tables.ts';
 import { EXIT_BAD_INPUT, ExitError, UsageError } from './exit.ts';
-import type { CommonOptions, InputOptions } from './options.ts';
+import type { CommonOptions, IdentityOptions, InputOptions } from './options.ts';
 import type { Output } from './output.ts';
 import { counted } from './render.ts';
 
 export interface Cluster {
   readonly resources: Resources;
   readonly plan: Plan;
+  /** The same cluster at one moment, where its addresses change their owners. */
+  readonly at?: (ms: number) => Cluster;
+  /** Judged by identities of a store: an address of the pod network that nobody owns is `no-identity`. */
+  readonly hasIdentities?: boolean;
 }
 
 /** More than these are counted, not listed: `validate` lists them all. */
 const WARNINGS_SHOWN_MAX = 20;
 
 /** Loads what `-f` names, errors included. Throws UsageError without `-f`, PolicyError for a path that is not there. */
-export async function loadInputs(options: InputOptions, takesDuplicates = false): Promise<LoadResult> {
+export async function loadInputs(
+  options: InputOptions,
+  takesDuplicates = false,
+  amend?: LoadOptions['amend'],
+): Promise<LoadResult> {
   const names = options.filename ?? [];
   if (names.length === 0) {
     throw new UsageError('-f is missing: name the files or directories that hold the policies and pods of the cluster');
@@ -33,12 +42,26 @@ export async function loadInputs(options: InputOptions, takesDuplicates = false)
     permissive: options.permissive === true,
     asIs: options.asIs === true,
     takesDuplicates,
+    ...(amend === undefined ? {} : { amend }),
   });
 }
 
-/** Loads and plans a cluster to work with. Errors are printed, all of them, and end the command with exit code 2. */
-export async function openCluster(options: InputOptions & CommonOptions, output: Output): Promise<Cluster> {
-  const loaded = await loadInputs(options);
+/**
+ * Loads and plans a cluster to work with. Errors are printed, all of them, and end the command with exit code 2.
+ *
+ * With identities that have bounds in time it is the cluster at `--at`, by default now; a caller that judges each packet at its own time
+ * takes the whole timeline instead (`keepsTime`).
+ */
+export async function openCluster(
+  options: InputOptions & CommonOptions & IdentityOptions,
+  output: Output,
+  keepsTime = false,
+): Promise<Cluster> {
+  const identities =
+    options.identities === undefined && options.redis === undefined
+      ? undefined
+      : await (await import('./identity-inputs.ts')).openIdentities(options, output);
+  const loaded = await loadInputs(options, false, identities?.amend);
   if (options.verbose === true) reportIgnored(loaded, output);
   if (loaded.errors.length > 0) {
     const { formatProblem } = await import('../load/problem.ts');
@@ -49,22 +72,37 @@ export async function openCluster(options: InputOptions & CommonOptions, output:
     throw new ExitError(EXIT_BAD_INPUT);
   }
   const { planCluster } = await import('../compile/plan-cluster.ts');
-  const plan = planCluster(loaded.resources);
+  const resources = identities === undefined ? loaded.resources : identities.settle(loaded.resources, keepsTime);
+  const plan = planCluster(resources);
   if (options.quiet !== true) await reportWarnings(loaded.warnings, plan.warnings, output);
-  return { resources: loaded.resources, plan };
+  if (identities === undefined) return { resources, plan };
+  const at = (ms: number): Cluster => {
+    const then = identities.resourcesAt(resources, ms);
+    return { resources: then, plan: planCluster(then), hasIdentities: true };
+  };
+  return { resources, plan, hasIdentities: true, at };
 }
 
+type TableOptions = IdentityOptions & { readonly node?: string | undefined; readonly dataplane?: Dataplane };
+
 /** The tables of a plan, for the whole cluster or for the endpoints of one node. */
-export async function openClusterTables(
+export async function openClusterTables(plan: Plan, options: TableOptions = {}): Promise<Tables> {
+  return (await openTimedTables(plan, options)).tables;
+}
+
+/** The same with what changes in time, for a plan of which addresses change their owners. The tables show the state before all of it. */
+export async function openTimedTables(
   plan: Plan,
-  { node, dataplane }: { readonly node?: string | undefined; readonly dataplane?: Dataplane } = {},
-): Promise<Tables> {
-  const [{ packPlan }, { openTables }] = await Promise.all([
+  { node, dataplane, identities, redis }: TableOptions,
+): Promise<{ readonly tables: Tables; readonly timeline: TimelineData | undefined }> {
+  const [{ packTimedPlan }, { openTables }] = await Promise.all([
     import('../compile/pack.ts'),
     import('../tables/tables.ts'),
   ]);
   checkNode(plan, node);
-  return openTables(packPlan(plan, { node, dataplane }));
+  const needsIdentity = identities !== undefined || redis !== undefined;
+  const { buffer, timeline } = packTimedPlan(plan, { node, dataplane, needsIdentity });
+  return { tables: openTables(buffer), timeline };
 }
 
 /** Throws UsageError, with the nodes there are, for a node that nothing in the input names. */

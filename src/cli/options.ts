@@ -1,5 +1,6 @@
 /** Options that several verbs share, with one name and one meaning each. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parseMoment } from '../base/time.ts';
 import { DATAPLANES, type Dataplane } from '../model/flow.ts';
 
 /** Where objects come from, and how they are taken. */
@@ -43,8 +44,47 @@ export function addCommonOptions(command: Command): Command {
     .option('--exit-zero', 'exit 0 where a finding would give 1');
 }
 
+/** Who owns which address, when, beside what the manifests say. */
+export interface IdentityOptions {
+  readonly identities?: string;
+  readonly redis?: string;
+  readonly cluster?: string;
+  /** Milliseconds since 1970. */
+  readonly at?: number;
+}
+
+export function addIdentityOptions(command: Command): Command {
+  const group = 'Identities:';
+  return command
+    .addOption(
+      new Option(
+        '--identities <file>',
+        'file of who owned which address, from when to when; - for standard input',
+      ).helpGroup(group),
+    )
+    .addOption(
+      new Option(
+        '--redis <url>',
+        'take the owners of addresses from Redis: redis[s]://[user@]host[:port][/db]',
+      ).helpGroup(group),
+    )
+    .addOption(new Option('--cluster <name>', "with --redis: the cluster's name there").helpGroup(group))
+    .addOption(
+      new Option('--at <time>', 'judge everything as at this time (2026-01-01T00:00:00Z, or seconds since 1970)')
+        .argParser(moment)
+        .helpGroup(group),
+    );
+}
+
+/** A parser of moments. */
+export function moment(text: string): number {
+  const value = parseMoment(text);
+  if (value === undefined) throw new InvalidArgumentError('It must be a time such as 2026-01-01T00:00:00Z.');
+  return value;
+}
+
 /** How packets are judged: the same options, with the same meaning, on every verb that judges any. */
-export interface JudgeOptions {
+export interface JudgeOptions extends IdentityOptions {
   readonly node?: string;
   readonly dataplane: Dataplane;
   readonly capturePoint: (typeof CAPTURE_POINTS)[number];
@@ -53,7 +93,7 @@ export interface JudgeOptions {
 const CAPTURE_POINTS = ['unknown', 'veth', 'host'] as const;
 
 export function addJudgeOptions(command: Command): Command {
-  return command
+  return addIdentityOptions(command)
     .addOption(
       new Option('--node <name>', 'only the endpoints of one node, as its dataplane would').helpGroup('Judgement:'),
     )

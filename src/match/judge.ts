@@ -3,7 +3,8 @@
  *
  * Calico dispatches on interfaces, a capture knows addresses. So the two ends are resolved first (lookup.ts): pods, nodes' own addresses,
  * or outside. A service address stands for each of its backends (services.ts), an address that several claim for each of
- * them, pods first; the packet is judged once for each combination, and `uncertain` if the answers differ. path.ts takes it through
+ * them, pods first; the packet is judged once for each combination, and `uncertain` if the answers differ. So it is at once where an identity
+ * store ought to know an owner and does not. path.ts takes it through
  * the nodes; states.ts knows what each node has tracked; capture-point.ts what the place of capture adds.
  *
  *   packet ─► [service ─► backends] ─► claims on both addresses ─► crossNode, node by node ─► verdict
@@ -19,6 +20,7 @@ import {
   REASON_EVICTED,
   REASON_FRAGMENT,
   REASON_MASKED_SOURCE,
+  REASON_NO_IDENTITY,
   REASON_NONE,
   REASON_SHARED_ADDRESS,
   REASON_SPOOFED,
@@ -136,6 +138,12 @@ function judgePacket(judge: Judge, records: Int32Array, at: number): number {
     place = placeAtVeth(judge, records, at);
     if (place === SENDER_IS_FOREIGN || place === RECEIVER_IS_FOREIGN) return spoofed(judge, records, at, place);
   }
+  if (((judge.srcFlags | judge.dstFlags) & layout.CLASS_NO_IDENTITY) !== 0) {
+    reset(judge);
+    judge.srcEndpoint = claimPod(judge.tables, ownerAt(judge, records, at + PACKET_SRC), 0);
+    judge.dstEndpoint = claimPod(judge.tables, ownerAt(judge, records, at + PACKET_DST), 0);
+    return uncertain(judge, REASON_NO_IDENTITY);
+  }
   if ((judge.dstFlags & layout.CLASS_IS_SERVICE) !== 0 && judge.hasPorts) {
     const service = findService(judge.tables, judge.version, records, at);
     if (service !== layout.NONE) {
@@ -207,6 +215,7 @@ function readPacket(judge: Judge, records: Int32Array, at: number): void {
   const classes = judge.version === 4 ? tables.classes4 : tables.classes6;
   judge.srcPeer = classes[src + layout.CLASS_PEER]!;
   judge.dstPeer = classes[dst + layout.CLASS_PEER]!;
+  judge.srcFlags = classes[src + layout.CLASS_FLAGS]!;
   judge.dstFlags = classes[dst + layout.CLASS_FLAGS]!;
 }
 

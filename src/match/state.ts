@@ -82,6 +82,7 @@ export interface Judge {
   /** Key and peer class of the destination before DNAT, which preDNAT and doNotTrack policy sees; NONE = no service address. */
   originalKey: number;
   originalDstPeer: number;
+  srcFlags: number;
   dstFlags: number;
   key: number;
   sourceKey: number;
@@ -137,6 +138,7 @@ export function createJudge(tables: Tables): Judge {
     dstPeer: 0,
     originalKey: layout.NONE,
     originalDstPeer: 0,
+    srcFlags: 0,
     dstFlags: 0,
     key: 0,
     sourceKey: 0,
