@@ -24,8 +24,8 @@ export class AddressIndex {
   readonly #netPredicates = new Map<string, number>();
   #predicateCount = 0;
   /** By length: masked address to the predicates of that prefix. Filled by `index`. */
-  readonly #v4: (Map<number, number[]> | undefined)[] = new Array(33);
-  readonly #v6: (Map<string, number[]> | undefined)[] = new Array(129);
+  readonly #v4 = new Map<number, Map<number, number[]>>();
+  readonly #v6 = new Map<number, Map<string, number[]>>();
   readonly #classes = new Map<string, AddressClass>();
   readonly #nets: { readonly prefixes: readonly IpPrefix[]; readonly predicate: number }[] = [];
 
@@ -61,20 +61,15 @@ export class AddressIndex {
     for (const { prefixes, predicate } of this.#nets) for (const prefix of prefixes) this.#add(prefix, [predicate]);
   }
 
-  get classCount(): number {
-    return this.#classes.size;
-  }
-
   /** The class of an address. */
   classOf(address: IpAddress): AddressClass {
     const found = new Set<number>();
-    for (let length = 0; length <= 128; length++) {
-      const list =
-        address.version === 4
-          ? this.#v4[length]?.get(mask(address.words[0], length))
-          : this.#v6[length]?.get(key6(address.words, length));
+    const add = (list: readonly number[] | undefined): void => {
       if (list !== undefined) for (const predicate of list) found.add(predicate);
-    }
+    };
+    const { version, words } = address;
+    if (version === 4) for (const [length, map] of this.#v4) add(map.get(mask(words[0], length)));
+    else for (const [length, map] of this.#v6) add(map.get(key6(words, length)));
     const key = [...found].sort((a, b) => a - b).join(',');
     let known = this.#classes.get(key);
     if (known === undefined) {
@@ -97,9 +92,9 @@ export class AddressIndex {
   }
 }
 
-function insert<K>(maps: (Map<K, number[]> | undefined)[], length: number, key: K, predicates: number[]): void {
-  const map = maps[length] ?? new Map<K, number[]>();
-  maps[length] = map;
+function insert<K>(byLength: Map<number, Map<K, number[]>>, length: number, key: K, predicates: number[]): void {
+  const map = byLength.get(length) ?? new Map<K, number[]>();
+  byLength.set(length, map);
   const known = map.get(key);
   // Pods of one group share their list.
   map.set(key, known === undefined ? predicates : [...known, ...predicates]);
@@ -120,7 +115,7 @@ function key6(words: readonly number[], length: number): string {
   return key;
 }
 
-/** The canonical text of an address as a map's key; `undefined` if it is none. */
+/** An address as a map's key. */
 export function addressKey(address: IpAddress): string {
   return address.words.join(',');
 }

@@ -115,9 +115,12 @@ export class Authorizer {
   /** Addresses, identities' answers and candidates' steps, about in words. */
   #remembered = 0;
 
+  readonly #rememberedMax: number;
+
   /** Throws `PolicyError` for nothing that a plan can hold. */
-  constructor(form: AuthorizationForm, options: AuthorizerOptions = {}) {
+  constructor(form: AuthorizationForm, options: AuthorizerOptions = {}, rememberedMax = REMEMBERED_MAX) {
     this.form = form;
+    this.#rememberedMax = rememberedMax;
     this.options = options;
     this.#matches = new IdentityMatches(form.subjects);
     const compiler = new StepCompiler(form, this.#addresses, this.#matches);
@@ -140,7 +143,7 @@ export class Authorizer {
   }
 
   check(request: AuthzRequest): Decision {
-    if (this.#remembered > REMEMBERED_MAX) this.#forget();
+    if (this.#remembered > this.#rememberedMax) this.#forget();
     const source = this.#peer(request.src);
     const destination = this.#peer(request.dst);
     if (source === undefined || destination === undefined || !hasSoundNumbers(request)) {

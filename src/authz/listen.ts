@@ -1,7 +1,7 @@
 /** Where the service listens: a unix socket that its group may use, or an address of the loopback interface. */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
-import { PolicyError, quoteText } from '../base/errors.ts';
+import { escapeControls, PolicyError } from '../base/errors.ts';
 import { parseAddress } from '../base/ip.ts';
 
 export type ListenAddress =
@@ -99,5 +99,5 @@ export async function withSocketMode<T>(path: string, bind: () => Promise<T>): P
 }
 
 function listenError(option: string, text: string, problem: string, fix: string): PolicyError {
-  return new PolicyError('listen', `${option} ${quoteText(text)} ${problem}`, { fix });
+  return new PolicyError('listen', `${option} '${escapeControls(text)}' ${problem}`, { fix });
 }
