@@ -16,7 +16,6 @@
  * Not TLS from the first byte on is plain text. PostgreSQL asks in plain text for TLS (SSLRequest, answered `S`) and goes on with it;
  * other protocols that begin in the clear and change to TLS later count as plain text.
  */
-import { constants, createHash, verify } from 'node:crypto';
 import { inflateSync } from 'node:zlib';
 import { TlsBytes } from '../wire/tls-bytes.ts';
 import {
@@ -52,8 +51,8 @@ import {
   TLS_RECORD_PARTIAL,
   tlsBodyBytes,
 } from '../wire/tls-record.ts';
-import { parseCertificate } from './factors-certificate.ts';
 import { type KeyStore, RecordOpener, type SecretLabel, suiteHash } from './factors-keys.ts';
+import { isSignatureOf, signedBytes } from './factors-proof.ts';
 import type { HalfStream } from './tcp-stream.ts';
 
 /** Records of early data, under keys that nobody asks for, that may come before the client's handshake goes on. */
@@ -143,9 +142,7 @@ class Side {
   }
 }
 
-const HELLO_REQUEST = 0;
-const SERVER_HELLO_DONE = 14;
-const MESSAGE_HASH = 254;
+const CLIENT_KEY_EXCHANGE = 16;
 
 const SSL_REQUEST = Uint8Array.of(0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f);
 
@@ -179,7 +176,8 @@ export class TlsSession {
 
   /** It has stopped for want of secrets, which a later part of the capture may bring. */
   get isWaitingForKeys(): boolean {
-    return !this.isDone && this.#answer?.version === TLS_1_3 && this.#client.opener === undefined;
+    if (this.isDone || this.#answer?.version !== TLS_1_3 || this.#hello === undefined) return false;
+    return this.#keys.secrets('CLIENT_HANDSHAKE_TRAFFIC_SECRET', this.#hello.random).length === 0;
   }
 
   /** Reads on. Call it whenever one of the streams has grown, and once at the end. */
@@ -209,7 +207,7 @@ export class TlsSession {
       alpn,
       clientCertificates: certificates,
       proof,
-      wasAsked: this.#wasAsked || (this.#server.isDone ? false : undefined),
+      wasAsked: this.#wasAsked || (this.#server.isDone && !isResumed ? false : undefined),
       serverCertificates: this.#server.certificates,
       mayAuthenticateLater: this.#hello?.offersPostHandshakeAuth === true && this.#answer?.version === TLS_1_3,
       isResumed,
@@ -222,8 +220,9 @@ export class TlsSession {
     if (this.#transport !== undefined) return this.#transport;
     const [client, server] = [this.#client.stream, this.#server.stream];
     if (!client.hasData && !server.hasData) return 'silent';
-    // The server has spoken and the client has not: TLS always begins with the client.
-    return client.hasStart && !client.hasData && server.length > 0 ? 'plain' : 'unknown';
+    // The server has spoken and the client has not: TLS always begins with the client, unless the capture lacks its side.
+    const isServerFirst = client.hasStart && !client.hasData && server.length > 0;
+    return isServerFirst && tlsBodyBytes(server.bytes, 0, server.length) === TLS_RECORD_MALFORMED ? 'plain' : 'unknown';
   }
 
   #finalGap(
@@ -301,8 +300,7 @@ export class TlsSession {
     const isOld = this.#answer !== undefined && this.#answer.version < TLS_1_3;
     switch (record[0]) {
       case TLS_HANDSHAKE:
-        if (side.hasChangedCipher && isOld) side.isDone = true;
-        else this.#handshake(side, isClient, body);
+        this.#handshake(side, isClient, body);
         return true;
       case TLS_CHANGE_CIPHER_SPEC:
         if (this.#answer === undefined) return false;
@@ -317,11 +315,9 @@ export class TlsSession {
           this.#alert = `${isClient ? 'client' : 'server'} alert ${body[1]}`;
         return true;
       case TLS_APPLICATION_DATA:
-        if (isOld) side.isDone = true;
-        if (isOld) return true;
+        if (isOld) return this.#fail('handshake-malformed', 'data before the handshake has ended');
         if (this.#answer === undefined && !isClient) {
-          this.#fail('handshake-not-captured', "the server's hello is not in the capture");
-          return true;
+          return this.#fail('handshake-not-captured', "the server's hello is not in the capture");
         }
         return this.#answer !== undefined && !this.#answer.isRetry && this.#sealed(side, isClient, record);
       default:
@@ -385,21 +381,20 @@ export class TlsSession {
     return undefined;
   }
 
-  #fail(kind: TlsGapKind, detail: string): void {
+  /** Ends reading; true, as for a record that is done with. */
+  #fail(kind: TlsGapKind, detail: string): true {
     this.#gap ??= { kind, detail };
+    return true;
   }
 
   /** An encrypted record of a TLS 1.3 handshake; false while there is no secret for it. */
   #sealed(side: Side, isClient: boolean, record: Uint8Array): boolean {
     const hello = this.#hello;
     const cipherSuite = this.#answer!.cipherSuite;
-    if (hello === undefined) {
-      this.#fail('handshake-not-captured', "the client's hello is not in the capture");
-      return true;
-    }
+    // The server may be ahead of what is there of the client.
+    if (hello === undefined) return false;
     if (suiteHash(cipherSuite) === undefined) {
-      this.#fail('unsupported-cipher', `cipher suite 0x${cipherSuite.toString(16)}`);
-      return true;
+      return this.#fail('unsupported-cipher', `cipher suite 0x${cipherSuite.toString(16)}`);
     }
     if (side.opener === undefined) {
       const label: SecretLabel = isClient ? 'CLIENT_HANDSHAKE_TRAFFIC_SECRET' : 'SERVER_HANDSHAKE_TRAFFIC_SECRET';
@@ -462,6 +457,10 @@ export class TlsSession {
     if (certificates !== undefined) return certificates;
     if (isResumed) return this.#resumedCertificates();
     if (!isDone) return undefined;
+    if (this.#answer!.version < TLS_1_3 && !this.#client.messages.some((raw) => raw[0] === CLIENT_KEY_EXCHANGE)) {
+      this.#fail('handshake-malformed', 'the client ends its handshake without a key');
+      return undefined;
+    }
     // Everything up to the end of the client's handshake was read, and there was none.
     return [];
   }
@@ -489,8 +488,8 @@ export class TlsSession {
     if (own === undefined) return 'none';
     const isAccepted = this.#server.hasChangedCipher && this.#alert === undefined;
     if (isResumed) return isAccepted ? 'handshake' : 'none';
-    const signed = this.#signed();
-    const { verify: verification } = this.#client;
+    const { verify: verification, messages, verifyAt } = this.#client;
+    const signed = signedBytes(this.#answer, messages.slice(0, verifyAt), this.#server.messages, this.#hasRetry);
     const checked =
       verification === undefined || signed === undefined
         ? undefined
@@ -498,38 +497,6 @@ export class TlsSession {
     if (checked === false) return 'wrong';
     if (checked === true) return 'signature';
     return isAccepted ? 'handshake' : 'none';
-  }
-
-  /**
-   * What the client's CertificateVerify signs: in TLS 1.2 the messages before it, in TLS 1.3 their hash; undefined if some are missing.
-   * The order is that of the protocol, whatever the order of segments.
-   */
-  #signed(): Uint8Array | undefined {
-    const version = this.#answer?.version ?? TLS_1_2;
-    const own = this.#client.messages.slice(0, this.#client.verifyAt);
-    const other = this.#server.messages;
-    const lastOfServer = version >= TLS_1_3 ? FINISHED : SERVER_HELLO_DONE;
-    const end = other.findIndex((raw) => raw[0] === lastOfServer);
-    if (end < 0) return undefined;
-    // HelloRequest is in no transcript.
-    const theirs = other.slice(0, end + 1).filter((raw) => raw[0] !== HELLO_REQUEST);
-    if (version < TLS_1_3) return Buffer.concat([...own.slice(0, 1), ...theirs, ...own.slice(1)]);
-    const hash = suiteHash(this.#answer?.cipherSuite ?? 0);
-    if (hash === undefined) return undefined;
-    const hellos = own.filter((raw) => raw[0] === CLIENT_HELLO);
-    if (hellos.length !== (this.#hasRetry ? 2 : 1)) return undefined;
-    const transcript = createHash(hash);
-    if (this.#hasRetry) {
-      // RFC 8446, 4.4.1: the first hello is there by its hash.
-      const digest = createHash(hash).update(hellos[0]!).digest();
-      transcript
-        .update(Uint8Array.of(MESSAGE_HASH, 0, 0, digest.length))
-        .update(digest)
-        .update(theirs[0]!);
-    }
-    transcript.update(hellos.at(-1)!);
-    for (const raw of [...theirs.slice(this.#hasRetry ? 1 : 0), ...own.slice(hellos.length)]) transcript.update(raw);
-    return transcript.digest();
   }
 
   /** Why there is no more, if nothing else has said so. */
@@ -542,7 +509,7 @@ export class TlsSession {
         detail: `TLS 1.3 encrypts certificates, and the secrets of this session are missing; ${where}`,
       };
     }
-    if (this.#transport === undefined && !client.hasStart) {
+    if (this.#hello === undefined && (!client.hasStart || !client.hasData)) {
       return { kind: 'handshake-not-captured', detail: 'the capture has no beginning of the connection' };
     }
     let why = 'it ends, or lacks segments, before the client has shown what it has';
@@ -571,60 +538,4 @@ function decompressed(body: Uint8Array): readonly Uint8Array[] | undefined {
   } catch {
     return undefined;
   }
-}
-
-interface SchemeParts {
-  readonly hash: string | null;
-  readonly isPss?: true;
-}
-
-/** SignatureScheme (RFC 8446, 4.2.3). */
-const SCHEMES: ReadonlyMap<number, SchemeParts> = new Map([
-  [0x0201, { hash: 'sha1' }],
-  [0x0203, { hash: 'sha1' }],
-  [0x0401, { hash: 'sha256' }],
-  [0x0501, { hash: 'sha384' }],
-  [0x0601, { hash: 'sha512' }],
-  [0x0403, { hash: 'sha256' }],
-  [0x0503, { hash: 'sha384' }],
-  [0x0603, { hash: 'sha512' }],
-  [0x0804, { hash: 'sha256', isPss: true }],
-  [0x0805, { hash: 'sha384', isPss: true }],
-  [0x0806, { hash: 'sha512', isPss: true }],
-  [0x0807, { hash: null }],
-  [0x0808, { hash: null }],
-  [0x0809, { hash: 'sha256', isPss: true }],
-  [0x080a, { hash: 'sha384', isPss: true }],
-  [0x080b, { hash: 'sha512', isPss: true }],
-]);
-
-/** Whether the signature is of the certificate's key; undefined if that cannot be told. */
-function isSignatureOf(
-  der: Uint8Array,
-  { scheme, signature }: CertificateVerify,
-  signed: Uint8Array,
-  version: number,
-): boolean | undefined {
-  const parts = SCHEMES.get(scheme);
-  const certificate = parseCertificate(der);
-  if (parts === undefined || certificate === undefined || version < TLS_1_2) return undefined;
-  const content = version >= TLS_1_3 ? signedContent(signed) : signed;
-  const key = certificate.certificate.publicKey;
-  try {
-    return parts.isPss === true
-      ? verify(
-          parts.hash,
-          content,
-          { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST },
-          signature,
-        )
-      : verify(parts.hash, content, key, signature);
-  } catch {
-    return false;
-  }
-}
-
-/** RFC 8446, 4.4.3: 64 blanks, the context, a zero, the hash. */
-function signedContent(digest: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.alloc(64, 0x20), Buffer.from('TLS 1.3, client CertificateVerify\0', 'latin1'), digest]);
 }

@@ -150,7 +150,7 @@ class RecordMaker {
     const findings = [
       ...evidence.findings,
       ...mismatches(evidence, source, dest),
-      ...untrusted(rules, verdicts.address, evidence.crypto, transport, record.proto),
+      ...untrusted(rules, verdicts.address, evidence.crypto, transport, flow),
     ];
     const place = this.place(flow.firstPacket);
     const gaps = evidence.gaps.map((gap) => (gap.place === '' ? { ...gap, place } : gap));
@@ -296,13 +296,16 @@ function untrusted(
   verdict: string,
   crypto: Crypto,
   transport: FactorsRecord['transport'],
-  proto: string,
+  { record, tls }: SeenFlow,
 ): Finding[] {
   const trusting = rules.find(({ network, action }) => network === 'yes' && (action === 'allow' || action === 'pass'));
   if (trusting === undefined || verdict !== 'allow' || crypto !== 'absent' || transport === 'silent') return [];
   const where = `rule ${trusting.index} of ${trusting.policy} (${trusting.rule}) trusts ${trusting.accounts}`;
-  if (transport === 'tls') return [{ name: 'no-certificate-on-trusted-path', detail: where }];
-  const outside = proto === 'tcp' ? '' : `; ${proto} is outside of mutual TLS`;
+  if (transport === 'tls') {
+    const unasked = tls?.wasAsked === false ? '; the server did not ask for one' : '';
+    return [{ name: 'no-certificate-on-trusted-path', detail: `${where}${unasked}` }];
+  }
+  const outside = record.proto === 'tcp' ? '' : `; ${record.proto} is outside of mutual TLS`;
   return [{ name: 'plain-text-on-trusted-path', detail: `${where}${outside}` }];
 }
 
