@@ -82,8 +82,11 @@ export interface ReplayShare {
   readonly conntrackBuffer?: SharedArrayBuffer;
 }
 
-/** What happens at one packet counts upwards from `packet number * MOMENTS`; a datagram that ends there is one of them. */
-export const MOMENTS = 65_536;
+/**
+ * What happens at one packet counts upwards from `packet number * MOMENTS`: each datagram that is whole there, each part of those given
+ * up there. The reassembler holds no more parts than that.
+ */
+export const MOMENTS = 2 ** 20;
 
 export interface Progress {
   readonly file: string;
@@ -95,6 +98,8 @@ export interface Progress {
 const QUOTED = PACKET_WORDS;
 const INNER = 2 * PACKET_WORDS;
 const WHOLE = 3 * PACKET_WORDS;
+/** A part given up, while the packet that made it so is still in hand. */
+const PART = 4 * PACKET_WORDS;
 
 /** A packet that was read: what its line and its counts need once the verdict is there. */
 interface Arrival {
@@ -115,7 +120,7 @@ export class Replayer {
   readonly #conntrack: Conntrack | undefined;
   readonly #connections: ConnectionTable | undefined;
   readonly #options: ReplayOptions;
-  readonly #records = new Int32Array(4 * PACKET_WORDS);
+  readonly #records = new Int32Array(5 * PACKET_WORDS);
   /** Of the packet in hand; used again for the next one, so whoever keeps it copies it. */
   readonly #arrival: Arrival = {
     packet: 0,
@@ -390,18 +395,18 @@ export class Replayer {
 
   /** Fragments whose datagram stayed incomplete: uncertain, unless nothing polices their addresses. */
   #incomplete(tickets: readonly number[]): void {
-    this.moment++;
     for (const ticket of tickets) {
+      this.moment++;
       const part = this.#take(ticket);
-      this.#records.set(part.record, 0);
-      this.#records[PACKET_FLAGS]! &= ~FLAG_L4_PORTS;
-      if (!this.#owns(0, EMPTY_VIEW)) continue;
+      this.#records.set(part.record, PART);
+      this.#records[PART + PACKET_FLAGS]! &= ~FLAG_L4_PORTS;
+      if (!this.#owns(PART, EMPTY_VIEW)) continue;
       this.#judge.atInterface = part.atInterface;
       this.#judge.atDirection = part.atDirection;
-      const verdict = judgeNewPacket(this.#judge, this.#records, 0);
+      const verdict = judgeNewPacket(this.#judge, this.#records, PART);
       const isSpoofed = verdict === VERDICT_DENY && this.#judge.reason === REASON_SPOOFED;
       if (verdict !== VERDICT_UNPOLICED && !isSpoofed) markUncertain(this.#judge, REASON_FRAGMENT);
-      this.#settle(part, 0, EMPTY_VIEW, this.#judge.verdict);
+      this.#settle(part, PART, EMPTY_VIEW, this.#judge.verdict);
     }
   }
 

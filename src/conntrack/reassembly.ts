@@ -376,6 +376,8 @@ function copyPart(records: Int32Array, at: number, view: DataView, dataBytes: nu
   const offset = records[at + PACKET_FRAGMENT_DATA_OFFSET]!;
   const capturedEnd = records[at + PACKET_TRANSPORT_OFFSET]! + records[at + PACKET_TRANSPORT_CAPTURED_BYTES]!;
   const captured = Math.max(0, Math.min(capturedEnd, offset + dataBytes, view.byteLength) - offset);
+  // What was not captured may lie behind the end of the buffer.
+  if (captured === 0) return new Uint8Array(0);
   return new Uint8Array(view.buffer, view.byteOffset + offset, captured).slice();
 }
 

@@ -25,11 +25,11 @@ export interface PoolOptions {
 }
 
 export class WorkerPool {
-  /** Rejects when a worker fails; never resolves. */
+  /** Rejects when a worker fails, or `onMessage` does; never resolves. */
   readonly failure: Promise<never>;
   readonly #workers: Worker[];
   readonly #done: boolean[];
-  #fail: (fault: WorkerFault) => void = () => {};
+  #fail: (reason: unknown) => void = () => {};
   #isStopped = false;
 
   constructor({ entry, count, dataOf, onMessage }: PoolOptions) {
@@ -42,7 +42,12 @@ export class WorkerPool {
     this.#workers = Array.from({ length: count }, (_, index) => {
       const worker = new Worker(entry, { workerData: dataOf(index), name: `margay worker ${index + 1}` });
       worker.on('message', (message: unknown) => {
-        if (!this.#isStopped) onMessage(index, message);
+        if (this.#isStopped) return;
+        try {
+          onMessage(index, message);
+        } catch (error) {
+          this.#fail(error);
+        }
       });
       worker.on('error', (error: unknown) => this.#failed(index, reasonOf(error)));
       worker.on('messageerror', (error) => this.#failed(index, reasonOf(error)));
