@@ -85,8 +85,10 @@ function maskOfLength(length: number): number {
 
 export function prefixContains(prefix: IpPrefix, address: IpAddress): boolean {
   if (prefix.version !== address.version) return false;
-  const masked = maskWords(address, prefix.length);
-  return masked.every((word, i) => word === prefix.words[i]);
+  for (let i = 0, left = prefix.length; left > 0; i++, left -= 32) {
+    if (((prefix.words[i]! ^ address.words[i]!) & maskOfLength(Math.min(32, left))) !== 0) return false;
+  }
+  return true;
 }
 
 /** Whether all addresses of `inner` lie in `outer`. */

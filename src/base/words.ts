@@ -25,6 +25,19 @@ export class Words {
     return start;
   }
 
+  /** Makes room for `count` words, which are zero, and returns the word offset of the first; write them by `set` or `room`. */
+  extend(count: number): number {
+    const start = this.#length;
+    this.#reserve(count);
+    this.#length += count;
+    return start;
+  }
+
+  /** The words themselves, longer than what is in use; valid until the next push. */
+  get room(): Int32Array {
+    return this.#words;
+  }
+
   at(index: number): number {
     return this.#words[index]!;
   }

@@ -19,18 +19,22 @@
  * its owner (timed-owners.ts) has a class for each of its states.
  */
 import { comparePrefixes, prefixCovers } from '../base/ip.ts';
+import { sortedPlaces } from '../base/radix-sort.ts';
 import type { Predicate, PredicateTable } from './fields.ts';
 import type { Plan, Prefix } from './plan.ts';
 import { addressKey, type TimedAddress, type TimedAddresses } from './timed-owners.ts';
 
-/** A prefix and the class of the addresses in it that no longer segment covers. Sorted: parents before children. */
-export interface Segment {
-  readonly prefix: Prefix;
-  readonly peerClass: number;
+/**
+ * Prefixes, each with the class of the addresses in it that no longer segment covers, as two lists of one length: a cluster has a segment
+ * for each of its pods. Sorted: parents before children.
+ */
+export interface Segments {
+  readonly prefixes: readonly Prefix[];
+  readonly peerClasses: Int32Array;
 }
 
 export interface PeerClasses {
-  readonly segments: readonly Segment[];
+  readonly segments: Segments;
   /** Class numbers run from 0 (no predicate holds) to `count - 1`. */
   readonly count: number;
   /** The classes of each predicate, ascending: predicate -> class numbers. */
@@ -53,24 +57,23 @@ export function buildPeerClasses(
   timed: TimedAddresses = new Map(),
 ): PeerClasses {
   const classes = new ClassNumbers(table.predicates.length);
-  const segments: Segment[] = [];
-  const open: { prefix: Prefix; effective: number }[] = [];
   const byGroup = predicatesByGroup(plan, table);
   const timedClasses = new Map<TimedAddress, readonly number[]>();
-  const entries = sortedEntries(plan, version, table, marks, byGroup, timed);
-  for (let i = 0; i < entries.length; ) {
-    const prefix = entries[i]!.prefix;
-    let own: readonly number[] = entries[i]!.predicates;
-    let timedHere = entries[i]!.timed;
-    let next = i + 1;
-    while (next < entries.length && comparePrefixes(entries[next]!.prefix, prefix) === 0) {
-      own = union(own, entries[next]!.predicates);
-      timedHere ??= entries[next]!.timed;
-      next++;
+  const { prefixes, predicates, timedAt } = sortedEntries(plan, version, table, marks, byGroup, timed);
+  const segments: Prefix[] = [];
+  const peerClasses = new Int32Array(prefixes.length);
+  const open: { prefix: Prefix; effective: number }[] = [];
+  const wholeLength = version === 4 ? 32 : 128;
+  for (let i = 0; i < prefixes.length; ) {
+    const prefix = prefixes[i]!;
+    let own = predicates[i]!;
+    let timedHere = timedAt.get(i);
+    for (i++; i < prefixes.length && isSame(prefixes[i]!, prefix); i++) {
+      own = union(own, predicates[i]!);
+      timedHere ??= timedAt.get(i);
     }
-    i = next;
     while (open.length > 0 && !prefixCovers(open.at(-1)!.prefix, prefix)) open.pop();
-    const parent = open.at(-1)?.effective ?? 0;
+    const parent = open.length === 0 ? 0 : open.at(-1)!.effective;
     let effective: number;
     if (timedHere === undefined) effective = classes.number(parent, own);
     else {
@@ -84,10 +87,21 @@ export function buildPeerClasses(
       timedClasses.set(timedHere, ofStates);
       effective = ofStates[0]!;
     }
-    segments.push({ prefix, peerClass: effective });
-    open.push({ prefix, effective });
+    peerClasses[segments.length] = effective;
+    segments.push(prefix);
+    // Nothing lies inside a single address.
+    if (prefix.length < wholeLength) open.push({ prefix, effective });
   }
-  return { segments, count: classes.count, classesOf: classes.classesOf, timed: timedClasses };
+  return {
+    segments: { prefixes: segments, peerClasses: peerClasses.subarray(0, segments.length) },
+    count: classes.count,
+    classesOf: classes.classesOf,
+    timed: timedClasses,
+  };
+}
+
+function isSame(a: Prefix, b: Prefix): boolean {
+  return a.length === b.length && a.words[0] === b.words[0] && (a.version === 4 || comparePrefixes(a, b) === 0);
 }
 
 /** Hash-consed sets of predicates; class 0 is the empty set. */
@@ -95,8 +109,11 @@ class ClassNumbers {
   readonly classesOf: number[][];
   readonly #sets: (readonly number[])[] = [[]];
   readonly #numbers = new Map<string, number>([['', 0]]);
-  /** (parent class, own predicates) seen before, so that a million equal pods cost one union. */
-  readonly #steps = new Map<readonly number[], Map<number, number>>();
+  /** Steps (own predicates, parent class) seen before, so that a million equal pods cost one union; the last one of each list at hand. */
+  readonly #steps = new Map<
+    readonly number[],
+    { parent: number; number: number; readonly byParent: Map<number, number> }
+  >();
 
   constructor(predicateCount: number) {
     this.classesOf = Array.from({ length: predicateCount }, () => []);
@@ -108,16 +125,19 @@ class ClassNumbers {
 
   number(parent: number, own: readonly number[]): number {
     if (own.length === 0) return parent;
-    let byParent = this.#steps.get(own);
-    if (byParent === undefined) {
-      byParent = new Map();
-      this.#steps.set(own, byParent);
+    let step = this.#steps.get(own);
+    if (step === undefined) {
+      step = { parent: -1, number: -1, byParent: new Map() };
+      this.#steps.set(own, step);
     }
-    let number = byParent.get(parent);
+    if (step.parent === parent) return step.number;
+    let number = step.byParent.get(parent);
     if (number === undefined) {
       number = this.#intern(union(this.#sets[parent]!, own));
-      byParent.set(parent, number);
+      step.byParent.set(parent, number);
     }
+    step.parent = parent;
+    step.number = number;
     return number;
   }
 
@@ -134,12 +154,12 @@ class ClassNumbers {
   }
 }
 
-interface Entry {
-  readonly prefix: Prefix;
-  /** Ascending; the same array object for all prefixes of a group. */
-  readonly predicates: readonly number[];
-  /** An address that changes its owner; its predicates are then those that hold whoever owns it. */
-  readonly timed?: TimedAddress;
+/** Prefixes in order, each as often as it is named, and for each the predicates that hold there: one list for all prefixes of a group. */
+interface Entries {
+  readonly prefixes: readonly Prefix[];
+  readonly predicates: readonly (readonly number[])[];
+  /** By place: the address that changes its owner; its predicates are then those that hold whoever owns it. */
+  readonly timedAt: ReadonlyMap<number, TimedAddress>;
 }
 
 function sortedEntries(
@@ -149,25 +169,44 @@ function sortedEntries(
   marks: readonly Prefix[],
   byGroup: readonly (readonly number[])[],
   timed: TimedAddresses,
-): Entry[] {
-  const entries: Entry[] = [];
+): Entries {
+  const prefixes: Prefix[] = [];
+  const predicates: (readonly number[])[] = [];
+  const timedOf = new Map<number, TimedAddress>();
   const none: readonly number[] = [];
-  const add = (prefixes: readonly Prefix[], predicates: readonly number[]): void => {
-    for (const prefix of prefixes) if (prefix.version === version) entries.push({ prefix, predicates });
+  const add = (list: readonly Prefix[], own: readonly number[]): void => {
+    for (const prefix of list) {
+      if (prefix.version !== version) continue;
+      prefixes.push(prefix);
+      predicates.push(own);
+    }
   };
   plan.groups.forEach((group, index) => {
     const changes = timed.size > 0 && group.kind === 'wep';
     add(changes ? group.prefixes.filter((prefix) => !timed.has(addressKey(prefix))) : group.prefixes, byGroup[index]!);
   });
   for (const address of timed.values()) {
-    if (address.address.version === version)
-      entries.push({ prefix: address.address, predicates: none, timed: address });
+    if (address.address.version !== version) continue;
+    timedOf.set(prefixes.length, address);
+    add([address.address], none);
   }
   table.predicates.forEach((predicate, number) => {
     add(ownPrefixes(plan, predicate), [number]);
   });
   add(marks, none);
-  return version === 4 ? sortIpv4(entries) : entries.sort((a, b) => comparePrefixes(a.prefix, b.prefix));
+  const places = version === 4 ? placesOfIpv4(prefixes) : placesOfIpv6(prefixes);
+  const timedAt = new Map<number, TimedAddress>();
+  if (timedOf.size > 0) {
+    for (const [i, place] of places.entries()) {
+      const address = timedOf.get(place);
+      if (address !== undefined) timedAt.set(i, address);
+    }
+  }
+  return {
+    prefixes: Array.from(places, (place) => prefixes[place]!),
+    predicates: Array.from(places, (place) => predicates[place]!),
+    timedAt,
+  };
 }
 
 /** Prefixes of a predicate that come from no group: CIDRs of a rule, backends of a service. */
@@ -180,24 +219,24 @@ function ownPrefixes(plan: Plan, predicate: Predicate): readonly Prefix[] {
     .map((tuple) => tuple.address);
 }
 
-/** Sorts by one float64 an entry (address and length fit in 38 bits), many times faster than comparing objects. */
-function sortIpv4(entries: readonly Entry[]): Entry[] {
-  if (entries.length < 1024) return [...entries].sort((a, b) => comparePrefixes(a.prefix, b.prefix));
-  const keyed = new Float64Array(entries.length);
-  const buckets = new Map<number, Entry[]>();
-  let count = 0;
-  for (const entry of entries) {
-    const key = (entry.prefix.words[0] >>> 0) * 64 + entry.prefix.length;
-    const bucket = buckets.get(key);
-    if (bucket !== undefined) bucket.push(entry);
-    else {
-      buckets.set(key, [entry]);
-      keyed[count++] = key;
-    }
+/** Sorted by address as numbers; the few that share an address, by length. */
+function placesOfIpv4(prefixes: readonly Prefix[]): Int32Array {
+  const words = new Uint32Array(prefixes.length);
+  for (let i = 0; i < words.length; i++) words[i] = prefixes[i]!.words[0];
+  const places = sortedPlaces(words);
+  const wordAt = (i: number): number => words[places[i]!]!;
+  for (let from = 0; from < places.length; ) {
+    let to = from + 1;
+    while (to < places.length && wordAt(to) === wordAt(from)) to++;
+    if (to - from > 1) places.subarray(from, to).sort((a, b) => prefixes[a]!.length - prefixes[b]!.length || a - b);
+    from = to;
   }
-  const out: Entry[] = [];
-  for (const key of keyed.subarray(0, count).sort()) for (const entry of buckets.get(key)!) out.push(entry);
-  return out;
+  return places;
+}
+
+function placesOfIpv6(prefixes: readonly Prefix[]): Int32Array {
+  const places = Int32Array.from(prefixes, (_, place) => place);
+  return places.sort((a, b) => comparePrefixes(prefixes[a]!, prefixes[b]!) || a - b);
 }
 
 /** For each group the predicates that hold for all its prefixes, ascending. */

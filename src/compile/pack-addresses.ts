@@ -4,75 +4,15 @@
  * An address class is what a packet needs to know of one of its addresses: the peer class (what rules can tell), the policy
  * classes of the endpoint that owns it, and flags. Addresses that agree in all of it share one record.
  */
-import { compareBytewise } from '../base/bytewise.ts';
 import { formatPrefix, prefixCovers } from '../base/ip.ts';
 import { Words } from '../base/words.ts';
 import * as layout from '../tables/layout.ts';
-import type { PeerClasses, Segment } from './classes.ts';
+import type { PeerClasses } from './classes.ts';
+import { type Owner, type Owners, ownerList, ownersInTime } from './owners.ts';
 import { type ChainPacker, NO_CHECK_CLASS } from './pack-chains.ts';
 import type { Plan, Prefix } from './plan.ts';
 import type { Sections } from './sections.ts';
-import { type AddressKey, addressKey, type TimedAddress, type TimedAddresses } from './timed-owners.ts';
-
-/** Who owns an exact address: usually one endpoint, or the node whose host processes it stands for. */
-export interface Owner {
-  readonly address: Prefix;
-  /** Pods by key; refused ones are numbered after the endpoints of the plan. */
-  readonly pods: number[];
-  readonly hostEndpoints: number[];
-  readonly nodes: number[];
-}
-
-/** Owners by `addressKey`, in the order in which the plan names them. An address that changes its owner has those of its first state. */
-export function collectOwners(plan: Plan, timed: TimedAddresses): ReadonlyMap<AddressKey, Owner> {
-  const owners = new Map<AddressKey, Owner>();
-  const owner = (address: Prefix): Owner => {
-    const key = addressKey(address);
-    let entry = owners.get(key);
-    if (entry === undefined) {
-      entry = { address, pods: [], hostEndpoints: [], nodes: [] };
-      owners.set(key, entry);
-    }
-    return entry;
-  };
-  plan.endpoints.forEach((endpoint, index) => {
-    for (const address of endpoint.addresses) {
-      const { pods, hostEndpoints } = owner(address);
-      (endpoint.kind === 'wep' ? pods : hostEndpoints).push(index);
-    }
-  });
-  plan.rejectedPods.forEach((pod, index) => {
-    for (const address of pod.addresses) owner(address).pods.push(plan.endpoints.length + index);
-  });
-  for (const { address, states } of timed.values()) {
-    const { pods } = owner(address);
-    pods.splice(0, pods.length, ...states[0]!.pods);
-  }
-  if (plan.rejectedPods.length > 0) for (const { pods } of owners.values()) sortByPodKey(plan, pods);
-  plan.nodes.forEach((node, index) => {
-    for (const address of node.addresses) owner(address).nodes.push(index);
-  });
-  return owners;
-}
-
-function sortByPodKey(plan: Plan, pods: number[]): void {
-  const keyOf = (pod: number): string => (plan.endpoints[pod] ?? plan.rejectedPods[pod - plan.endpoints.length]!).key;
-  pods.sort((a, b) => compareBytewise(keyOf(a), keyOf(b)));
-}
-
-/** The owner in each state of an address that changes it: other pods, the same hosts. */
-export function ownersInTime(plan: Plan, { states }: TimedAddress, { address, hostEndpoints, nodes }: Owner): Owner[] {
-  return states.map(({ pods }) => {
-    const own = [...pods];
-    if (plan.rejectedPods.length > 0) sortByPodKey(plan, own);
-    return { address, pods: own, hostEndpoints, nodes };
-  });
-}
-
-/** The list of an owner, in the form of OWNER_LIST. */
-export function ownerList({ pods, nodes, hostEndpoints }: Owner): number[] {
-  return [pods.length, ...pods, nodes.length, ...nodes, hostEndpoints.length, ...hostEndpoints];
-}
+import { type AddressKey, addressKey, type TimedAddress } from './timed-owners.ts';
 
 /** Prefixes that need a segment although no rule names them. */
 export function addressMarks(plan: Plan): Prefix[] {
@@ -85,16 +25,24 @@ export function addressMarks(plan: Plan): Prefix[] {
 }
 
 /** SECTION_OWNERS: an open-addressing hash at most half full. */
-export function packOwners(owners: ReadonlyMap<AddressKey, Owner>, sections: Sections): void {
+export function packOwners(owners: Owners, sections: Sections): void {
   let slots = 2;
-  while (slots < owners.size * 2) slots *= 2;
+  while (slots < owners.count * 2) slots *= 2;
   const table = new Int32Array(slots * layout.OWNER_SIZE);
-  for (const owner of owners.values()) {
-    const { address } = owner;
-    const [w0, w1, w2, w3] = address.words;
+  const single = [1, 0, 0, 0];
+  for (let entry = 0; entry < owners.count; entry++) {
+    const { version, words } = owners.addressAt(entry);
+    const [w0, w1, w2, w3] = words;
     let slot = layout.addressHash(w0, w1, w2, w3) & (slots - 1);
     while (table[slot * layout.OWNER_SIZE] !== 0) slot = (slot + 1) & (slots - 1);
-    table.set([address.version, w0, w1, w2, w3, sections.ints(ownerList(owner))], slot * layout.OWNER_SIZE);
+    single[1] = owners.podAt(entry);
+    const at = slot * layout.OWNER_SIZE;
+    table[at + layout.OWNER_VERSION] = version;
+    table[at + layout.OWNER_WORDS] = w0;
+    table[at + layout.OWNER_WORDS + 1] = w1;
+    table[at + layout.OWNER_WORDS + 2] = w2;
+    table[at + layout.OWNER_WORDS + 3] = w3;
+    table[at + layout.OWNER_LIST] = sections.ints(single[1] >= 0 ? single : ownerList(owners.ownerAt(entry)));
   }
   sections.section(layout.SECTION_OWNERS).append(table);
 }
@@ -110,8 +58,8 @@ export function packAddresses(
   plan: Plan,
   packer: ChainPacker,
   classes: PeerClasses,
-  owners: ReadonlyMap<AddressKey, Owner>,
-  slotsOf: (endpoint: number) => readonly number[] | undefined,
+  owners: Owners,
+  slotsOf: SlotsOf,
   needsIdentity: boolean,
   sections: Sections,
 ): ReadonlyMap<TimedAddress, readonly number[]> {
@@ -119,51 +67,54 @@ export function packAddresses(
   const byKey = new Map([...classes.timed].map(([timed, peers]) => [addressKey(timed.address), { timed, peers }]));
   const inTime = new Map<TimedAddress, readonly number[]>();
   const outside = numbers.classOf(0, 0, undefined);
-  const painted = classes.segments.map((segment) => {
-    const addressClass = numbers.classOfSegment(segment);
-    const changes = byKey.size > 0 && isWhole(segment.prefix) ? byKey.get(addressKey(segment.prefix)) : undefined;
+  const { prefixes, peerClasses } = classes.segments;
+  const addressClasses = new Int32Array(prefixes.length);
+  for (let i = 0; i < prefixes.length; i++) {
+    const prefix = prefixes[i]!;
+    addressClasses[i] = numbers.classOfSegment(prefix, peerClasses[i]!);
+    const changes = byKey.size > 0 && isWhole(prefix) ? byKey.get(addressKey(prefix)) : undefined;
     if (changes !== undefined) {
       const { timed, peers } = changes;
-      const states = ownersInTime(plan, timed, owners.get(addressKey(timed.address))!);
-      inTime.set(timed, numbers.classesInTime(segment, peers, states));
+      inTime.set(timed, numbers.classesInTime(prefix, peers, ownersInTime(plan, timed, owners.of(timed.address))));
     }
-    return { prefix: segment.prefix, addressClass };
-  });
-  if (packer.version === 4) packTrie(painted, outside, sections);
-  else packRanges(painted, outside, sections);
+  }
+  if (packer.version === 4) packTrie(prefixes, addressClasses, outside, sections);
+  else packRanges(prefixes, addressClasses, outside, sections);
   return inTime;
 }
+
+/** The chains of an endpoint (or, numbered after them, a refused pod) by slot; `undefined` if it is not local. */
+export type SlotsOf = readonly (readonly number[] | undefined)[];
 
 /** A prefix of one address. */
 function isWhole({ version, length }: Prefix): boolean {
   return length === (version === 4 ? 32 : 128);
 }
 
-interface Painted {
-  readonly prefix: Prefix;
-  readonly addressClass: number;
-}
-
 class AddressClasses {
   readonly #plan: Plan;
   readonly #packer: ChainPacker;
-  readonly #owners: ReadonlyMap<AddressKey, Owner>;
-  readonly #slotsOf: (endpoint: number) => readonly number[] | undefined;
+  readonly #owners: Owners;
+  readonly #slotsOf: SlotsOf;
   readonly #needsIdentity: boolean;
   readonly #sections: Sections;
   readonly #numbers = new Map<string, number>();
   /** Flags of CIDRs by text, and those of them that cover the segment in hand. */
   readonly #marks = new Map<string, number>();
   readonly #open: { prefix: Prefix; flags: number }[] = [];
-  readonly #bySlots = new Map<readonly number[] | undefined, Map<number, number>>();
+  /** Classes by slots and `key` (peer class and flags); the last one of each list at hand. */
+  readonly #bySlots = new Map<
+    readonly number[] | undefined,
+    { key: number; number: number; readonly byKey: Map<number, number> }
+  >();
   readonly #services: ReadonlySet<AddressKey>;
   readonly #nodesWithHostEndpoint: ReadonlySet<string>;
 
   constructor(
     plan: Plan,
     packer: ChainPacker,
-    owners: ReadonlyMap<AddressKey, Owner>,
-    slotsOf: (endpoint: number) => readonly number[] | undefined,
+    owners: Owners,
+    slotsOf: SlotsOf,
     needsIdentity: boolean,
     sections: Sections,
   ) {
@@ -187,20 +138,24 @@ class AddressClasses {
   }
 
   /** Segments must come in their order, parents first: a CIDR's flags hold for all that lies in it. */
-  classOfSegment({ prefix, peerClass }: Segment): number {
-    const owner = isWhole(prefix) ? this.#owners.get(addressKey(prefix)) : undefined;
-    return this.classOf(peerClass, this.#flagsOf(prefix), owner);
+  classOfSegment(prefix: Prefix, peerClass: number): number {
+    const flags = this.#flagsOf(prefix);
+    const entry = isWhole(prefix) ? this.#owners.entryOf(prefix) : -1;
+    if (entry < 0) return this.classOf(peerClass, flags, undefined);
+    const pod = this.#owners.podAt(entry);
+    if (pod < 0) return this.classOf(peerClass, flags, this.#owners.ownerAt(entry));
+    return this.#withSlots(peerClass, flags | this.#podFlags(pod), this.#slotsOf[pod]);
   }
 
   /** Right after `classOfSegment` for an address that changes its owner: the class with the peer class and owner of each state. */
-  classesInTime({ prefix }: Segment, peerClasses: readonly number[], owners: readonly Owner[]): number[] {
+  classesInTime(prefix: Prefix, peerClasses: readonly number[], owners: readonly Owner[]): number[] {
     const flags = this.#flagsOf(prefix);
     return owners.map((owner, i) => this.classOf(peerClasses[i]!, flags, owner));
   }
 
   #flagsOf(prefix: Prefix): number {
     const flags = this.#marks.size === 0 ? 0 : this.#inheritedFlags(prefix);
-    const isService = isWhole(prefix) && this.#services.has(addressKey(prefix));
+    const isService = this.#services.size > 0 && isWhole(prefix) && this.#services.has(addressKey(prefix));
     return isService ? flags | layout.CLASS_IS_SERVICE | layout.CLASS_NEEDS_PATH : flags;
   }
 
@@ -224,22 +179,25 @@ class AddressClasses {
     let flags = baseFlags;
     if (pods.length !== 1 || hostEndpoints.length + nodes.length > 0) flags |= layout.CLASS_NEEDS_PATH;
     for (const index of pods) flags |= this.#podFlags(index);
-    return this.#withSlots(peerClass, flags, pods.length === 1 ? this.#slotsOf(pods[0]!) : undefined);
+    return this.#withSlots(peerClass, flags, pods.length === 1 ? this.#slotsOf[pods[0]!] : undefined);
   }
 
-  /** Looked up by the list of slots itself, which all pods of a group share, so that a pod costs two map lookups. */
+  /** Looked up by the list of slots itself, which all pods of a group share. */
   #withSlots(peerClass: number, flags: number, slots: readonly number[] | undefined): number {
     let known = this.#bySlots.get(slots);
     if (known === undefined) {
-      known = new Map();
+      known = { key: -1, number: -1, byKey: new Map() };
       this.#bySlots.set(slots, known);
     }
     const key = peerClass * 256 + flags;
-    let number = known.get(key);
+    if (known.key === key) return known.number;
+    let number = known.byKey.get(key);
     if (number === undefined) {
       number = this.#make(peerClass, flags, slots);
-      known.set(key, number);
+      known.byKey.set(key, number);
     }
+    known.key = key;
+    known.number = number;
     return number;
   }
 
@@ -254,9 +212,10 @@ class AddressClasses {
 
   #podFlags(index: number): number {
     const { endpoints, rejectedPods } = this.#plan;
+    const isLocal = this.#slotsOf[index] !== undefined;
+    if (this.#nodesWithHostEndpoint.size === 0) return isLocal ? layout.CLASS_IS_LOCAL : 0;
     const { node } = endpoints[index] ?? rejectedPods[index - endpoints.length]!;
     const hasHostEndpoint = this.#nodesWithHostEndpoint.has(node);
-    const isLocal = this.#slotsOf(index) !== undefined;
     return (hasHostEndpoint ? layout.CLASS_NEEDS_PATH : 0) | (isLocal ? layout.CLASS_IS_LOCAL : 0);
   }
 
@@ -276,22 +235,32 @@ class AddressClasses {
  * SECTION_TRIE_4. Segments come parents first, so each simply paints over what it covers. While painting, an entry >= 0 is an
  * address class and `~offset` a node; `layOutTrie` then writes the form that needs no branch.
  */
-function packTrie(painted: readonly Painted[], outside: number, sections: Sections): void {
+function packTrie(prefixes: readonly Prefix[], classes: Int32Array, outside: number, sections: Sections): void {
   const trie = new Words(1 << 17);
   trie.append(new Int32Array(layout.TRIE_ROOT_ENTRIES).fill(outside));
-  for (const { prefix, addressClass } of painted) {
-    const address = prefix.words[0];
-    if (prefix.length <= 16) {
-      fill(trie, address >>> 16, 16 - prefix.length, addressClass);
+  // Addresses come in order, so most are in the leaf of the one before.
+  let lastBlock = -1;
+  let lastLeaf = 0;
+  for (let i = 0; i < prefixes.length; i++) {
+    const { words, length } = prefixes[i]!;
+    const address = words[0];
+    const addressClass = classes[i]!;
+    if (length <= 16) {
+      fill(trie, address >>> 16, 16 - length, addressClass);
+      continue;
+    }
+    if (length > 24 && address >>> 8 === lastBlock) {
+      fill(trie, lastLeaf + (address & 255), 32 - length, addressClass);
       continue;
     }
     const middle = child(trie, address >>> 16);
-    if (prefix.length <= 24) {
-      fill(trie, middle + ((address >>> 8) & 255), 24 - prefix.length, addressClass);
+    if (length <= 24) {
+      fill(trie, middle + ((address >>> 8) & 255), 24 - length, addressClass);
       continue;
     }
-    const leaf = child(trie, middle + ((address >>> 8) & 255));
-    fill(trie, leaf + (address & 255), 32 - prefix.length, addressClass);
+    lastBlock = address >>> 8;
+    lastLeaf = child(trie, middle + ((address >>> 8) & 255));
+    fill(trie, lastLeaf + (address & 255), 32 - length, addressClass);
   }
   sections.section(layout.SECTION_TRIE_4).append(layOutTrie(trie.view()));
 }
@@ -340,8 +309,14 @@ function layOutTrie(painted: Int32Array): Int32Array {
   return out.view();
 }
 
+interface Painted {
+  readonly prefix: Prefix;
+  readonly addressClass: number;
+}
+
 /** SECTION_EXACT_6 and SECTION_RANGES_6. */
-function packRanges(painted: readonly Painted[], outside: number, sections: Sections): void {
+function packRanges(prefixes: readonly Prefix[], classes: Int32Array, outside: number, sections: Sections): void {
+  const painted = prefixes.map((prefix, i) => ({ prefix, addressClass: classes[i]! }));
   const exact = painted.filter(({ prefix }) => prefix.length === 128);
   const wide = painted.filter(({ prefix }) => prefix.length < 128);
   let slots = 2;

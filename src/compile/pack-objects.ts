@@ -10,6 +10,7 @@ import {
   DIRECTION_INGRESS,
 } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
+import { sortedPrefixes } from './ip-sets.ts';
 import type {
   Plan,
   PlanFailsafe,
@@ -179,17 +180,22 @@ function netMembers(plan: Plan, set: PlanIpSet): readonly Prefix[] {
   );
   const [only] = lists;
   if (lists.length === 1 && only!.every((prefix) => prefix.length > 0)) return only!;
-  const all = lists.flatMap((list) => list.flatMap(splitAll)).sort(comparePrefixes);
-  return all.filter((prefix, i) => i === 0 || comparePrefixes(prefix, all[i - 1]!) !== 0);
+  const all: Prefix[] = [];
+  for (const list of lists) for (const prefix of list) all.push(...splitAll(prefix));
+  return sortedPrefixes(all);
 }
 
 function memberWords(members: readonly Prefix[]): Int32Array {
   const words = new Int32Array(members.length * MEMBER_WORDS);
-  members.forEach((prefix, i) => {
+  for (let i = 0; i < members.length; i++) {
+    const { version, length, words: own } = members[i]!;
     const at = i * MEMBER_WORDS;
-    words[at] = (prefix.version << 8) | prefix.length;
-    words.set(prefix.words, at + 1);
-  });
+    words[at] = (version << 8) | length;
+    words[at + 1] = own[0];
+    words[at + 2] = own[1];
+    words[at + 3] = own[2];
+    words[at + 4] = own[3];
+  }
   return words;
 }
 

@@ -8,12 +8,13 @@ import type { Dataplane } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import type { TimelineData } from '../tables/live.ts';
 import { buildPeerClasses } from './classes.ts';
-import { addressMarks, collectOwners, packAddresses, packOwners } from './pack-addresses.ts';
+import { collectOwners } from './owners.ts';
+import { addressMarks, packAddresses, packOwners, type SlotsOf } from './pack-addresses.ts';
 import { ChainPacker, packNoCheck, packNoCheckStep } from './pack-chains.ts';
 import { packObjects } from './pack-objects.ts';
 import { packPairs } from './pack-pairs.ts';
 import { packTimeline } from './pack-timeline.ts';
-import type { Plan, PlanRejectedPod, PlanSettings } from './plan.ts';
+import type { Plan, PlanEndpoint, PlanRejectedPod, PlanSettings, Prefix } from './plan.ts';
 import { Sections } from './sections.ts';
 import { timedAddresses } from './timed-owners.ts';
 
@@ -47,13 +48,11 @@ export function packTimedPlan(plan: Plan, options: PackOptions = {}): PackedPlan
   const isLocal = (node: string): boolean => options.node === undefined || node === options.node;
   packNoCheckStep(sections);
 
-  const slotsOf4 = new Map<number, readonly number[]>();
-  const slotsOf6 = new Map<number, readonly number[]>();
   const settings = settingsByNode(plan);
   const packer4 = new ChainPacker(plan, 4, sections, 0, dataplane);
-  collectSlots(plan, packer4, settings, isLocal, slotsOf4);
+  const slotsOf4 = collectSlots(plan, packer4, settings, isLocal);
   const packer6 = new ChainPacker(plan, 6, sections, packer4.chainCount, dataplane);
-  collectSlots(plan, packer6, settings, isLocal, slotsOf6);
+  const slotsOf6 = collectSlots(plan, packer6, settings, isLocal);
 
   const timed = timedAddresses(plan);
   const owners = collectOwners(plan, timed);
@@ -69,8 +68,8 @@ export function packTimedPlan(plan: Plan, options: PackOptions = {}): PackedPlan
   packOwners(owners, sections);
   const needsIdentity = options.needsIdentity === true;
   const inTime = [
-    packAddresses(plan, packer4, classes4, owners, (endpoint) => slotsOf4.get(endpoint), needsIdentity, sections),
-    packAddresses(plan, packer6, classes6, owners, (endpoint) => slotsOf6.get(endpoint), needsIdentity, sections),
+    packAddresses(plan, packer4, classes4, owners, slotsOf4, needsIdentity, sections),
+    packAddresses(plan, packer6, classes6, owners, slotsOf6, needsIdentity, sections),
   ];
   const timeline =
     timed.size === 0 ? undefined : packTimeline(plan, owners, new Map(inTime.flatMap((map) => [...map])), sections);
@@ -103,67 +102,130 @@ function collectSlots(
   packer: ChainPacker,
   settings: ReadonlyMap<string, NodeSettings>,
   isLocal: (node: string) => boolean,
-  slotsOf: Map<number, readonly number[]>,
-): void {
-  plan.endpoints.forEach((endpoint, index) => {
-    const node = settings.get(endpoint.node);
-    if (node === undefined || !isLocal(endpoint.node)) return;
-    slotsOf.set(index, packer.endpointSlots(endpoint.group, node.settings, node.key));
-  });
-  plan.rejectedPods.forEach((pod, index) => {
+): SlotsOf {
+  const slotsOf: (readonly number[] | undefined)[] = [];
+  // By group: the slots under the settings seen last. Most clusters have one for all nodes.
+  const last: { key: number; slots: readonly number[] }[] = [];
+  for (const { node: name, group } of plan.endpoints) {
+    const node = settings.get(name);
+    if (node === undefined || !isLocal(name)) slotsOf.push(undefined);
+    else {
+      if (last[group]?.key !== node.key) {
+        last[group] = { key: node.key, slots: packer.endpointSlots(group, node.settings, node.key) };
+      }
+      slotsOf.push(last[group]!.slots);
+    }
+  }
+  for (const pod of plan.rejectedPods) {
     const node = settings.get(pod.node);
-    if (node === undefined || !isLocal(pod.node)) return;
-    slotsOf.set(plan.endpoints.length + index, packer.rejectedSlots(node.settings, node.key));
-  });
+    const isKnown = node !== undefined && isLocal(pod.node);
+    slotsOf.push(isKnown ? packer.rejectedSlots(node.settings, node.key) : undefined);
+  }
+  return slotsOf;
 }
 
-function packEndpoints(
-  plan: Plan,
-  slotsOf4: ReadonlyMap<number, readonly number[]>,
-  slotsOf6: ReadonlyMap<number, readonly number[]>,
-  sections: Sections,
-): void {
+function packEndpoints(plan: Plan, slotsOf4: SlotsOf, slotsOf6: SlotsOf, sections: Sections): void {
   const nodes = new Map(plan.nodes.map((node, index) => [node.name, index]));
-  const offsets = new Map<readonly number[], Map<readonly number[], number>>();
-  // Pods of one group share their lists of slots, so a list is looked up by itself before it is looked up by content.
-  const chainsOf = (endpoint: number): number => {
-    const [slots4, slots6] = [slotsOf4.get(endpoint), slotsOf6.get(endpoint)];
-    if (slots4 === undefined || slots6 === undefined) return layout.NONE;
-    const bySlots6 = offsets.get(slots4) ?? new Map<readonly number[], number>();
-    offsets.set(slots4, bySlots6);
-    let offset = bySlots6.get(slots6);
-    if (offset === undefined) {
-      offset = sections.ints([...slots4, ...slots6]);
-      bySlots6.set(slots6, offset);
-    }
-    return offset;
-  };
+  const writer = new EndpointWriter(nodes, slotsOf4, slotsOf6, sections);
+  const records = sections.section(layout.SECTION_ENDPOINTS);
+  const first = records.extend(plan.endpoints.length * layout.ENDPOINT_SIZE);
+  const { room } = records;
   plan.endpoints.forEach((endpoint, index) => {
-    const labels = endpoint.labels.flatMap(([key, value]) => [sections.string(key), sections.string(value)]);
-    const [labelsAt] = sections.intList(labels);
-    sections.record(layout.SECTION_ENDPOINTS, [
-      sections.string(endpoint.key),
-      endpoint.kind === 'wep' ? layout.KIND_WEP : layout.KIND_HEP,
-      sections.string(endpoint.namespace),
-      sections.string(endpoint.name),
-      nodes.get(endpoint.node) ?? layout.NONE,
-      sections.string(endpoint.serviceAccount),
-      sections.string(endpoint.uid),
-      labelsAt,
-      endpoint.labels.length,
-      ...sections.prefixList(endpoint.addresses),
-      sections.string(endpoint.interfaceName),
-      endpoint.group,
-      sections.string(endpoint.origin.file),
-      endpoint.origin.line,
-      chainsOf(index),
-      ...sections.prefixList(endpoint.allowedSources),
-    ]);
+    writer.write(endpoint, index, room, first + index * layout.ENDPOINT_SIZE);
   });
   plan.rejectedPods.forEach((pod, index) => {
     const at = plan.endpoints.length + index;
-    sections.record(layout.SECTION_ENDPOINTS, rejectedPod(pod, nodes, chainsOf(at), sections));
+    sections.record(layout.SECTION_ENDPOINTS, rejectedPod(pod, nodes, writer.chainsOf(at), sections));
   });
+}
+
+/** Writes records of SECTION_ENDPOINTS. What a pod has in common with the one before is not looked up again. */
+class EndpointWriter {
+  readonly #nodes: ReadonlyMap<string, number>;
+  readonly #slotsOf4: SlotsOf;
+  readonly #slotsOf6: SlotsOf;
+  readonly #sections: Sections;
+  readonly #offsets = new Map<readonly number[], Map<readonly number[], number>>();
+  readonly #labels = new Map<PlanEndpoint['labels'], number>();
+  readonly #last = new Map<number, { text: string; string: number }>();
+
+  constructor(nodes: ReadonlyMap<string, number>, slotsOf4: SlotsOf, slotsOf6: SlotsOf, sections: Sections) {
+    this.#nodes = nodes;
+    this.#slotsOf4 = slotsOf4;
+    this.#slotsOf6 = slotsOf6;
+    this.#sections = sections;
+  }
+
+  write(endpoint: PlanEndpoint, index: number, room: Int32Array, at: number): void {
+    const sections = this.#sections;
+    const { addresses, allowedSources, labels } = endpoint;
+    room[at + layout.ENDPOINT_LABELS] = this.#labelsAt(labels);
+    room[at + layout.ENDPOINT_LABELS + 1] = labels.length;
+    room[at + layout.ENDPOINT_KEY] = sections.string(endpoint.key);
+    room[at + layout.ENDPOINT_KIND] = endpoint.kind === 'wep' ? layout.KIND_WEP : layout.KIND_HEP;
+    room[at + layout.ENDPOINT_NAMESPACE] = this.#string(layout.ENDPOINT_NAMESPACE, endpoint.namespace);
+    room[at + layout.ENDPOINT_NAME] = sections.string(endpoint.name);
+    room[at + layout.ENDPOINT_NODE] = this.#nodes.get(endpoint.node) ?? layout.NONE;
+    room[at + layout.ENDPOINT_SERVICE_ACCOUNT] = this.#string(layout.ENDPOINT_SERVICE_ACCOUNT, endpoint.serviceAccount);
+    room[at + layout.ENDPOINT_UID] = this.#string(layout.ENDPOINT_UID, endpoint.uid);
+    this.#prefixes(addresses, room, at + layout.ENDPOINT_ADDRESSES);
+    room[at + layout.ENDPOINT_INTERFACE] = this.#string(layout.ENDPOINT_INTERFACE, endpoint.interfaceName);
+    room[at + layout.ENDPOINT_GROUP] = endpoint.group;
+    room[at + layout.ENDPOINT_FILE] = this.#string(layout.ENDPOINT_FILE, endpoint.origin.file);
+    room[at + layout.ENDPOINT_LINE] = endpoint.origin.line;
+    room[at + layout.ENDPOINT_CHAINS] = this.chainsOf(index);
+    this.#prefixes(allowedSources, room, at + layout.ENDPOINT_ALLOWED_SOURCES);
+  }
+
+  /** Pods of one group share their lists of slots, so a list is looked up by itself before it is looked up by content. */
+  chainsOf(endpoint: number): number {
+    const slots4 = this.#slotsOf4[endpoint];
+    const slots6 = this.#slotsOf6[endpoint];
+    if (slots4 === undefined || slots6 === undefined) return layout.NONE;
+    let bySlots6 = this.#offsets.get(slots4);
+    if (bySlots6 === undefined) {
+      bySlots6 = new Map();
+      this.#offsets.set(slots4, bySlots6);
+    }
+    let offset = bySlots6.get(slots6);
+    if (offset === undefined) {
+      offset = this.#sections.ints([...slots4, ...slots6]);
+      bySlots6.set(slots6, offset);
+    }
+    return offset;
+  }
+
+  #labelsAt(labels: PlanEndpoint['labels']): number {
+    if (labels.length === 0) return 0;
+    let offset = this.#labels.get(labels);
+    if (offset === undefined) {
+      const sections = this.#sections;
+      offset = sections.ints(labels.flatMap(([key, value]) => [sections.string(key), sections.string(value)]));
+      this.#labels.set(labels, offset);
+    }
+    return offset;
+  }
+
+  #prefixes(prefixes: readonly Prefix[], room: Int32Array, at: number): void {
+    room[at] = prefixes.length === 0 ? 0 : this.#sections.count(layout.SECTION_PREFIXES);
+    room[at + 1] = prefixes.length;
+    for (const prefix of prefixes) this.#sections.prefix(prefix);
+  }
+
+  /** The string of a field of which neighbours often have the same. */
+  #string(field: number, text: string): number {
+    const last = this.#last.get(field);
+    if (last === undefined) {
+      const string = this.#sections.string(text);
+      this.#last.set(field, { text, string });
+      return string;
+    }
+    if (last.text !== text) {
+      last.text = text;
+      last.string = this.#sections.string(text);
+    }
+    return last.string;
+  }
 }
 
 /** A refused pod has an owner's place and chains that deny, but no labels and no group: it is nobody's peer. */

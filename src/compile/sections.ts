@@ -9,6 +9,7 @@ import {
   HEADER_WORDS,
   LAYOUT_VERSION,
   MAGIC,
+  PREFIX_SIZE,
   RECORD_WORDS,
   SECTION_COUNT,
   SECTION_INTS,
@@ -17,13 +18,12 @@ import {
   SECTION_STRINGS,
 } from '../tables/layout.ts';
 import type { Prefix } from './plan.ts';
+import { IntPool, TextPool } from './pools.ts';
 
 export class Sections {
   readonly #sections: readonly Words[] = Array.from({ length: SECTION_COUNT }, () => new Words());
-  readonly #strings = new Map<string, number>();
-  readonly #texts: string[] = [];
-  readonly #intLists = new Map<string, number>();
-  readonly #singles = new Map<number, number>();
+  readonly #texts = new TextPool();
+  readonly #ints = new IntPool(this.#sections[SECTION_INTS]!);
 
   constructor() {
     this.string('');
@@ -46,44 +46,29 @@ export class Sections {
   }
 
   string(text: string): number {
-    let index = this.#strings.get(text);
-    if (index === undefined) {
-      index = this.#texts.length;
-      this.#texts.push(text);
-      this.#strings.set(text, index);
-    }
-    return index;
+    return this.#texts.number(text);
   }
 
   /** Word offset of `values` in the pool of ints; short equal lists are stored once. */
-  ints(values: readonly number[]): number {
-    if (values.length === 1) return this.#single(values[0]!);
-    if (values.length > 64) return this.section(SECTION_INTS).append(values);
-    const key = values.join(',');
-    let offset = this.#intLists.get(key);
-    if (offset === undefined) {
-      offset = this.section(SECTION_INTS).append(values);
-      this.#intLists.set(key, offset);
-    }
-    return offset;
-  }
-
-  #single(value: number): number {
-    let offset = this.#singles.get(value);
-    if (offset === undefined) {
-      offset = this.section(SECTION_INTS).append([value]);
-      this.#singles.set(value, offset);
-    }
-    return offset;
+  ints(values: ArrayLike<number>): number {
+    return this.#ints.offset(values);
   }
 
   /** `[start, count]` of a list in the pool of ints. */
-  intList(values: readonly number[]): [number, number] {
+  intList(values: ArrayLike<number>): [number, number] {
     return [values.length === 0 ? 0 : this.ints(values), values.length];
   }
 
-  prefix(prefix: Prefix): number {
-    return this.record(SECTION_PREFIXES, prefixWords(prefix));
+  prefix({ version, length, words }: Prefix): number {
+    const section = this.section(SECTION_PREFIXES);
+    const at = section.extend(PREFIX_SIZE);
+    const { room } = section;
+    room[at] = (version << 8) | length;
+    room[at + 1] = words[0];
+    room[at + 2] = words[1];
+    room[at + 3] = words[2];
+    room[at + 4] = words[3];
+    return at / PREFIX_SIZE;
   }
 
   /** `[start, count]` of a list of prefixes. */
@@ -118,23 +103,8 @@ export class Sections {
   }
 
   #writeStrings(): void {
-    const joined = this.#texts.join('');
-    const isAscii = Buffer.byteLength(joined, 'utf8') === joined.length;
-    // One by one only where it must be: a hundred thousand small encodings cost more than all the rest of packing.
-    const parts = isAscii ? [Buffer.from(joined, 'latin1')] : this.#texts.map((text) => Buffer.from(text, 'utf8'));
-    const lengths = isAscii ? this.#texts.map((text) => text.length) : parts.map((part) => part.length);
-    const all = Buffer.concat(parts);
-    const bytes = new Uint8Array((all.length + 3) & ~3);
-    bytes.set(all);
-    const index = new Int32Array(lengths.length * 2);
-    let offset = 0;
-    lengths.forEach((length, i) => {
-      index[2 * i] = offset;
-      index[2 * i + 1] = length;
-      offset += length;
-    });
-    this.section(SECTION_STRINGS).append(index);
-    this.section(SECTION_STRING_BYTES).append(new Int32Array(bytes.buffer));
+    this.section(SECTION_STRINGS).append(this.#texts.index());
+    this.section(SECTION_STRING_BYTES).append(this.#texts.words());
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Sorting by the bytes of unique keys.
+ * Sorting by the bytes of keys.
  *
  * Keys of a cluster begin alike (`wep:namespace/deployment-…`), so comparisons read the same prefix again and again. Here
  * the four bytes behind the common prefix and the place of the item make one number, and numbers are sorted natively;
@@ -9,21 +9,16 @@
  */
 import { compareBytewise } from '../base/bytewise.ts';
 
-/** A sorted copy; of items with one key the last. */
+/** A sorted copy; items of one key (a pod and the one that took its name) keep their order. */
 export function sortByKey<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
   const keys = items.map(keyOf);
   if (isAscending(keys)) return [...items];
   const order = sortedPlaces(keys) ?? keys.map((_, place) => place).sort((a, b) => compareBytewise(keys[a]!, keys[b]!));
-  const sorted: T[] = [];
-  for (let i = 0; i < order.length; i++) {
-    const place = order[i]!;
-    if (i + 1 === order.length || keys[order[i + 1]!] !== keys[place]) sorted.push(items[place]!);
-  }
-  return sorted;
+  return Array.from(order, (place) => items[place]!);
 }
 
 function isAscending(keys: readonly string[]): boolean {
-  for (let i = 1; i < keys.length; i++) if (compareBytewise(keys[i - 1]!, keys[i]!) >= 0) return false;
+  for (let i = 1; i < keys.length; i++) if (compareBytewise(keys[i - 1]!, keys[i]!) > 0) return false;
   return true;
 }
 

@@ -1,0 +1,164 @@
+/**
+ * Who owns an exact address.
+ *
+ * Nearly all addresses are IPv4 and have one owner, a pod. These are three numbers in typed arrays, found by hashing; an object with lists is
+ * made for the others, and for whoever asks.
+ */
+import { compareBytewise } from '../base/bytewise.ts';
+import { addressHash } from '../tables/layout.ts';
+import type { Plan, Prefix } from './plan.ts';
+import { type AddressKey, addressKey, type TimedAddress, type TimedAddresses } from './timed-owners.ts';
+
+/** Usually one endpoint, or the node whose host processes the address stands for. */
+export interface Owner {
+  readonly address: Prefix;
+  /** Pods by key; refused ones are numbered after the endpoints of the plan. */
+  readonly pods: number[];
+  readonly hostEndpoints: number[];
+  readonly nodes: number[];
+}
+
+/** By entry of a single owner: it is not one pod but what `#others` has. */
+const OTHER = -1;
+
+/** Owners by address, in the order in which the plan names the addresses. */
+export class Owners {
+  /** 1 + entry by hash of an IPv4 address. */
+  readonly #slots: Int32Array;
+  readonly #addresses: Prefix[] = [];
+  /** By entry: the pod that alone owns the address, or OTHER. */
+  readonly #pods: Int32Array;
+  readonly #others = new Map<number, Owner>();
+  readonly #ipv6 = new Map<AddressKey, number>();
+
+  /** `limit`: at least the number of addresses that there will be. */
+  constructor(limit: number) {
+    let slots = 2;
+    while (slots < 2 * limit) slots *= 2;
+    this.#slots = new Int32Array(slots);
+    this.#pods = new Int32Array(limit);
+  }
+
+  get count(): number {
+    return this.#addresses.length;
+  }
+
+  /** The entry of an address, or -1. */
+  entryOf(address: Prefix): number {
+    if (address.version === 6) return this.#ipv6.get(addressKey(address)) ?? -1;
+    const word = address.words[0];
+    const mask = this.#slots.length - 1;
+    for (let slot = addressHash(word, 0, 0, 0) & mask; ; slot = (slot + 1) & mask) {
+      const entry = this.#slots[slot]! - 1;
+      if (entry < 0 || this.#addresses[entry]!.words[0] === word) return entry;
+    }
+  }
+
+  addressAt(entry: number): Prefix {
+    return this.#addresses[entry]!;
+  }
+
+  /** The pod that owns the address of `entry`, and nobody else does; -1 = it is not so simple. */
+  podAt(entry: number): number {
+    return this.#pods[entry]!;
+  }
+
+  ownerAt(entry: number): Owner {
+    const pod = this.#pods[entry]!;
+    if (pod === OTHER) return this.#others.get(entry)!;
+    return { address: this.#addresses[entry]!, pods: [pod], hostEndpoints: [], nodes: [] };
+  }
+
+  /** The owner of an address that has one. */
+  of(address: Prefix): Owner {
+    return this.ownerAt(this.entryOf(address));
+  }
+
+  addPod(address: Prefix, pod: number): void {
+    const entry = this.entryOf(address);
+    if (entry < 0) this.#pods[this.#add(address)] = pod;
+    else this.#lists(entry).pods.push(pod);
+  }
+
+  /** The lists of an address, to be changed. */
+  lists(address: Prefix): Owner {
+    const entry = this.entryOf(address);
+    if (entry >= 0) return this.#lists(entry);
+    const added = this.#add(address);
+    this.#pods[added] = OTHER;
+    const owner = { address, pods: [], hostEndpoints: [], nodes: [] };
+    this.#others.set(added, owner);
+    return owner;
+  }
+
+  /** Those that are not one pod alone. */
+  others(): Iterable<Owner> {
+    return this.#others.values();
+  }
+
+  #lists(entry: number): Owner {
+    const owner = this.ownerAt(entry);
+    this.#pods[entry] = OTHER;
+    this.#others.set(entry, owner);
+    return owner;
+  }
+
+  #add(address: Prefix): number {
+    const entry = this.#addresses.push(address) - 1;
+    if (address.version === 6) this.#ipv6.set(addressKey(address), entry);
+    else {
+      const mask = this.#slots.length - 1;
+      let slot = addressHash(address.words[0], 0, 0, 0) & mask;
+      while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
+      this.#slots[slot] = entry + 1;
+    }
+    return entry;
+  }
+}
+
+/** The owners of all addresses. One that changes its owner has those of its first state. */
+export function collectOwners(plan: Plan, timed: TimedAddresses): Owners {
+  const owned = [plan.endpoints, plan.rejectedPods, plan.nodes] as readonly (readonly {
+    addresses: readonly Prefix[];
+  }[])[];
+  let limit = timed.size;
+  for (const list of owned) for (const { addresses } of list) limit += addresses.length;
+  const owners = new Owners(limit);
+  plan.endpoints.forEach((endpoint, index) => {
+    for (const address of endpoint.addresses) {
+      if (endpoint.kind === 'wep') owners.addPod(address, index);
+      else owners.lists(address).hostEndpoints.push(index);
+    }
+  });
+  plan.rejectedPods.forEach((pod, index) => {
+    for (const address of pod.addresses) owners.addPod(address, plan.endpoints.length + index);
+  });
+  for (const { address, states } of timed.values()) {
+    const { pods } = owners.lists(address);
+    pods.splice(0, pods.length, ...states[0]!.pods);
+  }
+  if (plan.rejectedPods.length > 0) for (const { pods } of owners.others()) sortByPodKey(plan, pods);
+  plan.nodes.forEach((node, index) => {
+    for (const address of node.addresses) owners.lists(address).nodes.push(index);
+  });
+  return owners;
+}
+
+function sortByPodKey(plan: Plan, pods: number[]): void {
+  const keyOf = (pod: number): string => (plan.endpoints[pod] ?? plan.rejectedPods[pod - plan.endpoints.length]!).key;
+  pods.sort((a, b) => compareBytewise(keyOf(a), keyOf(b)));
+}
+
+/** The owner in each state of an address that changes it: other pods, the same hosts. */
+export function ownersInTime(plan: Plan, { states }: TimedAddress, { address, hostEndpoints, nodes }: Owner): Owner[] {
+  return states.map(({ pods }) => {
+    const own = [...pods];
+    if (plan.rejectedPods.length > 0) sortByPodKey(plan, own);
+    return { address, pods: own, hostEndpoints, nodes };
+  });
+}
+
+/** The list of an owner, in the form of OWNER_LIST. */
+export function ownerList({ pods, nodes, hostEndpoints }: Owner): number[] {
+  return [pods.length, ...pods, nodes.length, ...nodes, hostEndpoints.length, ...hostEndpoints];
+}

@@ -1,0 +1,179 @@
+/**
+ * The pools of a buffer: texts and lists of ints, each stored once.
+ *
+ * A big cluster has a million of them, so they are looked up by hash and content where they lie, and no key is made of them:
+ * a map from text to number holds the texts twice and costs more than all the rest of packing.
+ */
+import type { Words } from '../base/words.ts';
+
+/** 1 + number by hash, open addressing, at most half full. */
+class Slots {
+  #slots = new Int32Array(1024);
+  #hashes = new Int32Array(512);
+  count = 0;
+
+  /** The number with this hash for which `isIt` holds, or -1. */
+  find(hash: number, isIt: (number: number) => boolean): number {
+    const mask = this.#slots.length - 1;
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const number = this.#slots[slot]! - 1;
+      if (number < 0) return -1;
+      if (this.#hashes[number] === hash && isIt(number)) return number;
+    }
+  }
+
+  /** Gives the next number to something that is not there yet. */
+  add(hash: number): number {
+    const number = this.count++;
+    if (number === this.#hashes.length) this.#grow();
+    this.#hashes[number] = hash;
+    this.#place(number);
+    return number;
+  }
+
+  #grow(): void {
+    const hashes = new Int32Array(2 * this.#hashes.length);
+    hashes.set(this.#hashes);
+    this.#hashes = hashes;
+    this.#slots = new Int32Array(2 * hashes.length);
+    for (let number = 0; number < this.count - 1; number++) this.#place(number);
+  }
+
+  #place(number: number): void {
+    const mask = this.#slots.length - 1;
+    let slot = this.#hashes[number]! & mask;
+    while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
+    this.#slots[slot] = number + 1;
+  }
+}
+
+function stir(hash: number): number {
+  return hash ^ (hash >>> 15) ^ (hash >>> 23);
+}
+
+/** Texts by number, as UTF-8. */
+export class TextPool {
+  readonly #slots = new Slots();
+  #bytes = new Uint8Array(4096);
+  /** By number: where the text begins; one more than there are texts. */
+  #starts = new Int32Array(1024);
+
+  get count(): number {
+    return this.#slots.count;
+  }
+
+  /** The number of `text`: new (`count` before the call), or that of the same text before. */
+  number(text: string): number {
+    const from = this.#starts[this.count]!;
+    const to = this.#write(text, from);
+    const bytes = this.#bytes;
+    let hash = 0x811c9dc5 | 0;
+    for (let at = from; at < to; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
+    hash = stir(hash);
+    const known = this.#slots.find(hash, (number) => this.#isText(number, from, to));
+    if (known >= 0) return known;
+    const number = this.#slots.add(hash);
+    if (number + 2 > this.#starts.length) {
+      const starts = new Int32Array(2 * this.#starts.length);
+      starts.set(this.#starts);
+      this.#starts = starts;
+    }
+    this.#starts[number + 1] = to;
+    return number;
+  }
+
+  /** Writes the text behind the others; gives where it ends. */
+  #write(text: string, from: number): number {
+    const { length } = text;
+    if (from + 3 * length > this.#bytes.length) {
+      const bytes = new Uint8Array(Math.max(2 * this.#bytes.length, from + 3 * length));
+      bytes.set(this.#bytes);
+      this.#bytes = bytes;
+    }
+    const bytes = this.#bytes;
+    for (let i = 0; i < length; i++) {
+      const code = text.charCodeAt(i);
+      if (code > 0x7f) return from + Buffer.from(bytes.buffer).write(text, from, 'utf8');
+      bytes[from + i] = code;
+    }
+    return from + length;
+  }
+
+  #isText(number: number, from: number, to: number): boolean {
+    const start = this.#starts[number]!;
+    if (this.#starts[number + 1]! - start !== to - from) return false;
+    const bytes = this.#bytes;
+    for (let at = from, own = start; at < to; at++, own++) if (bytes[at] !== bytes[own]) return false;
+    return true;
+  }
+
+  /** Offset and length in bytes of each text, in turn. */
+  index(): Int32Array {
+    const index = new Int32Array(2 * this.count);
+    for (let number = 0; number < this.count; number++) {
+      index[2 * number] = this.#starts[number]!;
+      index[2 * number + 1] = this.#starts[number + 1]! - this.#starts[number]!;
+    }
+    return index;
+  }
+
+  /** The bytes of all texts as whole words. */
+  words(): Int32Array {
+    const length = this.#starts[this.count]!;
+    const words = new Int32Array((length + 3) >>> 2);
+    new Uint8Array(words.buffer).set(this.#bytes.subarray(0, length));
+    return words;
+  }
+}
+
+/** Longer lists are stored as they come. */
+const SHARED_LENGTH_MAX = 64;
+
+/** Lists of ints, appended to `words`; short equal ones once. */
+export class IntPool {
+  readonly #words: Words;
+  readonly #slots = new Slots();
+  #starts = new Int32Array(1024);
+  #lengths = new Uint8Array(1024);
+
+  constructor(words: Words) {
+    this.#words = words;
+  }
+
+  /** Word offset of `values`. */
+  offset(values: ArrayLike<number>): number {
+    const { length } = values;
+    if (length > SHARED_LENGTH_MAX) return this.#words.append(values);
+    let hash = 0x811c9dc5 | 0;
+    for (let i = 0; i < length; i++) {
+      hash = Math.imul(hash ^ values[i]!, 0x01000193);
+      hash ^= hash >>> 15;
+    }
+    hash = stir(hash);
+    const known = this.#slots.find(hash, (number) => this.#isList(number, values));
+    if (known >= 0) return this.#starts[known]!;
+    const number = this.#slots.add(hash);
+    if (number === this.#starts.length) this.#grow();
+    this.#lengths[number] = length;
+    const start = this.#words.append(values);
+    this.#starts[number] = start;
+    return start;
+  }
+
+  #grow(): void {
+    const starts = new Int32Array(2 * this.#starts.length);
+    const lengths = new Uint8Array(starts.length);
+    starts.set(this.#starts);
+    lengths.set(this.#lengths);
+    this.#starts = starts;
+    this.#lengths = lengths;
+  }
+
+  #isList(number: number, values: ArrayLike<number>): boolean {
+    if (this.#lengths[number] !== values.length) return false;
+    const start = this.#starts[number]!;
+    const words = this.#words.room;
+    for (let i = 0; i < values.length; i++) if (words[start + i] !== values[i]) return false;
+    return true;
+  }
+}
