@@ -3,7 +3,7 @@
  * the rest one by one through `slow`.
  *
  * Records of an ordinary pcap file are walked and parsed in one loop over the read buffer; other formats come as batches that their
- * reader has found.
+ * reader has found. The loops run as WebAssembly where they can (wasm-lane.ts), else as scripts; the answers are the same.
  */
 import type { Counters } from '../match/counters.ts';
 import { countPlain, createPlainJudge, foldPlainCounts, judgePlain, type PlainJudge } from '../match/plain.ts';
@@ -11,18 +11,25 @@ import { BATCH_RECORDS, type CaptureReader, RECORD_BYTES_MAX, type RecordBatch }
 import type { Tables } from '../tables/tables.ts';
 import { LINKTYPE_ETHERNET } from '../wire/link.ts';
 import { createPlainColumns, createPlainScan, type PlainColumns, type PlainScan, readPlain } from '../wire/plain.ts';
+import { createWasmLane, type WasmLane } from './wasm-lane.ts';
 
 /** Judges row `row` of `batch`, the packet `number` (from 1) of what this path has been given since `number` was last 1. */
 type SlowPath = (batch: RecordBatch, row: number, number: number) => void;
 
 export class FastPath {
-  readonly #columns: PlainColumns = createPlainColumns(BATCH_RECORDS);
-  readonly #scan: PlainScan = createPlainScan(this.#columns, RECORD_BYTES_MAX);
+  readonly #lane: WasmLane | undefined;
+  readonly #columns: PlainColumns;
+  readonly #scan: PlainScan;
   readonly #judge: PlainJudge;
   readonly #slow: SlowPath;
+  #reader: CaptureReader | undefined;
 
-  constructor(tables: Tables, slow: SlowPath) {
-    this.#judge = createPlainJudge(tables, this.#columns);
+  /** `withWasm`: take the WebAssembly form where there is one for these tables. */
+  constructor(tables: Tables, slow: SlowPath, withWasm: boolean) {
+    this.#lane = withWasm ? createWasmLane(tables) : undefined;
+    this.#columns = this.#lane?.columns ?? createPlainColumns(BATCH_RECORDS);
+    this.#scan = createPlainScan(this.#columns, RECORD_BYTES_MAX);
+    this.#judge = createPlainJudge(tables, this.#columns, this.#lane?.loops);
     this.#slow = slow;
   }
 
@@ -42,7 +49,10 @@ export class FastPath {
   scan(reader: CaptureReader, batch: RecordBatch): number {
     if (reader.linkType !== LINKTYPE_ETHERNET || reader.scan === undefined) return -1;
     const columns = this.#columns;
-    const taken = reader.scan(this.#scan, columns);
+    const lane = this.#lane;
+    if (lane !== undefined && reader !== this.#reader) reader.readInto?.(lane.readBuffer);
+    this.#reader = reader;
+    const taken = reader.scan(lane?.scan ?? this.#scan, columns);
     if (taken <= 0) return taken;
     const { frames, others, otherNumbers } = columns;
     judgePlain(this.#judge, columns.count, columns.byteCount);

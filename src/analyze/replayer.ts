@@ -27,9 +27,18 @@ import {
   type Judge,
   PACKET_EITHER_WAY,
 } from '../match/state.ts';
-import { REASON_FRAGMENT, REASON_SPOOFED, VERDICT_DENY, VERDICT_UNPOLICED } from '../model/flow.ts';
+import {
+  REASON_FRAGMENT,
+  REASON_SPOOFED,
+  REASON_STALE_IDENTITY,
+  VERDICT_ALLOW,
+  VERDICT_DENY,
+  VERDICT_UNCERTAIN,
+  VERDICT_UNPOLICED,
+} from '../model/flow.ts';
 import { type CaptureReader, DIRECTION_UNKNOWN, type RecordBatch } from '../packets/source.ts';
 import { NONE } from '../tables/layout.ts';
+import type { TimelineData } from '../tables/live.ts';
 import type { Tables } from '../tables/tables.ts';
 import { decodePacket } from '../wire/decode.ts';
 import { frameDirection, LINKTYPE_IPV4, LINKTYPE_IPV6 } from '../wire/link.ts';
@@ -46,6 +55,7 @@ import { decodeInner, TUNNEL_DEPTH_MAX, TUNNEL_NONE, tunnelKind } from '../wire/
 import { type ConnectionRecord, ConnectionTable, formatTime, type Orphan } from './connections.ts';
 import { FastPath } from './fast-path.ts';
 import { PodInterfaces } from './interfaces.ts';
+import { OwnerChanges } from './owner-changes.ts';
 import { LineQueue, type PacketRecord } from './packet-lines.ts';
 import { addPending, type FlowRecord, flowRecord } from './record.ts';
 
@@ -65,8 +75,14 @@ export interface ReplayOptions {
   readonly conntrackEntries?: number;
   /** Connections gathered at one time. */
   readonly connectionEntries?: number;
+  /** `false`: judge with TypeScript's loops alone, even where there is a WebAssembly form. */
+  readonly wasm?: boolean;
   /** Where the captures were taken (match/capture-point.ts); default `unknown`. */
   readonly capturePoint?: (typeof CAPTURE_POINT_NAMES)[number];
+  /** How the owners of addresses change with time; the tables must be those that it was compiled with, and are changed. */
+  readonly timeline?: TimelineData | undefined;
+  /** True while nobody vouches for who owns which address: verdicts of policy are then `stale-identity`. */
+  readonly isStale?: () => boolean;
 }
 
 /** Of a path that is one of several over the same capture: what it judges itself, and where the rest goes. */
@@ -143,6 +159,8 @@ export class Replayer {
   /** When what is being judged is judged, in MOMENTS: the same in all workers that judge a share of the same capture. */
   moment = 0;
   readonly #interfaces: PodInterfaces;
+  /** Where addresses change their owners with time. */
+  readonly #owners: OwnerChanges | undefined;
   #names: Pick<CaptureReader, 'interfaceName'> | undefined;
   #packets = 0;
 
@@ -171,12 +189,21 @@ export class Replayer {
       complete: (view, captured, wire, tickets) => this.#whole(view, captured, wire, tickets),
       incomplete: (tickets) => this.#incomplete(tickets),
     };
+    this.#owners =
+      options.timeline === undefined
+        ? undefined
+        : new OwnerChanges(tables, options.timeline, this.#conntrack, this.#connections);
     const isAnywhere = this.#judge.capturePoint === CAPTURE_UNKNOWN;
     const isPlain =
       isAnywhere && options.decapsulate !== true && this.#connections === undefined && this.#lines === undefined;
     this.#fast =
       this.#conntrack === undefined && isPlain
-        ? new FastPath(tables, (batch, row, number) => this.#single(batch, row, this.#numberOf(row, number)))
+        ? new FastPath(
+            tables,
+            (batch, row, number) => this.#single(batch, row, this.#numberOf(row, number)),
+            // The WebAssembly form has a copy of the tables.
+            options.wasm !== false && options.timeline === undefined && options.isStale === undefined,
+          )
         : undefined;
   }
 
@@ -195,7 +222,7 @@ export class Replayer {
   batch(batch: RecordBatch, names?: Pick<CaptureReader, 'interfaceName'>, numbers?: Float64Array): void {
     this.#names = names;
     this.#numbers = numbers;
-    if (this.#fast !== undefined) this.#fast.batch(batch);
+    if (this.#fast !== undefined && this.#isSettled(batch)) this.#fast.batch(batch);
     else for (let i = 0; i < batch.count; i++) this.#single(batch, i, this.#numberOf(i, i + 1));
     if (numbers === undefined) this.#packets += batch.count;
   }
@@ -203,12 +230,19 @@ export class Replayer {
   /** Judges all packets that `reader` holds; `batch` is room to work in. */
   drain(reader: CaptureReader, batch: RecordBatch): void {
     for (;;) {
-      const taken = this.#fast?.scan(reader, batch) ?? -1;
+      // A scan does not look at times.
+      const mayScan = this.#owners === undefined && this.#options.isStale?.() !== true;
+      const taken = mayScan ? (this.#fast?.scan(reader, batch) ?? -1) : -1;
       if (taken === 0) return;
       if (taken > 0) this.#packets += taken;
       else if (reader.next(batch) > 0) this.batch(batch, reader);
       else return;
     }
+  }
+
+  /** True if all packets of the batch may be judged by the tables as they now are. */
+  #isSettled(batch: RecordBatch): boolean {
+    return this.#options.isStale?.() !== true && this.#owners?.isQuiet(batch) !== false;
   }
 
   /** So many packets were read, whoever judged them. */
@@ -223,6 +257,7 @@ export class Replayer {
     expireFragments(this.#reassembler, Number.POSITIVE_INFINITY, this.#fragmentEvents);
     this.moment = (this.#packets + 2) * MOMENTS;
     this.#connections?.closeAll();
+    this.#owners?.rewind();
   }
 
   /** Packet number of a row of the batch in hand; `number` counts from 1 in what is in hand. */
@@ -250,6 +285,7 @@ export class Replayer {
     arrival.bytes = bytes;
     arrival.seconds = batch.seconds[index]!;
     arrival.nanos = batch.nanos[index]!;
+    this.#owners?.moveTo(arrival.seconds, arrival.nanos);
     if (this.#judge.capturePoint === CAPTURE_VETH) {
       arrival.atInterface = this.#interfaces.find(this.#names?.interfaceName(batch.interfaces[index]!));
       arrival.atDirection = directionOf(batch, index);
@@ -294,11 +330,19 @@ export class Replayer {
     const records = this.#records;
     this.#judge.atInterface = arrival.atInterface;
     this.#judge.atDirection = arrival.atDirection;
-    if (this.#conntrack === undefined) return judgeNewPacket(this.#judge, records, at);
+    this.#owners?.forget(records, at);
+    if (this.#conntrack === undefined) return this.#aged(judgeNewPacket(this.#judge, records, at));
     const quotedAt = isIcmpError(records, at) ? QUOTED : -1;
     if (quotedAt >= 0) decodeQuoted(view, records, at, records, quotedAt);
     const timeMs = arrival.seconds * 1000 + arrival.nanos / 1e6;
-    return judgeTrackedPacket(this.#judge, this.#conntrack, records, at, view, timeMs, records, quotedAt);
+    return this.#aged(judgeTrackedPacket(this.#judge, this.#conntrack, records, at, view, timeMs, records, quotedAt));
+  }
+
+  /** A verdict by owners that may have changed since is uncertain. */
+  #aged(verdict: number): number {
+    if (this.#options.isStale?.() !== true || (verdict !== VERDICT_ALLOW && verdict !== VERDICT_DENY)) return verdict;
+    markUncertain(this.#judge, REASON_STALE_IDENTITY);
+    return VERDICT_UNCERTAIN;
   }
 
   /** Counts a packet by the judge's answer. */
@@ -398,6 +442,7 @@ export class Replayer {
     for (const ticket of tickets) {
       this.moment++;
       const part = this.#take(ticket);
+      this.#owners?.moveTo(part.seconds, part.nanos);
       this.#records.set(part.record, PART);
       this.#records[PART + PACKET_FLAGS]! &= ~FLAG_L4_PORTS;
       if (!this.#owns(PART, EMPTY_VIEW)) continue;
@@ -408,6 +453,7 @@ export class Replayer {
       if (verdict !== VERDICT_UNPOLICED && !isSpoofed) markUncertain(this.#judge, REASON_FRAGMENT);
       this.#settle(part, PART, EMPTY_VIEW, this.#judge.verdict);
     }
+    this.#owners?.moveTo(this.#arrival.seconds, this.#arrival.nanos);
   }
 
   #take(ticket: number): Arrival & { readonly record: Int32Array } {

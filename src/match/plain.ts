@@ -33,7 +33,7 @@ const STEP_NONE = layout.STEP_NONE;
  * While batches run, packets and bytes of a step share one float64, packets times this plus bytes: one addition a packet instead of two.
  * Exact while the bytes of all steps stay below it and the packets below 2^21; `settle` takes them apart before either is reached.
  */
-const PACKET_UNIT = 2 ** 32;
+export const PACKET_UNIT = 2 ** 32;
 const PACKETS_BETWEEN_SETTLING = 2 ** 20;
 const BYTES_BETWEEN_SETTLING = 2 ** 31;
 
@@ -50,7 +50,7 @@ export interface PlainRows {
 
 export interface PlainJudge {
   readonly tables: Tables;
-  readonly stages: Stages;
+  readonly run: RunBatch;
   /** After a batch, by row: `step << 2 | STEP_*` of what decides, or NONE for the full path. */
   readonly values: Int32Array;
   /** Rows that need the full path. */
@@ -65,19 +65,28 @@ export interface PlainJudge {
   readonly bytes: Float64Array;
 }
 
+/** Judges and counts `count` rows and lists those that need the full path; returns how many those are. */
+export type RunBatch = (count: number) => number;
+
+/** The loops, and the arrays they leave their answers in; match/plain-wasm.ts has others. */
+export interface PlainLoops {
+  readonly run: RunBatch;
+  readonly values: Int32Array;
+  readonly side: Int32Array;
+  readonly counts: Float64Array;
+}
+
 /** A judge of the batches that come in `rows`, the same columns each time. */
-export function createPlainJudge(tables: Tables, rows: PlainRows): PlainJudge {
+export function createPlainJudge(
+  tables: Tables,
+  rows: PlainRows,
+  loops: PlainLoops = createScriptLoops(tables, rows),
+): PlainJudge {
   const byStep = (): Float64Array => new Float64Array(tables.counts[layout.SECTION_STEPS]!);
-  const side = new Int32Array(rows.src.length);
-  const counts = byStep();
-  const values = new Int32Array(rows.src.length);
   return {
     tables,
-    stages: createStages(tables, rows, values, side, counts),
-    values,
-    side,
+    ...loops,
     sideCount: 0,
-    counts,
     countedPackets: 0,
     countedBytes: 0,
     packets: byStep(),
@@ -90,11 +99,7 @@ export function createPlainJudge(tables: Tables, rows: PlainRows): PlainJudge {
  * and not counted.
  */
 export function judgePlain(judge: PlainJudge, count: number, byteCount: number): void {
-  const { stages } = judge;
-  stages.aim(count);
-  stages.touch(count);
-  stages.search(count);
-  judge.sideCount = stages.tally(count);
+  judge.sideCount = judge.run(count);
   judge.countedPackets += count;
   judge.countedBytes += byteCount;
   if (judge.countedPackets >= PACKETS_BETWEEN_SETTLING || judge.countedBytes >= BYTES_BETWEEN_SETTLING) settle(judge);
@@ -109,21 +114,34 @@ interface Stages {
   tally(count: number): number;
 }
 
-/** `work` holds a row's pair, then its function, then its value. */
-function createStages(
-  tables: Tables,
-  rows: PlainRows,
-  work: Int32Array,
-  side: Int32Array,
-  counts: Float64Array,
-): Stages {
+function createScriptLoops(tables: Tables, rows: PlainRows): PlainLoops {
+  /** A row's pair, then its function, then its value. */
+  const work = new Int32Array(rows.src.length);
+  const side = new Int32Array(rows.src.length);
+  const counts = new Float64Array(tables.counts[layout.SECTION_STEPS]!);
   const { trie4, classes4, pairs, functions } = tables;
   const { src, dst, keys, bytes } = rows;
-  return {
-    ...specialize(aimAndTouch)(trie4, classes4, pairs, functions, src, dst, keys, work, PAIR_ROW, PAIR_COLUMN),
-    search: searchOfDepth(largestFunction(tables))(functions, work, keys),
-    ...specialize(tallies)(work, bytes, side, counts, STEP_SHIFT, PACKET_UNIT),
+  const { aim, touch } = specialize(aimAndTouch)(
+    trie4,
+    classes4,
+    pairs,
+    functions,
+    src,
+    dst,
+    keys,
+    work,
+    PAIR_ROW,
+    PAIR_COLUMN,
+  );
+  const search = searchOfDepth(largestFunction(tables))(functions, work, keys);
+  const { tally } = specialize(tallies)(work, bytes, side, counts, STEP_SHIFT, PACKET_UNIT);
+  const run = (count: number): number => {
+    aim(count);
+    touch(count);
+    search(count);
+    return tally(count);
   };
+  return { run, values: work, side, counts };
 }
 
 function aimAndTouch(

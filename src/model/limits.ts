@@ -29,3 +29,6 @@ export const PAIRS_MAX = 8_388_608;
 
 /** Words of port functions that say what two checks decide together, by IP version: 16 MiB. */
 export const PAIR_FUNCTION_WORDS_MAX = 4_194_304;
+
+/** Bytes of the tables that WebAssembly's loops run over; past them the script's loops run over the tables as they are. */
+export const WASM_BYTES_MAX = 64 * 1024 * 1024;

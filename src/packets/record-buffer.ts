@@ -8,13 +8,11 @@
  * for a pcapng block beyond that it grows once to the block's size, which has its own bound.
  */
 
+import { WorkerFault } from '../base/thread-entry.ts';
 import type { ByteSource } from './byte-source.ts';
 import { reasonOf } from './byte-source.ts';
 import type { CaptureErrorKind, CaptureFormat, CaptureReader, RecordBatch } from './source.ts';
-import { CaptureError, READ_CHUNK_BYTES, RECORD_BYTES_MAX } from './source.ts';
-
-/** Room for a record header or block frame beside the largest record. */
-const HEADER_ROOM_BYTES = 4096;
+import { CaptureError, READ_BUFFER_BYTES, READ_CHUNK_BYTES } from './source.ts';
 
 export class RecordBuffer {
   readonly source: ByteSource;
@@ -30,13 +28,21 @@ export class RecordBuffer {
   constructor(name: string, source: ByteSource) {
     this.name = name;
     this.source = source;
-    this.bytes = new Uint8Array(READ_CHUNK_BYTES + RECORD_BYTES_MAX + HEADER_ROOM_BYTES);
+    this.bytes = new Uint8Array(READ_BUFFER_BYTES);
     this.view = new DataView(this.bytes.buffer);
   }
 
   /** Offset in the capture of `bytes[index]`. */
   offsetOf(index: number): number {
     return this.base + index;
+  }
+
+  /** Goes on in `memory`; what the buffer holds moves along. Memory that is too small is left alone. */
+  moveTo(memory: Uint8Array): void {
+    if (memory.length < this.bytes.length) return;
+    memory.set(this.bytes.subarray(0, this.end));
+    this.bytes = memory;
+    this.view = new DataView(memory.buffer, memory.byteOffset, memory.length);
   }
 
   /** Frees the parsed part and makes room so that `bytesNeeded` from `position` on fit. */
@@ -124,6 +130,10 @@ export abstract class BufferedReader implements CaptureReader {
     }
   }
 
+  readInto(memory: Uint8Array): void {
+    this.buffer.moveTo(memory);
+  }
+
   close(): void {
     this.buffer.hasEnded = true;
     this.buffer.source.close();
@@ -144,6 +154,8 @@ export abstract class BufferedReader implements CaptureReader {
   }
 
   private failWith(error: unknown): false {
+    // No fault of the capture's: nobody can say how much of it there was.
+    if (error instanceof WorkerFault) throw error;
     this.buffer.hasEnded = true;
     if (error instanceof CaptureError) this.error ??= error;
     else this.fail('io', reasonOf(error));

@@ -46,6 +46,9 @@ export const DIRECTION_OUTBOUND = 2;
 /** Bytes asked of a file at a time; this and the buffer stay in the second-level cache. */
 export const READ_CHUNK_BYTES = 512 * 1024;
 
+/** Bytes of a reader's buffer: one read, the largest record, and room for a record header or block frame beside it. */
+export const READ_BUFFER_BYTES = READ_CHUNK_BYTES + RECORD_BYTES_MAX + 4096;
+
 /** Bytes that a compressed capture may hold. */
 export const DECOMPRESSED_BYTES_MAX = 2 ** 40;
 
@@ -151,6 +154,8 @@ export interface CaptureReader {
    * buffer by itself, and returns how many it took, 0 asking for `fill`; -1 = the records have another form. Absent: never of that form.
    */
   scan?(walk: RecordWalk, taken: RecordsTaken): number;
+  /** Goes on in `memory`, of READ_BUFFER_BYTES, instead of memory of its own; what lies there already moves along. */
+  readInto?(memory: Uint8Array): void;
   /** Describes the record that starts at `position` of the buffer, which a scan has passed, as row 0 of `batch`. */
   describe?(batch: RecordBatch, position: number): void;
   /** Set once, when reading can't go on; all packets before the damage have been or will be delivered by `next`. */

@@ -38,19 +38,22 @@ export interface PlainColumns {
   position: number;
 }
 
-export function createPlainColumns(capacity: number): PlainColumns {
-  const column = (): Int32Array => new Int32Array(capacity);
+/** `column` makes the array of a column; by default in memory of its own. */
+export function createPlainColumns(
+  capacity: number,
+  column: (name: string) => Int32Array = () => new Int32Array(capacity),
+): PlainColumns {
   return {
     count: 0,
     byteCount: 0,
-    src: column(),
-    dst: column(),
-    keys: column(),
-    bytes: column(),
-    frames: column(),
+    src: column('src'),
+    dst: column('dst'),
+    keys: column('keys'),
+    bytes: column('bytes'),
+    frames: column('frames'),
     otherCount: 0,
-    others: column(),
-    otherNumbers: column(),
+    others: column('others'),
+    otherNumbers: column('otherNumbers'),
     recordCount: 0,
     position: 0,
   };
@@ -59,8 +62,8 @@ export function createPlainColumns(capacity: number): PlainColumns {
 /** Longer frames are not plain: no link carries them, and counts of a batch stay exact (match/plain.ts). */
 export const PLAIN_BYTES_MAX = 1 << 20;
 
-/** What the loops below compare with; they get it as an argument since they may name nothing outside themselves. */
-const FORM = {
+/** What the scans compare with; the loops below get it as an argument since they may name nothing outside themselves. */
+export const PLAIN_FORM = {
   ethernet: LINKTYPE_ETHERNET,
   bytesMax: PLAIN_BYTES_MAX,
   /** Ethernet type IPv4, version 4, header of 5 words; the last byte (type of service) may be anything. */
@@ -97,7 +100,7 @@ export function createPlainScan(columns: PlainColumns, capturedMax: number): Pla
     columns.others,
     columns.otherNumbers,
     capturedMax,
-    FORM,
+    PLAIN_FORM,
   );
 }
 
@@ -111,7 +114,7 @@ function plainScan(
   others: Int32Array,
   otherNumbers: Int32Array,
   capturedMax: number,
-  form: typeof FORM,
+  form: typeof PLAIN_FORM,
 ): PlainScan {
   const { bytesMax, head, headMask, fragmentAndProtocol, tcp, udpFromTcp } = form;
   const { tcpHeadersBytes, tcpExcessBytes, leastBytes, recordHeaderBytes } = form;
@@ -172,8 +175,8 @@ export function readPlain(
   count: number,
 ): void {
   const { src, dst, keys, bytes, frames, others } = columns;
-  const { ethernet, bytesMax, head, headMask, fragmentAndProtocol, tcp, udpFromTcp } = FORM;
-  const { tcpHeadersBytes, tcpExcessBytes, leastBytes } = FORM;
+  const { ethernet, bytesMax, head, headMask, fragmentAndProtocol, tcp, udpFromTcp } = PLAIN_FORM;
+  const { tcpHeadersBytes, tcpExcessBytes, leastBytes } = PLAIN_FORM;
   let plain = 0;
   let other = 0;
   let byteCount = 0;

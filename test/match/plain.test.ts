@@ -1,6 +1,6 @@
 /**
- * The fast path says what the full path says: the same totals and the same deciding steps, on every conformance capture, plain
- * frames and all others, and `readPlain` takes from a frame what `decodePacket` takes.
+ * The fast path, in WebAssembly and as a script, says what the full path says: the same totals and the same deciding steps, on every
+ * conformance capture, plain frames and all others, and `readPlain` takes from a frame what `decodePacket` takes.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -38,10 +38,12 @@ for (const folder of ['basic', 'worlds']) {
         const tables = openTables(compile(loadResources([{ name: 'cluster.yaml', text }]).resources));
         const capture = fileURLToPath(new URL('packets.pcap', directory));
         const fast = await replayCaptures(tables, [capture], { stateless: true });
+        const script = await replayCaptures(tables, [capture], { stateless: true, wasm: false });
         const full = await replayCaptures(tables, [capture], { stateless: true, onPacket: () => undefined });
         expect(fast.totals).toEqual(full.totals);
         expect(fast.totals.packets).toBeGreaterThan(30);
         expect(ruleCounts(tables, fast.counters)).toEqual(ruleCounts(tables, full.counters));
+        expect([script.totals, script.counters]).toEqual([fast.totals, fast.counters]);
       });
     }
   });

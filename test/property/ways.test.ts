@@ -8,10 +8,11 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { evaluateFlow, writeFlow } from '../../src/analyze/evaluate-flow.ts';
+import { createWasmLane } from '../../src/analyze/wasm-lane.ts';
 import { compile } from '../../src/compile/compile.ts';
 import { judgeFolded } from '../../src/match/folded.ts';
 import { decidingStep, judgeNewPacket } from '../../src/match/judge.ts';
-import { createPlainJudge, judgePlain } from '../../src/match/plain.ts';
+import { createPlainJudge, judgePlain, type PlainJudge } from '../../src/match/plain.ts';
 import { createJudge } from '../../src/match/state.ts';
 import type { Flow } from '../../src/model/flow.ts';
 import { VERDICT_ALLOW, VERDICT_DENY, VERDICT_UNPOLICED } from '../../src/model/flow.ts';
@@ -110,9 +111,21 @@ function checkPlain(tables: Tables, flows: readonly Flow[]): number {
     keys[row] = ((packet[PACKET_PROTOCOL] === 6 ? 0 : 1) << 16) | packet[PACKET_DST_PORT]!;
     values[row] = judgeFolded(tables, packet, 0);
   });
-  const bytes = new Int32Array(flows.length).fill(60);
-  const judge = createPlainJudge(tables, { src, dst, keys, bytes });
+  const lane = createWasmLane(tables);
+  expect(lane).toBeDefined();
+  const { columns, loops } = lane!;
+  for (const [name, rows] of Object.entries({ src, dst, keys })) columns[name as 'src'].set(rows);
+  columns.bytes.fill(60);
+  const judge = createPlainJudge(tables, columns);
   judgePlain(judge, flows.length, 60 * flows.length);
+  const inWasm = createPlainJudge(tables, columns, loops);
+  judgePlain(inWasm, flows.length, 60 * flows.length);
+  const rowsOf = ({ values: answers, side, sideCount, counts }: PlainJudge): unknown => [
+    answers.subarray(0, flows.length),
+    side.subarray(0, sideCount),
+    counts,
+  ];
+  expect(rowsOf(inWasm)).toEqual(rowsOf(judge));
   const bySide = new Set(judge.side.subarray(0, judge.sideCount));
   flows.forEach((flow, row) => {
     const isSide = values[row] === NONE;
