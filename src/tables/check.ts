@@ -4,7 +4,12 @@ import * as layout from './layout.ts';
 import type { Tables } from './tables.ts';
 
 export function check(condition: boolean, problem: string): asserts condition {
-  if (!condition) throw new InvariantError(`tables: ${problem}`);
+  if (!condition) fail(problem);
+}
+
+/** Where millions of checks run, a message must not be made unless it is needed: `if (…) fail(…)`. */
+function fail(problem: string): never {
+  throw new InvariantError(`tables: ${problem}`);
 }
 
 /** Throws an `InvariantError` at the first record that points outside. */
@@ -27,19 +32,18 @@ export function checkRecords(tables: Tables): void {
 type Visit = (at: (word: number) => number, index: number) => void;
 
 function eachRecord(tables: Tables, section: number, visit: Visit): void {
-  const start = tables.starts[section]!;
+  const { words } = tables;
   const size = layout.RECORD_WORDS[section]!;
-  for (let index = 0; index < tables.counts[section]!; index++) {
-    visit((word) => tables.words[start + index * size + word]!, index);
-  }
+  let start = tables.starts[section]!;
+  const at = (word: number): number => words[start + word]!;
+  for (let index = 0; index < tables.counts[section]!; index++, start += size) visit(at, index);
 }
 
 function checkStrings(tables: Tables): void {
   const limit = tables.counts[layout.SECTION_STRING_BYTES]! * 4;
   eachRecord(tables, layout.SECTION_STRINGS, (at, index) => {
-    const offset = at(layout.STRING_OFFSET_BYTES);
-    const length = at(layout.STRING_LENGTH_BYTES);
-    check(offset >= 0 && length >= 0 && offset + length <= limit, `string ${index} lies outside the text`);
+    const isInside = list(at(layout.STRING_OFFSET_BYTES), at(layout.STRING_LENGTH_BYTES), limit);
+    if (!isInside) fail(`string ${index} lies outside the text`);
   });
 }
 
@@ -161,20 +165,21 @@ const USES: readonly (readonly [section: number, uses: readonly Use[]])[] = [
 ];
 
 function checkReferences(tables: Tables): void {
-  for (const [section, uses] of USES) {
-    eachRecord(tables, section, (at, index) => {
-      for (const [word, target, form] of uses) {
-        const limit = tables.counts[target]!;
-        const value = at(word);
-        const count = form === 'list' ? at(word + 1) : form === 'pairs' ? 2 * at(word + 1) : 1;
-        const isNone = form === 'optional' && value === layout.NONE;
-        const isInside = value >= 0 && count >= 0 && value + count <= limit;
-        check(
-          isNone || isInside,
-          `word ${word} of record ${index} in section ${section} points outside section ${target}`,
-        );
-      }
-    });
+  for (const [section, uses] of USES) for (const use of uses) checkUse(tables, section, use);
+}
+
+function checkUse({ words, starts, counts }: Tables, section: number, [word, target, form]: Use): void {
+  const limit = counts[target]!;
+  const size = layout.RECORD_WORDS[section]!;
+  const lowest = form === 'optional' ? layout.NONE : 0;
+  const unit = form === 'list' ? 1 : form === 'pairs' ? 2 : 0;
+  let at = starts[section]! + word;
+  for (let index = 0; index < counts[section]!; index++, at += size) {
+    const value = words[at]!;
+    const count = unit === 0 ? 1 : unit * words[at + 1]!;
+    if (value < lowest || count < 0 || value + count > limit) {
+      fail(`word ${word} of record ${index} in section ${section} points outside section ${target}`);
+    }
   }
 }
 
@@ -216,10 +221,8 @@ function checkChains(tables: Tables): void {
       const rowCount = at(rowsWord + 1);
       check(rows(rowsWord, rowCount) && list(at(map), classCount, classMaps.length), `chain ${index} has rows outside`);
       for (let i = 0; i < classCount; i++) {
-        check(
-          classMaps[at(map) + i]! >= 0 && classMaps[at(map) + i]! < rowCount,
-          `chain ${index} maps a class to no row`,
-        );
+        const row = classMaps[at(map) + i]!;
+        if (row < 0 || row >= rowCount) fail(`chain ${index} maps a class to no row`);
       }
     }
     const failsafes = at(layout.CHAIN_FAILSAFES);
@@ -241,7 +244,7 @@ function checkChains(tables: Tables): void {
       const record = (at(layout.CHAIN_FIRST_STEP) + step) * layout.RECORD_WORDS[layout.SECTION_STEPS]!;
       if (steps[record + layout.STEP_ACTION] !== layout.STEP_PASS) continue;
       const jump = steps[record + layout.STEP_JUMP]!;
-      check(jump > step && jump < stepCount, `step ${step} of chain ${index} passes to no later step`);
+      if (jump <= step || jump >= stepCount) fail(`step ${step} of chain ${index} passes to no later step`);
     }
   });
 }
@@ -263,7 +266,7 @@ function checkPolicyClasses(tables: Tables): void {
     check(list(map, classCount, tables.classMaps.length), `policy class ${index} has its map outside`);
     for (let i = 0; i < classCount; i++) {
       const column = tables.classMaps[map + i]!;
-      check(column >= 0 && column < columns, `policy class ${index} maps a class to no column`);
+      if (column < 0 || column >= columns) fail(`policy class ${index} maps a class to no column`);
     }
   });
 }
@@ -289,8 +292,8 @@ function checkFunction({ functions, counts }: Tables, ref: number, name: string)
   for (let k = 0; k < size; k++) {
     const value = functions[offset + size + k]!;
     const step = value >> layout.VALUE_STEP_SHIFT;
-    check(value >= 0 && step < counts[layout.SECTION_STEPS]!, `a ${name} names no step`);
-    check(k === 0 || functions[offset + k]! >= functions[offset + k - 1]!, `a ${name} has keys out of order`);
+    if (value < 0 || step >= counts[layout.SECTION_STEPS]!) fail(`a ${name} names no step`);
+    if (k > 0 && functions[offset + k]! < functions[offset + k - 1]!) fail(`a ${name} has keys out of order`);
   }
 }
 
@@ -332,7 +335,7 @@ function checkTrie(tables: Tables): void {
   for (let i = root; i < trie4.length; i++) {
     const entry = trie4[i]!;
     const isClass = entry >= 0 && entry < classLimit && entry % classWords === 0;
-    check(levels[1][i] === 0 || isClass, `entry ${i} of the IPv4 trie names no class`);
+    if (levels[1][i] === 1 && !isClass) fail(`entry ${i} of the IPv4 trie names no class`);
   }
 }
 
@@ -368,18 +371,21 @@ function checkOwners(tables: Tables): void {
     let next = offset;
     for (const section of [layout.SECTION_ENDPOINTS, layout.SECTION_NODES, layout.SECTION_ENDPOINTS]) {
       const count = tables.ints[next] ?? -1;
-      check(count >= 0 && list(next, count + 1, tables.ints.length), `owner ${index} has its list outside`);
+      if (count < 0 || !list(next, count + 1, tables.ints.length)) fail(`owner ${index} has its list outside`);
       for (let i = 1; i <= count; i++) {
         const number = tables.ints[next + i]!;
-        check(number >= 0 && number < tables.counts[section]!, `owner ${index} names no endpoint or node`);
+        if (number < 0 || number >= tables.counts[section]!) fail(`owner ${index} names no endpoint or node`);
       }
       next += count + 1;
     }
   });
   check(used < slots, 'the owner hash is full');
+  // Pods of a group share their chains: each list is looked at once.
+  const seen = new Set<number>([layout.NONE]);
   eachRecord(tables, layout.SECTION_ENDPOINTS, (at, index) => {
     const offset = at(layout.ENDPOINT_CHAINS);
-    if (offset === layout.NONE) return;
+    if (seen.has(offset)) return;
+    seen.add(offset);
     check(list(offset, chainSlots, tables.ints.length), `endpoint ${index} has its chains outside`);
     for (let i = 0; i < chainSlots; i++) {
       check(
