@@ -247,9 +247,25 @@ export class ConnectionTable {
 
   /** Closes what is open, in the order of first packets. */
   closeAll(): void {
+    this.#closeWhere(() => true);
+  }
+
+  /** The same for connections of one address, whose four words start at `words[at]`. */
+  closeAddress(version: number, words: Int32Array, at: number): void {
+    const isEnd = (end: number): boolean => {
+      for (let w = 0; w < 4; w++) if (this.#keys[end + w] !== words[at + w]) return false;
+      return true;
+    };
+    this.#closeWhere((slot) => {
+      const key = slot * KEY_WORDS;
+      return (this.#keys[key]! & 255) === version && (isEnd(key + 1) || isEnd(key + 5));
+    });
+  }
+
+  #closeWhere(isWanted: (slot: number) => boolean): void {
     const open: number[] = [];
     this.#records.forEach((record, slot) => {
-      if (record !== undefined) open.push(slot);
+      if (record !== undefined && isWanted(slot)) open.push(slot);
     });
     open.sort((a, b) => this.#starts[a]!.packet - this.#starts[b]!.packet);
     for (const slot of open) this.#closeSlot(slot);

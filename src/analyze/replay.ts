@@ -40,7 +40,8 @@ export async function replayCaptures(
   options: ReplayOptions = {},
 ): Promise<ReplayResult> {
   // Loaded only where more than one worker is asked for: a short replay starts as fast as ever.
-  if (options.workers !== undefined && options.workers !== 1) {
+  // Tables that change with the time of packets stand at one time.
+  if (options.workers !== undefined && options.workers !== 1 && options.timeline === undefined) {
     const { planParallel, replayParallel } = await import('./replay-parallel.ts');
     const plan = await planParallel(files, options);
     if (plan !== undefined) return replayParallel(tables, plan, options);

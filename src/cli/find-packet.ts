@@ -17,7 +17,7 @@ export interface PacketFound {
   readonly error: string | null;
 }
 
-type JudgeHow = Pick<ReplayOptions, 'stateless' | 'capturePoint'>;
+type JudgeHow = Pick<ReplayOptions, 'stateless' | 'capturePoint' | 'timeline'>;
 
 export async function findPacket(tables: Tables, file: string, number: number, how: JudgeHow): Promise<PacketFound> {
   let packet: PacketRecord | undefined;

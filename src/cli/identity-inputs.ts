@@ -45,9 +45,10 @@ function resourcesAt(resources: Resources, ms: number): Resources {
   return { ...resources, pods: podsAt(resources.pods, ms) };
 }
 
-async function readIdentities(
+/** What `--identities` or `--redis` says, whole. */
+export async function readIdentities(
   options: IdentityOptions & InputOptions & CommonOptions,
-  _output: Output,
+  output: Output,
 ): Promise<IdentitySet> {
   if (options.identities !== undefined && options.redis !== undefined) {
     throw new UsageError('--identities and --redis exclude each other: owners of addresses come from one place');
@@ -59,5 +60,18 @@ async function readIdentities(
     const { readIdentitiesFile } = await import('../identity/file.ts');
     return readIdentitiesFile(options.identities);
   }
-  throw new UsageError('--redis is not there yet');
+  const [{ openRedis, readKey }, { readOnce }] = await Promise.all([
+    import('./identity-store.ts'),
+    import('../identity/once.ts'),
+  ]);
+  const verifyKey = readKey('--verify-key', options.verifyKey);
+  const store = await openRedis(options);
+  const onTrouble = (trouble: string): void => {
+    if (options.quiet !== true) output.stderr.write(`margay: warning: --redis: ${trouble}\n`);
+  };
+  try {
+    return await readOnce({ store, verifyKey, onTrouble });
+  } finally {
+    await store.close();
+  }
 }

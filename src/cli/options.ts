@@ -49,6 +49,7 @@ export interface IdentityOptions {
   readonly identities?: string;
   readonly redis?: string;
   readonly cluster?: string;
+  readonly verifyKey?: string;
   /** Milliseconds since 1970. */
   readonly at?: number;
 }
@@ -69,6 +70,12 @@ export function addIdentityOptions(command: Command): Command {
       ).helpGroup(group),
     )
     .addOption(new Option('--cluster <name>', "with --redis: the cluster's name there").helpGroup(group))
+    .addOption(
+      new Option(
+        '--verify-key <file>',
+        'with --redis: take only what is signed; PEM of an Ed25519 public key',
+      ).helpGroup(group),
+    )
     .addOption(
       new Option('--at <time>', 'judge everything as at this time (2026-01-01T00:00:00Z, or seconds since 1970)')
         .argParser(moment)

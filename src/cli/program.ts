@@ -14,6 +14,7 @@ import { addExplain } from './commands/explain.ts';
 import { addExport } from './commands/export.ts';
 import { addFactors } from './commands/factors.ts';
 import { addGet } from './commands/get.ts';
+import { addIdentities } from './commands/identities.ts';
 import { addReplay } from './commands/replay.ts';
 import { addSchema } from './commands/schema.ts';
 import { addValidate } from './commands/validate.ts';
@@ -81,6 +82,7 @@ function createProgram(output: Output, finish: Finish): Command {
   addFactors(program, output, finish);
   addAuthz(program, output, finish);
   addExport(program, output, finish);
+  addIdentities(program, output, finish);
   addSchema(program, output, finish);
   return program;
 }

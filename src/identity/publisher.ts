@@ -120,6 +120,13 @@ export class IdentityPublisher {
   /** Publishes until `stop`. Never rejects: trouble is told and tried again. */
   async run(): Promise<void> {
     while (!this.#isStopped) await this.tryStep();
+    await this.resign();
+  }
+
+  /** Lets another publisher lead at once. */
+  async resign(): Promise<void> {
+    this.isLeader = false;
+    this.#leadDueMs = 0;
     await this.#options.store.resign(this.#options.id).catch(() => {});
   }
 

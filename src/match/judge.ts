@@ -24,6 +24,7 @@ import {
   REASON_NONE,
   REASON_SHARED_ADDRESS,
   REASON_SPOOFED,
+  REASON_STALE_IDENTITY,
   REASON_TRUNCATED,
   VERDICT_ALLOW,
   VERDICT_DENY,
@@ -355,7 +356,12 @@ export function markUncertain(judge: Judge, reason: number): void {
   judge.verdict = VERDICT_UNCERTAIN;
   judge.reason = reason;
   judge.deciding = layout.NONE;
-  if (reason === REASON_SHARED_ADDRESS || reason === REASON_EVICTED || reason === REASON_MASKED_SOURCE) {
+  if (
+    reason === REASON_SHARED_ADDRESS ||
+    reason === REASON_EVICTED ||
+    reason === REASON_MASKED_SOURCE ||
+    reason === REASON_STALE_IDENTITY
+  ) {
     judge.checkCount = 0;
   }
 }

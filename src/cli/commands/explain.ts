@@ -3,12 +3,13 @@ import { type Command, Option } from 'commander';
 import type { Explanation } from '../../analyze/explain.ts';
 import type { PacketRecord } from '../../analyze/replay.ts';
 import { escapeControls } from '../../base/errors.ts';
+import { parseMoment } from '../../base/time.ts';
 import type { Flow } from '../../model/flow.ts';
 import { checkCaptures } from '../captures.ts';
 import { EXIT_FINE, EXIT_INCOMPLETE, UsageError } from '../exit.ts';
 import { findPacket, type PacketFound } from '../find-packet.ts';
 import { addFlowOptions, type FlowOptions, flowOf } from '../flow-options.ts';
-import { type Cluster, openCluster, openClusterTables } from '../inputs.ts';
+import { type Cluster, openCluster, openClusterTables, openTimedTables } from '../inputs.ts';
 import {
   addCommonOptions,
   addInputOptions,
@@ -78,16 +79,20 @@ async function explain(options: ExplainOptions, output: Output): Promise<number>
     throw new UsageError('-f - and -r - both ask for standard input; put one of them into a file');
   }
   checkCaptures([read]);
-  const cluster = await openCluster(options, output);
-  const tables = await openClusterTables(cluster.plan, options);
+  const cluster = await openCluster(options, output, true);
+  const { tables, timeline } = await openTimedTables(cluster.plan, options);
   const found = await findPacket(tables, read, packet, {
+    timeline,
     stateless: options.stateless === true,
     capturePoint: options.capturePoint,
   });
   if (found.packet === undefined) return sayMissing(found, packet, read, output);
-  const flow = flowOfRecord((found.opener ?? found.packet) as PacketRecord);
+  const judged = (found.opener ?? found.packet) as PacketRecord;
+  const flow = flowOfRecord(judged);
   if (flow === undefined) return sayNoFlow(found.packet, options, output);
-  return explainOne(flow, found, cluster, options, output);
+  // Policies are asked as they were asked then: of those who owned the addresses at the time of that packet.
+  const then = timeline === undefined ? undefined : parseMoment(judged.time);
+  return explainOne(flow, found, then === undefined ? cluster : cluster.at!(then), options, output);
 }
 
 async function explainOne(

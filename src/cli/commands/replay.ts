@@ -5,7 +5,7 @@ import type { PacketRecord, ReplayOptions, ReplayResult, WorkerCount } from '../
 import { checkCaptures } from '../captures.ts';
 import { exitCodeOf, UsageError } from '../exit.ts';
 import { HboneCounter, hboneNote } from '../hbone.ts';
-import { openCluster, openClusterTables } from '../inputs.ts';
+import { openCluster, openTimedTables } from '../inputs.ts';
 import {
   addCommonOptions,
   addEvidenceOptions,
@@ -96,8 +96,13 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
     throw new UsageError('standard input can be read once only; put one of the inputs given as - into a file');
   }
   checkCaptures(captures);
-  const cluster = await openCluster(options, output);
-  const tables = await openClusterTables(cluster.plan, options);
+  const cluster = await openCluster(options, output, true);
+  const { tables, timeline } = await openTimedTables(cluster.plan, options);
+  if (options.check === true && timeline !== undefined) {
+    throw new UsageError(
+      '--check asks the reference about one moment: addresses change their owners here, so add --at',
+    );
+  }
   const [{ replayCaptures }, { ruleCounts }] = await Promise.all([
     import('../../analyze/replay.ts'),
     import('../../analyze/counters.ts'),
@@ -113,6 +118,7 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
       ...modeOptions(options),
       ...hbone.watch(mode, callbacks(mode, printer, checker)),
       workers: options.workers,
+      timeline,
       onProgress: (progress) => {
         bar?.update(progress);
         // Who pipes a live capture in wants each line when it is known.
