@@ -9,6 +9,13 @@
  * where by `useThreadEntries`.
  */
 
+/** A thread has failed: there is no whole answer. One line. The command line ends with exit code 4. */
+export class WorkerFault extends Error {
+  override readonly name = 'WorkerFault';
+  /** As errors of the system have one: it is reported by its message alone. */
+  readonly code = 'WORKER_FAULT';
+}
+
 let folder: string | undefined;
 
 /** From now on threads are started from `NAME.mjs` in this folder (a file URL that ends in `/`); undefined: as above. */

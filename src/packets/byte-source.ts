@@ -114,6 +114,37 @@ export class StreamSource implements ByteSource {
   }
 }
 
+/** The bytes that were read to find the format, then the rest. */
+export class PrefixedSource implements ByteSource {
+  private readonly source: ByteSource;
+  private prefix: Uint8Array;
+
+  constructor(prefix: Uint8Array, source: ByteSource) {
+    this.prefix = prefix;
+    this.source = source;
+  }
+
+  get bytesRead(): number {
+    return this.source.bytesRead - this.prefix.length;
+  }
+
+  get sizeBytes(): number | undefined {
+    return this.source.sizeBytes;
+  }
+
+  read(target: Uint8Array, at: number, length: number): number | Promise<number> {
+    if (this.prefix.length === 0) return this.source.read(target, at, length);
+    const count = Math.min(length, this.prefix.length);
+    target.set(this.prefix.subarray(0, count), at);
+    this.prefix = this.prefix.subarray(count);
+    return count;
+  }
+
+  close(): void {
+    this.source.close();
+  }
+}
+
 /** What the system said, on one line. */
 export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message.replaceAll('\n', ' ') : String(error);

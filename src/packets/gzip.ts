@@ -27,7 +27,8 @@ import {
 const PIECE_BYTES = 16 * 1024;
 /** The trailer of gzip: CRC-32 and length. */
 const HELD_BACK_BYTES = 8;
-const OUTPUT_CHUNK_BYTES = 64 * 1024;
+/** Bytes that `read` hands on at most. */
+export const OUTPUT_CHUNK_BYTES = 64 * 1024;
 
 export type Compression = 'gzip' | 'zstd';
 

@@ -6,7 +6,7 @@
  */
 
 import type { ByteSource } from './byte-source.ts';
-import { openByteSource } from './byte-source.ts';
+import { openByteSource, PrefixedSource } from './byte-source.ts';
 import type { Compression, DecompressionLimits } from './gzip.ts';
 import { createDecompressor, DecompressingSource } from './gzip.ts';
 import { isPcapMagic, PcapReader } from './pcap.ts';
@@ -16,6 +16,8 @@ import type { CaptureReader } from './source.ts';
 import { CaptureError } from './source.ts';
 
 const MAGIC_BYTES = 4;
+/** Compressed bytes that are worth the 50 ms in which a thread starts. */
+const AHEAD_FROM_BYTES = 1024 * 1024;
 
 /**
  * Opens the capture file `path`, or standard input for `-`.
@@ -24,9 +26,13 @@ const MAGIC_BYTES = 4;
  * `error` of the reader: a file that is no capture yields a reader without packets.
  */
 export async function openCapture(path: string, limits: DecompressionLimits = {}): Promise<CaptureReader> {
-  const source = openByteSource(path);
-  const reopen = source.sizeBytes === undefined ? undefined : () => openByteSource(path);
-  return openSource(path === '-' ? 'standard input' : path, source, reopen, limits);
+  const name = path === '-' ? 'standard input' : path;
+  const buffer = new RecordBuffer(name, openByteSource(path));
+  const readError = await readMagic(buffer);
+  if (readError !== undefined) return new FailedReader(buffer, readError);
+  const unpacking = await unpackFile(path, buffer, limits);
+  if (unpacking === undefined) return createReader(buffer);
+  return unpacking instanceof CaptureError ? new FailedReader(buffer, unpacking) : openUnpacked(name, unpacking);
 }
 
 /** The same for any source of bytes; `reopen` opens it once more from its start, if that is possible. */
@@ -57,10 +63,9 @@ export async function openUnpacked(name: string, source: ByteSource): Promise<Ca
  */
 export async function openBytes(path: string, limits: DecompressionLimits = {}): Promise<ByteSource> {
   const source = openByteSource(path);
-  const reopen = source.sizeBytes === undefined ? undefined : () => openByteSource(path);
   const buffer = new RecordBuffer(path === '-' ? 'standard input' : path, source);
   const error = await readMagic(buffer);
-  const unpacking = error ?? unpackingOf(buffer, reopen, limits);
+  const unpacking = error ?? (await unpackFile(path, buffer, limits));
   if (unpacking instanceof CaptureError) {
     source.close();
     throw unpacking;
@@ -77,6 +82,24 @@ export async function isCompressed(path: string): Promise<boolean> {
   } finally {
     source.close();
   }
+}
+
+/** The same for the capture `path`: by a thread of its own where it is a file that is large enough for that. */
+async function unpackFile(
+  path: string,
+  buffer: RecordBuffer,
+  limits: DecompressionLimits,
+): Promise<ByteSource | CaptureError | undefined> {
+  const compression = compressionOf(buffer);
+  const { sizeBytes } = buffer.source;
+  if (compression === undefined) return undefined;
+  const isLarge = sizeBytes !== undefined && sizeBytes >= AHEAD_FROM_BYTES;
+  if (!isLarge || createDecompressor(compression) === undefined) {
+    return unpackingOf(buffer, sizeBytes === undefined ? undefined : () => openByteSource(path), limits);
+  }
+  buffer.source.close();
+  const { UnpackAhead } = await import('./unpack-ahead.ts');
+  return new UnpackAhead(path, compression, limits, sizeBytes);
 }
 
 /** What decompresses the source of `buffer`, whose start has been read; undefined: it is not compressed. */
@@ -133,37 +156,6 @@ function formatError(buffer: RecordBuffer): CaptureError {
 function zstdError(name: string): CaptureError {
   const remedy = `decompress it first (zstd -d), pipe it in (zstd -dc FILE | margay replay -r -), or use Node.js 22.15`;
   return new CaptureError('unsupported', 0, `${name}: Node.js ${process.version} cannot read zstd; ${remedy}`);
-}
-
-/** The bytes that were read to find the format, then the rest. */
-class PrefixedSource implements ByteSource {
-  private readonly source: ByteSource;
-  private prefix: Uint8Array;
-
-  constructor(prefix: Uint8Array, source: ByteSource) {
-    this.prefix = prefix;
-    this.source = source;
-  }
-
-  get bytesRead(): number {
-    return this.source.bytesRead - this.prefix.length;
-  }
-
-  get sizeBytes(): number | undefined {
-    return this.source.sizeBytes;
-  }
-
-  read(target: Uint8Array, at: number, length: number): number | Promise<number> {
-    if (this.prefix.length === 0) return this.source.read(target, at, length);
-    const count = Math.min(length, this.prefix.length);
-    target.set(this.prefix.subarray(0, count), at);
-    this.prefix = this.prefix.subarray(count);
-    return count;
-  }
-
-  close(): void {
-    this.source.close();
-  }
 }
 
 /** A capture that could not be opened for what it contains: no packets, one error. */

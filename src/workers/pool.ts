@@ -8,13 +8,7 @@
  * anything of the pool races against it. `stop` ends all threads, whatever they are doing, and is to be called in a `finally`.
  */
 import { Worker } from 'node:worker_threads';
-
-/** A worker has failed: there is no whole answer. One line. The command line ends with exit code 4. */
-export class WorkerFault extends Error {
-  override readonly name = 'WorkerFault';
-  /** As errors of the system have one: it is reported by its message alone. */
-  readonly code = 'WORKER_FAULT';
-}
+import { WorkerFault } from '../base/thread-entry.ts';
 
 export interface PoolOptions {
   readonly entry: URL;

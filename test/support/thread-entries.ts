@@ -17,7 +17,7 @@ export function bundleThreadEntries(): () => void {
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   buildSync({
     absWorkingDir: ROOT,
-    entryPoints: ['src/analyze/replay-worker.ts'],
+    entryPoints: ['src/analyze/replay-worker.ts', 'src/packets/unpack-worker.ts'],
     entryNames: '[name]',
     outdir: folder,
     outExtension: { '.js': '.mjs' },
@@ -30,6 +30,6 @@ export function bundleThreadEntries(): () => void {
   useThreadEntries(`${pathToFileURL(folder).href}/`);
   return () => {
     useThreadEntries(undefined);
-    rmSync(folder, { recursive: true });
+    rmSync(folder, { recursive: true, force: true });
   };
 }
