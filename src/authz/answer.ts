@@ -12,7 +12,7 @@
  *     port                 no rule allows anything at this destination port
  *     policy               a rule denies it
  */
-import type { Authorizer, AuthzRequest, Decision, DecisionReason, StepTests } from './authorizer.ts';
+import type { Authorizer, AuthzRequest, Decision, DecisionReason, Miss } from './authorizer.ts';
 import { CODE_OK, type CodeName, codeName } from './codes.ts';
 import type { IdentityKind } from './identities.ts';
 
@@ -110,7 +110,7 @@ export function failedFactor(authorizer: Authorizer, request: AuthzRequest, deci
       return 'identity';
     case 'end-of-tier':
     case 'no-profile-match':
-      return nearestFactor(authorizer.walk(request), decision);
+      return factorOf(authorizer.nearestMiss(request, decision));
     default:
       return decision.reason satisfies never;
   }
@@ -118,15 +118,6 @@ export function failedFactor(authorizer: Authorizer, request: AuthzRequest, deci
 
 const PARTS = ['network', 'identity', 'request'] as const;
 
-function nearestFactor(walk: readonly StepTests[], decision: Decision): Factor {
-  let best: readonly string[] | undefined;
-  for (const tests of walk) {
-    const { step } = tests;
-    if (step === decision.step) break;
-    // Profiles come into play only when the tiers are through.
-    if (step.rule?.action !== 'allow' || !tests.destination) continue;
-    const failed = PARTS.filter((part) => !tests[part]);
-    if (failed.length > 0 && (best === undefined || failed.length < best.length)) best = failed;
-  }
-  return best === undefined ? 'port' : (best.join('+') as Factor);
+function factorOf(miss: Miss | undefined): Factor {
+  return miss === undefined ? 'port' : (PARTS.filter((part) => miss[part]).join('+') as Factor);
 }

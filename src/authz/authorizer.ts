@@ -167,32 +167,37 @@ export class Authorizer {
     return { code: CODE_PERMISSION_DENIED, reason: 'unknown-endpoint', step: undefined, endpoint: undefined, identity };
   }
 
-  /** The steps that the chain of the request's pod has, with the tests of each that do not hold; for explanations, not for speed. */
-  walk(request: AuthzRequest): readonly StepTests[] {
+  /**
+   * Of the Allow rules before the step that denied, the one that asks the same of the destination and came nearest; `undefined` if
+   * no rule allows anything at this port. For explanations: it looks at every rule.
+   */
+  nearestMiss(request: AuthzRequest, decision: Decision): Miss | undefined {
     const source = this.#peer(request.src);
     const destination = this.#peer(request.dst);
-    if (source === undefined || destination === undefined) return [];
+    const chain = decision.endpoint === undefined ? undefined : this.#chains[decision.endpoint.chain];
+    if (source === undefined || destination === undefined || chain === undefined) return undefined;
     const identity = this.#identity(request.sourcePrincipal, request.sourceLabels);
     const other = this.#identity(request.destinationPrincipal, request.destinationLabels);
-    return this.#targetsOf(destination).flatMap(({ chain }) =>
-      chain.steps.map((step) => {
-        const rule = step.rule;
-        if (rule === undefined) return { step, network: true, identity: true, request: true, destination: true };
-        return {
-          step,
-          network:
-            holdsAddress(rule.source, source.class) &&
-            holdsPorts(rule.source, source.key, request.protocol, request.srcPort),
-          identity: this.#matches.holds(rule.source.identity, identity),
-          request: holdsRequest(rule, request.http) === REQUEST_FITS,
-          destination:
-            holdsProtocol(rule, request.protocol) &&
-            holdsAddress(rule.destination, destination.class) &&
-            this.#matches.holds(rule.destination.identity, other) &&
-            holdsPorts(rule.destination, destination.key, request.protocol, request.dstPort),
-        };
-      }),
-    );
+    const { protocol, srcPort, dstPort } = request;
+    let best: Miss | undefined;
+    for (const { rule } of chain.steps.slice(0, chain.steps.indexOf(decision.step!))) {
+      if (rule?.action !== 'allow' || !holdsProtocol(rule, protocol)) continue;
+      if (!holdsPorts(rule.destination, destination.key, protocol, dstPort)) continue;
+      if (!holdsAddress(rule.destination, destination.class)) continue;
+      if (!this.#matches.holds(rule.destination.identity, other)) continue;
+      const network =
+        !holdsAddress(rule.source, source.class) || !holdsPorts(rule.source, source.key, protocol, srcPort);
+      const miss = {
+        network,
+        identity: !this.#matches.holds(rule.source.identity, identity),
+        request: holdsRequest(rule, request.http) !== REQUEST_FITS,
+      };
+      const count = countOf(miss);
+      // A rule that a Pass rule has skipped may miss nothing.
+      if (count === 1) return miss;
+      if (count > 0 && (best === undefined || count < countOf(best))) best = miss;
+    }
+    return best;
   }
 
   /** What Calico lets through and the options do not. */
@@ -342,17 +347,18 @@ export class Authorizer {
   }
 }
 
-/** One step beside a request: which of its tests hold. */
-export interface StepTests {
-  readonly step: Step;
+/** What of a request a rule does not take. */
+export interface Miss {
   /** Source address and port. */
   readonly network: boolean;
   /** Source certificate. */
   readonly identity: boolean;
   /** HTTP method and path. */
   readonly request: boolean;
-  /** All that is asked of the destination, and the protocol. */
-  readonly destination: boolean;
+}
+
+function countOf({ network, identity, request }: Miss): number {
+  return Number(network) + Number(identity) + Number(request);
 }
 
 function chainState(steps: readonly Step[]): ChainState {
