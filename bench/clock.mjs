@@ -8,28 +8,29 @@
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { performance } from 'node:perf_hooks';
+import { getHeapStatistics } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
 
 const capture = process.env.MARGAY_BENCH_CAPTURE;
 const report = process.env.MARGAY_BENCH_REPORT;
 
 if (capture !== undefined && report !== undefined) {
-  const nowMs = () => performance.timeOrigin + performance.now();
-  /** @param {object} line */
-  const say = (line) => fs.appendFileSync(report, `${JSON.stringify(line)}\n`);
+  /** Since the process began, as V8's own messages count; the parent's clock is `startedMs` more. */
+  const startedMs = performance.timeOrigin;
+  /** @param {string} event */
+  const say = (event) => {
+    const heapBytes = getHeapStatistics().used_heap_size;
+    const maxRssBytes = process.resourceUsage().maxRSS * 1024;
+    const line = { event, atMs: performance.now(), startedMs, heapBytes, maxRssBytes };
+    fs.appendFileSync(report, `${JSON.stringify(line)}\n`);
+  };
   const open = fs.openSync;
   /** @type {typeof fs.openSync} */
   const timedOpen = (path, flags, mode) => {
-    if (path === capture) say({ openedMs: nowMs() });
+    if (path === capture) say('opened');
     return open(path, flags, mode);
   };
   fs.openSync = timedOpen;
   syncBuiltinESMExports();
-  if (isMainThread) {
-    process.on('exit', () => {
-      const { rss, heapUsed } = process.memoryUsage();
-      const { maxRSS } = process.resourceUsage();
-      say({ endedMs: nowMs(), rss, heapUsed, maxRssBytes: maxRSS * 1024 });
-    });
-  }
+  if (isMainThread) process.on('exit', () => say('ended'));
 }

@@ -1,13 +1,13 @@
 /**
  * What the packet loop allocates: the same replay over few and over many packets with `--trace-gc`. All that is allocated between
- * opening the capture and the end shows as growth from one collection to the next; the difference of the two runs, over the difference in packets,
- * is what a packet costs. Objects of a batch of work (a promise for each read of the file) cost a few hundredths of a byte.
+ * opening the capture and the end shows as growth from one collection to the next; the difference of the two runs, over the
+ * difference in packets, is what a packet costs. A promise for each read of the file makes a few hundredths of a byte.
  */
 import { type Measurement, measured } from './measurement.ts';
 import { heapName } from './names.ts';
 import { captureFile, clusterFile } from './prepare.ts';
 import { progress } from './progress.ts';
-import { runReplay } from './replay.ts';
+import { type ReplayRun, runReplay } from './replay.ts';
 import { scenarioOf } from './scenario.ts';
 import { buildWorkload } from './workload.ts';
 
@@ -22,8 +22,7 @@ export function runHeap(packets: number, rounds: number): Measurement[] {
     const samples = Array.from({ length: rounds }, (_, round) => {
       progress(`${name}: ${tracked ? 'tracked, ' : ''}round ${round + 1} of ${rounds}`);
       const [before, after] = [short!, long!].map((capture) => {
-        const { stdout } = runReplay({ cluster, capture, tracked, nodeArgs: ['--trace-gc'] });
-        return collections(stdout);
+        return allocated(runReplay({ cluster, capture, tracked, nodeArgs: ['--trace-gc'] }));
       });
       return {
         bytes: ((after!.allocatedMb - before!.allocatedMb) * 2 ** 20) / (packets - few),
@@ -50,17 +49,23 @@ export function runHeap(packets: number, rounds: number): Measurement[] {
 }
 
 /**
- * Collections that a trace lists, and the megabytes allocated between them: what the heap grew by from the end of each to the start of
- * the next. `[1:0x5] 57 ms: Scavenge 4.2 (5.8) -> 3.9 (6.8) MB, …`
+ * Collections between two moments of a process, and the megabytes allocated: what the heap grew by from the end of each to the start of
+ * the next. A line of the trace: `[1:0x5] 57 ms: Scavenge 4.2 (5.8) -> 3.9 (6.8) MB, …`
  */
-export function collections(trace: string): { readonly count: number; readonly allocatedMb: number } {
+export function allocated({ stdout, opened, ended }: Pick<ReplayRun, 'stdout' | 'opened' | 'ended'>): {
+  readonly count: number;
+  readonly allocatedMb: number;
+} {
   let count = 0;
   let allocatedMb = 0;
-  let afterMb = 0;
-  for (const [, before, after] of trace.matchAll(/ms: [^\n]*? ([\d.]+) \([\d.]+\) -> ([\d.]+) \([\d.]+\) MB/g)) {
+  let afterMb = opened.heapBytes / 2 ** 20;
+  for (const [, at, before, after] of stdout.matchAll(TRACE)) {
+    if (Number(at) < opened.atMs) continue;
     count++;
     allocatedMb += Math.max(0, Number(before) - afterMb);
     afterMb = Number(after);
   }
-  return { count, allocatedMb };
+  return { count, allocatedMb: allocatedMb + Math.max(0, ended.heapBytes / 2 ** 20 - afterMb) };
 }
+
+const TRACE = /\] +(\d+) ms: [^\n]*? ([\d.]+) \([\d.]+\) -> ([\d.]+) \([\d.]+\) MB/g;

@@ -17,6 +17,7 @@ import { installPeers } from './peers/install.ts';
 import { elapsedSeconds, progress } from './progress.ts';
 import { printFigures, printTable } from './report.ts';
 import { runScenario, SCENARIO_HELP } from './run-scenario.ts';
+import { closeSessions } from './session.ts';
 
 const DEFAULT_SCENARIOS = ['start-up', 'parts', 'g1k', 'e1k'];
 
@@ -72,6 +73,8 @@ async function main(): Promise<void> {
       process.stderr.write(`${name}: ${(error as Error).stack ?? String(error)}\n`);
       skipped.push(`${name} failed: ${(error as Error).message.split('\n')[0]}`);
       process.exitCode = 1;
+    } finally {
+      closeSessions();
     }
   }
   const results: Results = {

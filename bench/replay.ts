@@ -1,9 +1,8 @@
 /**
  * Our own replay as users start it, timed by bench/clock.mjs: from opening the capture to the end of the process. What comes before,
- * loading and compiling the cluster, is reported beside it. Where the program says by itself where its time went
- * (`--stats`), its answer is kept for comparison.
+ * loading and compiling the cluster, is reported beside it.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MARGAY, ROOT } from './paths.ts';
@@ -15,6 +14,9 @@ export interface ReplayRun {
   /** From the start of the process to opening the capture. */
   readonly loadSeconds: number;
   readonly residentMb: number;
+  /** What the collector saw of the time from opening the capture on; for `heap`, with `--trace-gc`. */
+  readonly opened: ClockEvent;
+  readonly ended: ClockEvent;
   readonly answer: ReplayAnswer;
   readonly stdout: string;
 }
@@ -80,11 +82,13 @@ export function runReplay(options: ReplayOptions): ReplayRun {
     const { stdout, residentMb } = runProcess('node', [...nodeArgs, ...replayArgs(options)], {
       env: { MARGAY_BENCH_CAPTURE: options.capture, MARGAY_BENCH_REPORT: report, ...options.form?.env },
     });
-    const { openedMs, endedMs, maxRssBytes } = readReport(report);
+    const { opened, ended } = readReport(report);
     return {
-      judgeSeconds: (endedMs - openedMs) / 1000,
-      loadSeconds: (openedMs - startedMs) / 1000,
-      residentMb: residentMb ?? maxRssBytes / 2 ** 20,
+      judgeSeconds: (wallMs(ended) - wallMs(opened)) / 1000,
+      loadSeconds: (wallMs(opened) - startedMs) / 1000,
+      residentMb: residentMb ?? ended.maxRssBytes / 2 ** 20,
+      opened,
+      ended,
       answer: parseAnswer(stdout),
       stdout,
     };
@@ -93,15 +97,29 @@ export function runReplay(options: ReplayOptions): ReplayRun {
   }
 }
 
-function readReport(path: string): { openedMs: number; endedMs: number; maxRssBytes: number } {
-  const lines = readFileSync(path, 'utf8').trim().split('\n');
-  const events = lines.map((line) => JSON.parse(line) as { openedMs?: number; endedMs?: number; maxRssBytes?: number });
-  const opened = events.flatMap((event) => event.openedMs ?? []);
-  const end = events.find((event) => event.endedMs !== undefined);
-  if (opened.length === 0 || end?.endedMs === undefined || end.maxRssBytes === undefined) {
+/** A line of bench/clock.mjs: a moment in the time of its process (a thread has its own), and the heap then. */
+export interface ClockEvent {
+  readonly event: 'opened' | 'ended';
+  readonly atMs: number;
+  readonly startedMs: number;
+  readonly heapBytes: number;
+  readonly maxRssBytes: number;
+}
+
+function wallMs({ startedMs, atMs }: ClockEvent): number {
+  return startedMs + atMs;
+}
+
+/** The first opening by any thread, and the end. */
+function readReport(path: string): { readonly opened: ClockEvent; readonly ended: ClockEvent } {
+  const lines = existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n') : [];
+  const events = lines.map((line) => JSON.parse(line) as ClockEvent).sort((a, b) => wallMs(a) - wallMs(b));
+  const opened = events.find(({ event }) => event === 'opened');
+  const ended = events.find(({ event }) => event === 'ended');
+  if (opened === undefined || ended === undefined) {
     throw new Error('the replay never opened the capture with openSync: bench/clock.mjs must learn its new way');
   }
-  return { openedMs: Math.min(...opened), endedMs: end.endedMs, maxRssBytes: end.maxRssBytes };
+  return { opened, ended };
 }
 
 /** `--trace-gc` writes among the answer, which starts at the first line that is a brace. */

@@ -32,6 +32,7 @@ export const SCENARIO_HELP = `Scenarios:
   decoders          npm packages and tshark on the first packets of e1k
   heap              what the packet loop allocates
   dump              kubectl get pods -A -o json of 250 000 pods, 10 000 policies
+  dump-compact      the same without white space
   node-scale        the tables of a node: 200 of 250 000 endpoints, 10 000 policies
   churn             100 000 label updates of parents; selectors that change
 `;
@@ -63,7 +64,9 @@ export async function runScenario(name: string, options: RunOptions): Promise<Me
     case 'heap':
       return runHeap(packets, rounds);
     case 'dump':
-      return runDump(rounds, scale);
+      return runDump('dump', rounds, scale);
+    case 'dump-compact':
+      return runDump('compact', rounds, scale);
     case 'node-scale':
       return runNodeScale(scale);
     case 'churn':

@@ -9,7 +9,7 @@ import { clusterFile, emptyCapture } from './prepare.ts';
 import { runProcess } from './process.ts';
 import { progress } from './progress.ts';
 import { buildWorkload, shapeOf } from './workload.ts';
-import { FELIX_SCALE, type ScaleShape, writePods, writePolicies } from './workload-scale.ts';
+import { FELIX_SCALE, type PodForm, type ScaleShape, writePods, writePolicies } from './workload-scale.ts';
 
 type CompileTimes = LoadTimes & { readonly loadedMb: number; readonly residentMb: number };
 
@@ -66,9 +66,9 @@ export function runChurn(shape: ScaleShape = FELIX_SCALE): Measurement[] {
 }
 
 /** A dump of all pods as kubectl prints it, and the policies: the whole program, start to end. */
-export function runDump(rounds: number, shape: ScaleShape = FELIX_SCALE): Measurement[] {
-  const scenario = 'dump';
-  const files = scaleFiles(shape, 'dump');
+export function runDump(form: 'dump' | 'compact', rounds: number, shape: ScaleShape = FELIX_SCALE): Measurement[] {
+  const scenario = form === 'dump' ? 'dump' : 'dump-compact';
+  const files = scaleFiles(shape, form);
   const args = [MARGAY, 'replay', '--summary', '--exit-zero', '-q', '-o', 'json', '-r', emptyCapture()];
   const command = [...args, ...files.flatMap((file) => ['-f', file])];
   const runs = repeat(scenario, rounds, () => runProcess('node', command));
@@ -90,7 +90,7 @@ export function runDump(rounds: number, shape: ScaleShape = FELIX_SCALE): Measur
   ];
 }
 
-function scaleFiles(shape: ScaleShape, form: 'lean' | 'dump'): string[] {
+function scaleFiles(shape: ScaleShape, form: PodForm): string[] {
   const pods = kept(`scale-${shape.pods}-${form}.json`, (path) => {
     progress(`writing ${shape.pods.toLocaleString('en')} pods`);
     writePods(path, shape, form);

@@ -13,6 +13,13 @@ const READY_MS = 240_000;
 const ANSWER_MS = 120_000;
 const WORDS_KEPT = 600;
 
+const open = new Set<{ close(): void }>();
+
+/** Ends the sessions that an error has left behind: the bench would wait for them for ever. */
+export function closeSessions(): void {
+  for (const session of open) session.close();
+}
+
 export class Session<Ready extends object, Answer extends object> {
   readonly name: string;
   readonly #child: ChildProcess;
@@ -37,13 +44,12 @@ export class Session<Ready extends object, Answer extends object> {
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.#words = (this.#words + text).slice(-WORDS_KEPT);
     });
+    // A program that cannot be started says so by an error, and may never close.
     child.on('error', (error) => {
       this.#words += error.message;
+      this.#end();
     });
-    child.on('close', () => {
-      this.#hasEnded = true;
-      for (const waiter of this.#waiting.splice(0)) waiter(undefined);
-    });
+    child.on('close', () => this.#end());
   }
 
   /** Starts the process and waits until it is ready; rejects with its last words if it ends before. */
@@ -55,6 +61,7 @@ export class Session<Ready extends object, Answer extends object> {
   ): Promise<Session<Ready, Answer>> {
     const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     const session = new Session<Ready, Answer>(name, child);
+    open.add(session);
     try {
       session.#ready = JSON.parse(await session.#line(READY_MS)) as Ready;
     } catch (error) {
@@ -74,8 +81,16 @@ export class Session<Ready extends object, Answer extends object> {
   }
 
   close(): void {
+    open.delete(this);
+    // A program that has ended does not read any more.
+    this.#child.stdin!.on('error', () => {});
     this.#child.stdin!.end();
     if (this.#child.exitCode === null) this.#child.kill();
+  }
+
+  #end(): void {
+    this.#hasEnded = true;
+    for (const waiter of this.#waiting.splice(0)) waiter(undefined);
   }
 
   #line(timeoutMs: number): Promise<string> {

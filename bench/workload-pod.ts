@@ -36,15 +36,11 @@ function metadata({ index, namespace, account, address, version, tier, hash }: P
       'cni.projectcalico.org/containerID': uid(index, 1).replaceAll('-', '').repeat(2),
       'cni.projectcalico.org/podIP': `${address}/32`,
       'cni.projectcalico.org/podIPs': `${address}/32`,
-      'prometheus.io/port': '9090',
-      'prometheus.io/scrape': 'true',
     },
     creationTimestamp: TIME,
     generateName: `${account}-${hash}-`,
     labels: {
       app: account,
-      'app.kubernetes.io/managed-by': 'Helm',
-      'app.kubernetes.io/name': account,
       'pod-template-hash': hash,
       tier,
       version,
@@ -71,27 +67,15 @@ function spec({ account, node, version, index }: PodFacts): object {
   return {
     containers: [
       {
-        env: [
-          { name: 'LOG_LEVEL', value: 'info' },
-          { name: 'POD_NAME', valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath: 'metadata.name' } } },
-          { name: 'DATABASE_URL', valueFrom: { secretKeyRef: { key: 'url', name: `${account}-database` } } },
-        ],
+        env: [{ name: 'LOG_LEVEL', value: 'info' }],
         image: `registry.example.com/${account}:${version}`,
         imagePullPolicy: 'IfNotPresent',
-        livenessProbe: probe('/healthz'),
         name: 'app',
-        ports: [
-          { containerPort: 8080, name: 'http', protocol: 'TCP' },
-          { containerPort: 9090, name: 'metrics', protocol: 'TCP' },
-        ],
-        readinessProbe: probe('/ready'),
+        ports: [{ containerPort: 8080, name: 'http', protocol: 'TCP' }],
         resources: { limits: { cpu: '500m', memory: '512Mi' }, requests: { cpu: '100m', memory: '128Mi' } },
         terminationMessagePath: '/dev/termination-log',
         terminationMessagePolicy: 'File',
-        volumeMounts: [
-          { mountPath: '/etc/config', name: 'config', readOnly: true },
-          { mountPath: '/var/run/secrets/kubernetes.io/serviceaccount', name: token, readOnly: true },
-        ],
+        volumeMounts: [{ mountPath: '/var/run/secrets/kubernetes.io/serviceaccount', name: token, readOnly: true }],
       },
     ],
     dnsPolicy: 'ClusterFirst',
@@ -111,17 +95,7 @@ function spec({ account, node, version, index }: PodFacts): object {
       operator: 'Exists',
       tolerationSeconds: 300,
     })),
-    volumes: [{ configMap: { defaultMode: 420, name: `${account}-config` }, name: 'config' }, tokenVolume(token)],
-  };
-}
-
-function probe(path: string): object {
-  return {
-    failureThreshold: 3,
-    httpGet: { path, port: 'http', scheme: 'HTTP' },
-    periodSeconds: 10,
-    successThreshold: 1,
-    timeoutSeconds: 1,
+    volumes: [tokenVolume(token)],
   };
 }
 
