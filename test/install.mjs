@@ -31,6 +31,12 @@ export const SYSTEM_PACKAGES = [
   { name: 'nftables', isHere: commands('nft'), why: 'the kernel as witness: rulesets in nftables form' },
   { name: 'iptables', isHere: commands('iptables', 'ip6tables'), why: 'the kernel as witness: rules in iptables form' },
   { name: 'ipset', isHere: commands('ipset'), why: 'the kernel as witness: the sets that iptables rules match' },
+  {
+    name: 'redis-server',
+    isHere: commands('redis-server'),
+    why: 'the shared store of identities, with every fault that it can have',
+  },
+  { name: 'openssl', isHere: commands('openssl'), why: 'certificates of servers that tests start' },
   { name: 'iproute2', isHere: commands('ip'), why: 'network namespaces, one a pod, for everything that sends packets' },
 ];
 

@@ -32,6 +32,7 @@ export async function readOnce({
   onTrouble,
 }: OnceOptions): Promise<IdentitySet> {
   let trouble = '';
+  let failures = 0;
   const reader = new IdentityReader({
     store,
     clock: SYSTEM_CLOCK,
@@ -47,7 +48,9 @@ export async function readOnce({
       await reader.step();
     } catch (error) {
       trouble = error instanceof Error ? error.message : String(error);
-      if (HOPELESS.test(trouble) || SYSTEM_CLOCK.now() > end) throw new StoreError(trouble);
+      failures++;
+      const isOver = SYSTEM_CLOCK.now() > end || (FEW_TRIES.test(trouble) && failures >= TRIES);
+      if (HOPELESS.test(trouble) || isOver) throw new StoreError(trouble);
       await SYSTEM_CLOCK.sleep(100);
     }
   }
@@ -61,6 +64,10 @@ export async function readOnce({
 
 /** What no waiting will mend. */
 const HOPELESS = /NOAUTH|WRONGPASS|NOPERM|holds no identities|schema|ENOTFOUND|certificate|self-signed/;
+
+/** What a second try may mend, but not a tenth: a server that restarts, a batch that was written meanwhile. */
+const FEW_TRIES = /can't be reached|signature/;
+const TRIES = 3;
 
 export function signatureCheck(pem: string | undefined): SignatureCheck | undefined {
   if (pem === undefined) return undefined;

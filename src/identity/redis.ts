@@ -9,6 +9,7 @@
  * has failed.
  */
 import { createHash } from 'node:crypto';
+import { isIP } from 'node:net';
 import { Redis } from 'ioredis';
 import { BUCKETS, bucketOf, type Keys, keysOf, type RawEntry, SCHEMA } from './keys.ts';
 import { WrongTypeError } from './publisher.ts';
@@ -277,7 +278,8 @@ class Connection {
       db,
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password }),
-      ...(tls === undefined ? {} : { tls: { ...tls, servername: host } }),
+      // A server name must be no address.
+      ...(tls === undefined ? {} : { tls: isIP(host) === 0 ? { ...tls, servername: host } : { ...tls } }),
       protocol: 2,
       lazyConnect: true,
       connectTimeout: CONNECT_TIMEOUT_MS,
