@@ -90,20 +90,10 @@ export function layOutForWasm(tables: Tables, at: number): WasmTables | undefine
   if (pages === undefined) return undefined;
   for (const page of pages.list) page.at = space.take(page.entries.length * 4);
   const pairsAt = space.take(ends.rowOffsets.length * pairWidth * 4);
-  const functions = new Map<number, number>();
-  const recordBytes = functionSize * (START_BYTES + VALUE_BYTES);
-  const addressOf = (ref: number): number => {
-    let address = functions.get(ref);
-    if (address === undefined) {
-      address = space.take(recordBytes);
-      functions.set(ref, address);
-    }
-    return address;
-  };
-  addressOf(layout.NONE);
-  const pairs = Int32Array.from({ length: ends.rowOffsets.length * pairWidth }, (_, i) => {
-    const from = ends.rowOffsets[Math.floor(i / pairWidth)]! + (i % pairWidth);
-    return addressOf(tables.pairs[from]!);
+  const records = new FunctionRecords(tables, functionSize, space);
+  const pairs = new Int32Array(ends.rowOffsets.length * pairWidth);
+  ends.rowOffsets.forEach((from, row) => {
+    for (let i = 0; i < pairWidth; i++) pairs[row * pairWidth + i] = records.addressOf(tables.pairs[from + i]!);
   });
   if (space.end - at > WASM_BYTES_MAX) return undefined;
   const words = new Uint8Array(space.end - at);
@@ -113,8 +103,64 @@ export function layOutForWasm(tables: Tables, at: number): WasmTables | undefine
   });
   for (const page of pages.list) ints.set(page.entries, (page.at - at) / 4);
   ints.set(pairs, (pairsAt - at) / 4);
-  for (const [ref, address] of functions) writeFunction(tables, ref, functionSize, words, address - at);
+  records.write(words, at);
   return { words, rootAt, pairsAt, pairWidth, functionSize };
+}
+
+/** The functions in use and their addresses. */
+class FunctionRecords {
+  readonly #tables: Tables;
+  readonly #size: number;
+  readonly #space: Space;
+  /** By word offset in SECTION_FUNCTIONS: address, 0 = not in use so far. */
+  readonly #addresses: Int32Array;
+  readonly #refs: number[] = [];
+  readonly #full: number;
+
+  constructor(tables: Tables, size: number, space: Space) {
+    this.#tables = tables;
+    this.#size = size;
+    this.#space = space;
+    this.#addresses = new Int32Array(tables.functions.length);
+    this.#full = space.take(this.#bytes);
+  }
+
+  get #bytes(): number {
+    return this.#size * (START_BYTES + VALUE_BYTES);
+  }
+
+  /** Of the function `ref`; for NONE that of one that leaves every port to the full path. */
+  addressOf(ref: number): number {
+    if (ref < 0) return this.#full;
+    const known = this.#addresses[ref >>> 5]!;
+    if (known !== 0) return known;
+    this.#refs.push(ref);
+    const address = this.#space.take(this.#bytes);
+    this.#addresses[ref >>> 5] = address;
+    return address;
+  }
+
+  /** Writes all records into `out`, which starts at address `base`. */
+  write(out: Uint8Array, base: number): void {
+    const { functions } = this.#tables;
+    const size = this.#size;
+    const shorts = new Uint16Array(out.buffer);
+    const ints = new Int32Array(out.buffer);
+    const full = (this.#full - base) / VALUE_BYTES + size / 2;
+    ints.fill(layout.NONE, full, full + size);
+    for (const ref of this.#refs) {
+      const address = this.#addresses[ref >>> 5]! - base;
+      const startsAt = address / START_BYTES;
+      const valuesAt = address / VALUE_BYTES + size / 2;
+      const from = ref >>> 5;
+      const count = 1 << (ref & 31);
+      for (let i = 0; i < size; i++) {
+        const start = i < count ? functions[from + i]! : layout.KEY_UNUSED;
+        shorts[startsAt + i] = start === layout.KEY_UNUSED ? 0xffff : start;
+        ints[valuesAt + i] = functions[from + count + Math.min(i, count - 1)]!;
+      }
+    }
+  }
 }
 
 /** Smallest power of two from SIZE_MIN on that holds every function of a pair. */
@@ -147,27 +193,23 @@ class PackedEnds {
   /** Of each row: its word offset in SECTION_PAIRS. */
   readonly rowOffsets: number[] = [];
   columnCount = 1;
-  readonly #packed: Int32Array;
+  /** By word offset of the class, as the trie has it. */
+  readonly packed: Int32Array;
 
   constructor({ classes4 }: Tables) {
     const rows = new Map<number, number>();
-    this.#packed = new Int32Array(classes4.length / CLASS_WORDS);
-    for (let i = 0; i < this.#packed.length; i++) {
-      const offset = classes4[i * CLASS_WORDS + layout.CLASS_PAIR_ROW]!;
-      const column = classes4[i * CLASS_WORDS + layout.CLASS_PAIR_COLUMN]! >> 1;
+    this.packed = new Int32Array(classes4.length);
+    for (let at = 0; at < classes4.length; at += CLASS_WORDS) {
+      const offset = classes4[at + layout.CLASS_PAIR_ROW]!;
+      const column = classes4[at + layout.CLASS_PAIR_COLUMN]! >> 1;
       let row = rows.get(offset);
       if (row === undefined) {
         row = this.rowOffsets.push(offset) - 1;
         rows.set(offset, row);
       }
       this.columnCount = Math.max(this.columnCount, column + 1);
-      this.#packed[i] = (row << 16) | column;
+      this.packed[at] = (row << 16) | column;
     }
-  }
-
-  /** Of the class at this word offset. */
-  of(classOffset: number): number {
-    return this.#packed[classOffset / CLASS_WORDS]!;
   }
 }
 
@@ -177,9 +219,11 @@ interface Page {
 }
 
 /** The page of each high half, or `undefined` if they would be too large together. */
-function pagesOf({ trie4 }: Tables, ends: PackedEnds): { list: Page[]; roots: Page[] } | undefined {
+function pagesOf({ trie4 }: Tables, { packed }: PackedEnds): { list: Page[]; roots: Page[] } | undefined {
   const list: Page[] = [];
+  /** The page of one entry by what it says; neighbours mostly say the same. */
   const whole = new Map<number, Page>();
+  let last: Page | undefined;
   let bytes = 0;
   const page = (entries: Int32Array): Page => {
     const made = { entries, at: 0 };
@@ -190,44 +234,32 @@ function pagesOf({ trie4 }: Tables, ends: PackedEnds): { list: Page[]; roots: Pa
   const roots: Page[] = [];
   for (let high = 0; high < ROOT_ENTRIES; high++) {
     const root = trie4[high]!;
-    const middle = root >>> 1;
-    if ((root & 1) === 0) {
-      const packed = ends.of(trie4[trie4[middle]! >>> 1]!);
-      const known = whole.get(packed) ?? page(Int32Array.of(packed));
-      whole.set(packed, known);
-      roots.push(known);
+    if ((root & 1) === 1) {
+      roots.push(page(pageEntries(trie4, packed, root >>> 1)));
+      if (bytes > WASM_BYTES_MAX) return undefined;
       continue;
     }
-    const entries = new Int32Array(PAGE_ENTRIES);
-    for (let third = 0; third < 256; third++) {
-      const entry = trie4[middle + third]!;
-      const leaf = entry >>> 1;
-      if ((entry & 1) === 0) entries.fill(ends.of(trie4[leaf]!), third * 256, third * 256 + 256);
-      else for (let i = 0; i < 256; i++) entries[third * 256 + i] = ends.of(trie4[leaf + i]!);
+    const only = packed[trie4[trie4[root >>> 1]! >>> 1]!]!;
+    if (last?.entries[0] !== only) {
+      last = whole.get(only) ?? page(Int32Array.of(only));
+      whole.set(only, last);
     }
-    roots.push(page(entries));
-    if (bytes > WASM_BYTES_MAX) return undefined;
+    roots.push(last!);
   }
   return { list, roots };
 }
 
-/** Writes the function `ref`, or for NONE one that leaves every port to the full path. */
-function writeFunction({ functions }: Tables, ref: number, size: number, out: Uint8Array, at: number): void {
-  const starts = new Uint16Array(out.buffer, at, size).fill(0xffff);
-  const values = new Int32Array(out.buffer, at + size * START_BYTES, size);
-  if (ref === layout.NONE) {
-    starts[0] = 0;
-    values.fill(layout.NONE);
-    return;
+/** What the 65 536 addresses below the trie's node `middle` say. */
+function pageEntries(trie: Int32Array, packed: Int32Array, middle: number): Int32Array {
+  const entries = new Int32Array(PAGE_ENTRIES);
+  for (let third = 0; third < 256; third++) {
+    const entry = trie[middle + third]!;
+    const leaf = entry >>> 1;
+    const at = third * 256;
+    if ((entry & 1) === 0) entries.fill(packed[trie[leaf]!]!, at, at + 256);
+    else for (let i = 0; i < 256; i++) entries[at + i] = packed[trie[leaf + i]!]!;
   }
-  const from = ref >>> 5;
-  const count = 1 << (ref & 31);
-  for (let i = 0; i < count; i++) {
-    const start = functions[from + i]!;
-    if (start !== layout.KEY_UNUSED) starts[i] = start;
-    values[i] = functions[from + count + i]!;
-  }
-  values.fill(values[count - 1]!, count);
+  return entries;
 }
 
 /**
