@@ -219,10 +219,22 @@ function ruleStepAction(rule: PlanRule): number | undefined {
   return rule.action === 'allow' ? STEP_ALLOW : STEP_DENY;
 }
 
+const numbersOfProfiles = new WeakMap<Plan, ReadonlyMap<string, number>>();
+
+/** Profiles by name: a cluster has one for each account, and each chain asks for two. */
+function profileNumbers(plan: Plan): ReadonlyMap<string, number> {
+  let numbers = numbersOfProfiles.get(plan);
+  if (numbers === undefined) {
+    numbers = new Map(plan.profiles.map(({ name }, index) => [name, index]));
+    numbersOfProfiles.set(plan, numbers);
+  }
+  return numbers;
+}
+
 function pushProfiles(plan: Plan, spec: ChainSpec, table: PredicateTable, steps: Step[]): void {
   for (const name of spec.profiles) {
-    const index = plan.profiles.findIndex((profile) => profile.name === name);
-    if (index < 0) {
+    const index = profileNumbers(plan).get(name);
+    if (index === undefined) {
       steps.push({ ...BARE_STEP, reason: REASON_PROFILE_MISSING, traceIndex: 0, traceName: `pro:${name}` });
       return;
     }

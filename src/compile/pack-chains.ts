@@ -55,6 +55,8 @@ export class ChainPacker {
   readonly #functionRefs: number[] = [];
   readonly #sameSteps = new Map<string, number>();
   #classCount = 0;
+  /** Where the map lies that gives every class row 0. */
+  #zeroMap: number | undefined;
 
   /** `firstNumber` is the number that the first chain of this version will get in SECTION_CHAINS. */
   constructor(plan: Plan, version: 4 | 6, sections: Sections, firstNumber: number, dataplane: Dataplane) {
@@ -245,7 +247,11 @@ export class ChainPacker {
   }
 
   #map(rowOf: Int32Array | undefined): number {
-    const number = this.#maps.number(rowOf ?? new Int32Array(this.#classCount));
+    if (rowOf === undefined) {
+      this.#zeroMap ??= this.#map(new Int32Array(this.#classCount));
+      return this.#zeroMap;
+    }
+    const number = this.#maps.number(rowOf);
     if (number === this.#mapOffsets.length) {
       this.#mapOffsets.push(this.#sections.section(layout.SECTION_CLASS_MAPS).append(this.#maps.array(number)));
     }

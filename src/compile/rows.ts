@@ -45,6 +45,9 @@ export function addressRows(
   steps.forEach((step, index) => {
     if (step.term[side].allOf.length === 0) setBit(template, index);
   });
+  if (!steps.some(({ term }) => term[side].allOf.length + term[side].noneOf.length > 0)) {
+    return { rows: [template], rowOf: undefined };
+  }
   // Rows of the classes that steps name, one after the other; `placeOf` is 1 + the row's place, 0 = the template's.
   const own = new Words(words * 64);
   const placeOf = new Int32Array(classCount);
