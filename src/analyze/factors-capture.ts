@@ -10,6 +10,7 @@ import { createJudge, type Judge } from '../match/state.ts';
 import { PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
 import { openCapture } from '../packets/pcap-file.ts';
 import { type CaptureReader, createRecordBatch, type RecordBatch } from '../packets/source.ts';
+import type { TimelineData } from '../tables/live.ts';
 import type { Tables } from '../tables/tables.ts';
 import { decodePacket } from '../wire/decode.ts';
 import {
@@ -38,7 +39,9 @@ import {
 } from '../wire/record.ts';
 import { decodeInner, TUNNEL_DEPTH_MAX, TUNNEL_NONE, tunnelKind } from '../wire/tunnel.ts';
 import type { KeyStore } from './factors-keys.ts';
+import { type NetworkIdentity, networkIdentity } from './factors-network.ts';
 import { SessionMemory, type TlsOutcome, TlsSession } from './factors-tls.ts';
+import { OwnerChanges } from './owner-changes.ts';
 import { type FlowRecord, flowRecord } from './record.ts';
 import { HalfStream, StreamBudget } from './tcp-stream.ts';
 
@@ -52,6 +55,9 @@ const IDLE_SECONDS = 600;
 export interface SeenFlow {
   /** Verdict by addresses, and both ends; the source is the side that opened it. */
   readonly record: FlowRecord;
+  /** Who owned the addresses of both ends when it began. */
+  readonly source: NetworkIdentity;
+  readonly dest: NetworkIdentity;
   /** Number of the first packet, from 1, over all captures. */
   readonly firstPacket: number;
   readonly packets: number;
@@ -74,6 +80,10 @@ export interface CaptureSource {
 
 interface OpenFlow {
   readonly record: FlowRecord;
+  readonly source: NetworkIdentity;
+  readonly dest: NetworkIdentity;
+  /** Sequence number of its SYN; undefined if it was not seen. */
+  synSequence: number | undefined;
   readonly firstPacket: number;
   /** The sender of the first packet is the end that has the lower key; see `flowKey`. */
   readonly isLowerSource: boolean;
@@ -100,6 +110,8 @@ export interface ReadOptions {
   }) => void;
   readonly flowsMax?: number;
   readonly budget?: StreamBudget;
+  /** How the owners of addresses change with time; the tables must be those that it was compiled with, and are changed. */
+  readonly timeline?: TimelineData | undefined;
 }
 
 /** Reads captures one after the other as one stream of packets. Flows come as they close. */
@@ -175,12 +187,16 @@ export class FlowTracker {
   readonly #flows = new Map<string, OpenFlow>();
   /** Flows whose streams are being kept, the oldest first. */
   readonly #reading = new Set<OpenFlow>();
+  readonly #owners: OwnerChanges | undefined;
   #packets = 0;
 
   constructor(tables: Tables, options: ReadOptions) {
     this.#judge = createJudge(tables);
     this.#options = options;
     this.#budget = options.budget ?? new StreamBudget();
+    const { timeline } = options;
+    this.#owners = timeline === undefined ? undefined : new OwnerChanges(tables, timeline, undefined, undefined);
+    this.#owners?.rewind();
   }
 
   batch(batch: RecordBatch): void {
@@ -195,6 +211,7 @@ export class FlowTracker {
         0,
       );
       this.#packets++;
+      this.#owners?.moveTo(batch.seconds[i]!, batch.nanos[i]!);
       if (status === DECODE_OK) this.#unwrap(batch.view);
       const timeMs = batch.seconds[i]! * 1000 + batch.nanos[i]! / 1e6;
       if (status === DECODE_OK && this.#isOfFlow()) this.#packet(batch.view, timeMs);
@@ -205,6 +222,7 @@ export class FlowTracker {
   /** Closes what is open, in the order of first packets. */
   finish(): void {
     for (const [key, flow] of this.#flows) this.#close(key, flow);
+    this.#owners?.rewind();
   }
 
   /** Replaces the record by that of the packet inside all tunnels, as far as they can be read. */
@@ -256,10 +274,16 @@ export class FlowTracker {
     if (isAnswer) swapEnds(records);
     judgeNewPacket(this.#judge, records, 0);
     const record = flowRecord(this.#judge, records, 0);
+    const version = (records[PACKET_FLAGS]! & FLAG_IPV6) !== 0 ? 6 : 4;
+    const source = networkIdentity(this.#judge.tables, version, records, PACKET_SRC);
+    const dest = networkIdentity(this.#judge.tables, version, records, PACKET_DST);
     if (isAnswer) swapEnds(records);
     const streams = isTcp ? ([new HalfStream(this.#budget), new HalfStream(this.#budget)] as const) : undefined;
     const flow: OpenFlow = {
       record,
+      source,
+      dest,
+      synSequence: undefined,
       firstPacket: this.#packets,
       isLowerSource: isLower !== isAnswer,
       startMs: timeMs,
@@ -281,6 +305,7 @@ export class FlowTracker {
     const flags = records[PACKET_TCP_FLAGS]!;
     if ((flags & TCP_FIN) !== 0) flow.finished |= isFromSource ? 1 : 2;
     if ((flags & TCP_RST) !== 0) flow.hasReset = true;
+    if ((flags & (TCP_SYN | TCP_ACK)) === TCP_SYN) flow.synSequence = records[PACKET_TCP_SEQ]!;
     const { session, streams } = flow;
     if (session === undefined || streams === undefined || (records[PACKET_FLAGS]! & FLAG_L4_TRUNCATED) !== 0) return;
     const stream = isFromSource ? streams[0] : streams[1];
@@ -322,8 +347,8 @@ export class FlowTracker {
   #close(key: string, flow: OpenFlow): void {
     this.#settle(flow);
     this.#flows.delete(key);
-    const { record, firstPacket, packets, startMs, endMs, tls } = flow;
-    this.#options.onFlow({ record, firstPacket, packets, startMs, endMs, tls });
+    const { record, source, dest, firstPacket, packets, startMs, endMs, tls } = flow;
+    this.#options.onFlow({ record, source, dest, firstPacket, packets, startMs, endMs, tls });
   }
 }
 
@@ -331,7 +356,8 @@ function startsAnew(flow: OpenFlow, records: Int32Array, isTcp: boolean, timeMs:
   const idleSeconds = (timeMs - flow.endMs) / 1000;
   if (!isTcp) return idleSeconds > IDLE_SECONDS;
   const isSyn = (records[PACKET_TCP_FLAGS]! & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
-  return idleSeconds > IDLE_TCP_SECONDS || (isSyn && (flow.finished === 3 || flow.hasReset));
+  const isOther = flow.synSequence !== undefined && flow.synSequence !== records[PACKET_TCP_SEQ];
+  return idleSeconds > IDLE_TCP_SECONDS || (isSyn && (flow.finished === 3 || flow.hasReset || isOther));
 }
 
 /** The same for both directions. */

@@ -1,5 +1,4 @@
 /** Who an address says it is: the pods that own it, and the accounts that they run as. */
-import { parseAddress } from '../base/ip.ts';
 import { claimCount, claimPod, findOwner } from '../match/lookup.ts';
 import * as layout from '../tables/layout.ts';
 import { type Tables, textField } from '../tables/tables.ts';
@@ -13,15 +12,9 @@ export interface NetworkIdentity {
 
 const NOBODY: NetworkIdentity = { accounts: [], pods: [] };
 
-/**
- * The owners of an address at a time. The tables hold one owner for all time, so the time is not asked yet; whoever gives them a history
- * has to change this function alone.
- */
-export function networkIdentity(tables: Tables, address: string, _timeMs: number): NetworkIdentity {
-  const parsed = parseAddress(address);
-  if (parsed === undefined) return NOBODY;
-  const [w0, w1, w2, w3] = parsed.words;
-  const owner = findOwner(tables, parsed.version, w0, w1, w2, w3);
+/** The owners of the address whose words start at `words[at]`, as the tables now have them (tables/live.ts moves them through time). */
+export function networkIdentity(tables: Tables, version: 4 | 6, words: Int32Array, at: number): NetworkIdentity {
+  const owner = findOwner(tables, version, words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!);
   const accounts = new Set<string>();
   const pods: string[] = [];
   for (let claim = 0; claim < claimCount(tables, owner); claim++) {

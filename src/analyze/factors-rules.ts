@@ -18,8 +18,9 @@
  * leaving a certificate out must open nothing. Where the certificate is not known, both answers are tried; if they differ, the answer is
  * `uncertain`. The walk by both is Calico's second layer (semantics 8.2) with identities required.
  */
-import { type IpAddress, parseAddress } from '../base/ip.ts';
-import type { Plan, PlanIdentityMatch, PlanPolicy, PlanRule } from '../compile/plan.ts';
+import { type IpAddress, parseAddress, prefixContains } from '../base/ip.ts';
+import type { Plan, PlanGroup, PlanIdentityMatch, PlanPolicy, PlanRule } from '../compile/plan.ts';
+import { addressKey, type TimedAddresses, timedAddresses } from '../compile/timed-owners.ts';
 import { PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
 import { parseSelector, type Selector } from '../selector/selector.ts';
 import { ruleParts } from './explain-rule.ts';
@@ -81,9 +82,12 @@ export class RuleBook {
   readonly #labels: ReadonlyMap<string, ReadonlyMap<string, string>>;
   readonly #selectors = new Map<string, Selector>();
   readonly #met = new Map<string, MetPolicies>();
+  /** Addresses that change their owners; empty for a plan from manifests alone. */
+  readonly #timed: TimedAddresses;
 
   constructor(plan: Plan) {
     this.#plan = plan;
+    this.#timed = timedAddresses(plan);
     for (const policy of plan.policies) {
       if (policy.isStaged) continue;
       for (const [index, rule] of policy.ingress.entries()) {
@@ -98,18 +102,22 @@ export class RuleBook {
     );
   }
 
-  /** What a flow to a pod meets; undefined if its destination is none. */
-  meet(record: FlowRecord): MetPolicies | undefined {
+  /** What a flow to a pod meets that begins at `timeMs`; undefined if its destination is none. */
+  meet(record: FlowRecord, timeMs = 0): MetPolicies | undefined {
     if (record.dest_type !== 'wep') return undefined;
     const endpoint = this.#endpoints.get(`wep:${record.dest_namespace}/${record.dest_name}`);
     const protocol = PROTOCOLS[record.proto];
     const [src, dst] = [parseAddress(record.source_ip), parseAddress(record.dest_ip)];
     if (endpoint === undefined || protocol === undefined || src === undefined || dst === undefined) return undefined;
     // Source ports are in no rule but few, and then they are part of the key.
-    const key = `${record.source_ip} ${this.#asksSourcePorts ? record.source_port : ''} ${record.dest_ip} ${record.dest_port} ${protocol}`;
+    const ports = `${this.#asksSourcePorts ? record.source_port : ''} ${record.dest_port} ${protocol}`;
+    const [ofSrc, ofDst] = [this.#stateOf(src, timeMs), this.#stateOf(dst, timeMs)];
+    const key = `${record.source_ip} ${ofSrc} ${record.dest_ip} ${ofDst} ${endpoint} ${ports}`;
     const known = this.#met.get(key);
     if (known !== undefined) return known;
-    const met = this.#look(endpoint, { src, dst, protocol, srcPort: record.source_port, dstPort: record.dest_port });
+    const plan = this.#planWith([src, ofSrc], [dst, ofDst]);
+    const ends = { src, dst, protocol, srcPort: record.source_port, dstPort: record.dest_port };
+    const met = this.#look(plan, endpoint, ends);
     if (this.#met.size >= MET_MAX) this.#met.clear();
     this.#met.set(key, met);
     return met;
@@ -126,7 +134,31 @@ export class RuleBook {
   }
   #hasSourcePorts: boolean | undefined;
 
+  /** Which of its states an address is in; -1 for one that has but one. */
+  #stateOf(address: IpAddress, timeMs: number): number {
+    const states = this.#timed.get(addressKey({ ...address, length: 0 }))?.states;
+    return states === undefined ? -1 : states.findLastIndex(({ fromMs }) => fromMs <= timeMs);
+  }
+
+  /** The plan in which each of these addresses is a member of the groups of its owners at the time, and of no others. */
+  #planWith(...addresses: readonly (readonly [IpAddress, number])[]): Plan {
+    let groups: PlanGroup[] | undefined;
+    for (const [address, state] of addresses) {
+      if (state < 0) continue;
+      const { pods } = this.#timed.get(addressKey({ ...address, length: 0 }))!.states[state]!;
+      const owning = new Set(pods.flatMap((pod) => this.#plan.endpoints[pod]?.group ?? []));
+      groups ??= [...this.#plan.groups];
+      groups = groups.map((group, index) => {
+        if (group.kind !== 'wep' || owning.has(index)) return group;
+        const prefixes = group.prefixes.filter((prefix) => !prefixContains(prefix, address));
+        return prefixes.length === group.prefixes.length ? group : { ...group, prefixes };
+      });
+    }
+    return groups === undefined ? this.#plan : { ...this.#plan, groups };
+  }
+
   #look(
+    plan: Plan,
     endpoint: number,
     ends: {
       src: IpAddress;
@@ -136,7 +168,6 @@ export class RuleBook {
       dstPort: number | undefined;
     },
   ): MetPolicies {
-    const plan = this.#plan;
     const probe = {
       ...ends,
       icmpType: undefined,

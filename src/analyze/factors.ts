@@ -15,6 +15,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Plan } from '../compile/plan.ts';
 import type { Resources } from '../model/resources.ts';
+import type { TimelineData } from '../tables/live.ts';
 import type { Tables } from '../tables/tables.ts';
 import { formatTime } from './connections.ts';
 import { HBONE_PORT } from './factors-ambient.ts';
@@ -22,7 +23,7 @@ import { type CaptureSource, type ReadOptions, readFlows, type SeenFlow } from '
 import { type Evidence, EvidenceReader } from './factors-evidence.ts';
 import type { KeyStore } from './factors-keys.ts';
 import { type LogProblem, type PeerStatement, StatementIndex } from './factors-logs.ts';
-import { type NetworkIdentity, networkIdentity } from './factors-network.ts';
+import type { NetworkIdentity } from './factors-network.ts';
 import { peerAuthenticationOf } from './factors-peer-auth.ts';
 import type {
   CryptoName,
@@ -45,6 +46,8 @@ export interface FactorsInput {
   readonly plan: Plan;
   readonly resources: Resources;
   readonly tables: Tables;
+  /** How the owners of addresses change with time, as the tables were compiled with. */
+  readonly timeline?: TimelineData | undefined;
   readonly captures: readonly string[];
   readonly keys: KeyStore;
   readonly statements?: readonly PeerStatement[];
@@ -89,9 +92,10 @@ export async function analyzeFactors(input: FactorsInput): Promise<FactorsResult
   let dropped = 0;
   const sources = await readFlows(input.tables, input.captures, {
     keys: input.keys,
+    timeline: input.timeline,
     onFlow: (flow) => {
       flows++;
-      const met = book.meet(flow.record);
+      const met = book.meet(flow.record, flow.startMs);
       const statements = index.match(flow);
       const hasShown = (flow.tls?.clientCertificates?.length ?? 0) > 0;
       const isAsked = (met?.asking.length ?? 0) > 0 || hasShown || statements.length > 0 || input.all === true;
@@ -137,13 +141,11 @@ class RecordMaker {
   }
 
   record({ flow, met, statements }: KeptFlow, ambiguous: ReadonlyMap<PeerStatement, unknown>): FactorsRecord {
-    const { record, tls } = flow;
+    const { record, source, dest, tls } = flow;
     const evidence = this.#evidence.read(
       flow,
       statements.filter((each) => !ambiguous.has(each)),
     );
-    const source = networkIdentity(this.#input.tables, record.source_ip, flow.startMs);
-    const dest = networkIdentity(this.#input.tables, record.dest_ip, flow.startMs);
     const rules = this.#rules(met, evidence.crypto);
     const verdicts = this.#verdicts(record.action, met, evidence.crypto);
     const transport = tls?.transport ?? 'plain';

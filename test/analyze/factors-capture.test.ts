@@ -171,6 +171,18 @@ describe.each(BOTH)('a connection of %s', (_version, session) => {
   });
 });
 
+describe('a SYN', () => {
+  test('of another number is another flow, one sent again is not', async () => {
+    const first = connection(ENDS, old.pieces, { hasEnd: false });
+    const plain = [{ isClient: true, bytes: new TextEncoder().encode('hello') }];
+    const flows = await readRecords(
+      recordsOf([first[0]!, ...first, first[0]!, ...connection(ENDS, plain, { clientIsn: 5, hasEnd: false })]),
+    );
+    expect(flows.map(said)).toEqual([`${WEB} signature`, 'plain']);
+    expect(flows.map(({ packets }) => packets)).toEqual([first.length + 2, 4]);
+  });
+});
+
 describe('secrets', () => {
   test('count wherever in the file they stand, and from another file', async () => {
     const records = recordsOf(connection(ENDS, recent.pieces));

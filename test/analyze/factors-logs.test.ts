@@ -169,6 +169,8 @@ describe('joining', () => {
       dest_type: 'net',
       action: 'allow',
     },
+    source: { accounts: [], pods: [] },
+    dest: { accounts: [], pods: [] },
     firstPacket: 1,
     packets: 3,
     startMs,

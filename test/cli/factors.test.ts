@@ -226,6 +226,64 @@ describe('the lesson', () => {
   );
 });
 
+describe('identities that change with time', () => {
+  test('each flow has the owner of its address when it began, and rules see that owner', async () => {
+    const cluster = readFileSync('pcaps/two-factor/cluster.yaml', 'utf8').split('---\n');
+    const files = ['-f', write('no-pods.yaml', cluster.filter((text) => !text.includes('kind: Pod\n')).join('---\n'))];
+    files.push('-f', 'pcaps/two-factor/policies.yaml');
+    const dumped = lines<Record<string, unknown>>(
+      (await margay(['identities', 'dump', ...lesson('two-factor')])).stdout,
+    );
+    const records = lines<FactorsRecord>((await margay([...FACTORS, '-o', 'jsonl'])).stdout);
+    // The pod api-0 is gone after its second connection, and its address is given to a pod of web.
+    const [before, after] = [records[1]!.end_time, records[2]!.start_time];
+    const identities = dumped.map((each) => (each.ip === '10.244.1.10' ? { ...each, to: before } : each));
+    const heir = {
+      ...dumped.find(({ pod }) => pod === 'web-0')!,
+      ip: '10.244.1.10',
+      pod: 'web-9',
+      uid: 'heir',
+      from: after,
+    };
+    const file = write('identities.jsonl', [...identities, heir].map((each) => `${JSON.stringify(each)}\n`).join(''));
+    const { stdout } = await margay(['factors', ...files, '-r', CAPTURE, '--identities', file, '-o', 'jsonl', '-q']);
+    const shown = lines<FactorsRecord>(stdout).map(
+      (each) =>
+        `${each.source_port} ${each.network} ${each.rules[0]?.network} ${each.verdicts.address} ${each.factors}`,
+    );
+    const of = (port: number, network: string, rule: string, factors: string): string =>
+      `${port} prod/${network} ${rule} ${rule === 'yes' ? 'allow' : 'deny'} ${factors}`;
+    expect(shown).toEqual([
+      of(40001, 'api-service', 'yes', '2 of 2'),
+      of(40002, 'api-service', 'yes', '2 of 2'),
+      of(40003, 'api-service', 'yes', '2 of 2'),
+      of(40004, 'web', 'no', '1 of 2'),
+      of(40005, 'web', 'no', '1 of 2'),
+      of(40006, 'web', 'no', '0 of 2'),
+      of(40007, 'web', 'no', '0 of 2'),
+      of(40008, 'web', 'no', '0 of 2'),
+      of(40009, 'web', 'no', '0 of 2'),
+      of(40010, 'web', 'no', '0 of 2'),
+      of(40011, 'web', 'no', '0 of 2'),
+      of(40012, 'web', 'no', '0 of 2'),
+    ]);
+    const early = await margay([
+      'factors',
+      ...files,
+      '-r',
+      CAPTURE,
+      '--identities',
+      file,
+      '--at',
+      before,
+      '-o',
+      'jsonl',
+      '-q',
+    ]);
+    expect(lines<FactorsRecord>(early.stdout)[9]!.network).toBeUndefined();
+  });
+});
+
 describe('the schema', () => {
   const validate = new Ajv({ allErrors: true, strict: true, strictTypes: false }).compile(FACTORS_SCHEMA);
 

@@ -31,9 +31,9 @@ export function address(text: string): SyntheticAddress {
 export function connection(
   ends: Ends,
   pieces: readonly { readonly isClient: boolean; readonly bytes: Uint8Array }[],
-  { bytesMax = 1448, hasHandshake = true, hasEnd = true } = {},
+  { bytesMax = 1448, hasHandshake = true, hasEnd = true, clientIsn = CLIENT_ISN } = {},
 ): Segment[] {
-  const next = { client: CLIENT_ISN, server: SERVER_ISN };
+  const next = { client: clientIsn, server: SERVER_ISN };
   const segments: Segment[] = [];
   const add = (isClient: boolean, tcpFlags: number, payload?: Uint8Array): void => {
     const own = isClient ? 'client' : 'server';

@@ -11,12 +11,14 @@ import { checkCaptures } from '../captures.ts';
 import { exitCodeOf, UsageError } from '../exit.ts';
 import { readLines } from '../flow-lines.ts';
 import { hboneNote } from '../hbone.ts';
-import { openCluster, openClusterTables } from '../inputs.ts';
+import { openCluster, openTimedTables } from '../inputs.ts';
 import {
   addCommonOptions,
+  addIdentityOptions,
   addInputOptions,
   type CommonOptions,
   collect,
+  type IdentityOptions,
   type InputOptions,
   outputOption,
 } from '../options.ts';
@@ -25,7 +27,7 @@ import type { Finish } from '../program.ts';
 import { ProgressBar } from '../progress.ts';
 import { counted } from '../render.ts';
 
-interface FactorsOptions extends InputOptions, CommonOptions {
+interface FactorsOptions extends InputOptions, CommonOptions, IdentityOptions {
   readonly output: 'table' | 'json' | 'jsonl';
   readonly read?: readonly string[];
   readonly keylog?: readonly string[];
@@ -75,7 +77,7 @@ export function addFactors(program: Command, output: Output, finish: Finish): vo
         .helpGroup('Evidence:'),
     );
   addCommonOptions(
-    addInputOptions(command)
+    addIdentityOptions(addInputOptions(command))
       .addOption(outputOption(['table', 'json', 'jsonl']))
       .option('--all', 'every TCP, UDP and SCTP flow, not only those that a rule asks about')
       .option('--schema', 'print the JSON schema of records and exit'),
@@ -110,8 +112,8 @@ async function factors(options: FactorsOptions, output: Output): Promise<number>
   const authorities = await readCertificates(options.ca);
   const keys = await readKeys(options.keylog ?? []);
   const logs = await readLogs(options);
-  const cluster = await openCluster(options, output);
-  const tables = await openClusterTables(cluster.plan);
+  const cluster = await openCluster(options, output, true);
+  const { tables, timeline } = await openTimedTables(cluster.plan, options);
   const { analyzeFactors } = await import('../../analyze/factors.ts');
   const bar = output.stderr.isTerminal && options.quiet !== true ? new ProgressBar(output.stderr) : undefined;
   const signal = output.interruptible();
@@ -120,6 +122,7 @@ async function factors(options: FactorsOptions, output: Output): Promise<number>
       plan: cluster.plan,
       resources: cluster.resources,
       tables,
+      timeline,
       captures,
       keys,
       statements: logs.statements,
@@ -140,9 +143,8 @@ async function factors(options: FactorsOptions, output: Output): Promise<number>
 }
 
 function checkStandardInput(options: FactorsOptions): void {
-  const inputs = [options.read, options.filename, options.keylog, options.accessLog, options.peers].flatMap(
-    (names) => names ?? [],
-  );
+  const { read, filename, keylog, accessLog, peers, identities } = options;
+  const inputs = [read, filename, keylog, accessLog, peers, identities].flatMap((names) => names ?? []);
   if (inputs.filter((name) => name === '-').length > 1) {
     throw new UsageError('standard input can be read once only; put one of the inputs given as - into a file');
   }
