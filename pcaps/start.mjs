@@ -7,12 +7,22 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureBuild, ensureDependencies, ensureNode, main, ROOT, SetupError, say } from './setup.mjs';
 
-/** Lessons in the order to read them, each with what it is about. Other folders that hold a capture follow. */
+/**
+ * Lessons in the order to read them, each with what it is about, and the verbs to look at it with (default: replay). Other folders that
+ * hold a capture follow.
+ *
+ * @type {{name: string, about: string, verbs?: string[]}[]}
+ */
 const LESSONS = [
   { name: 'sa-names', about: 'a database that admits callers by the NAME of their service account' },
   { name: 'sa-labels', about: "the same by the LABELS of the caller's account; labels of the pod itself don't count" },
   { name: 'sa-selector', about: 'pods that run as intern accounts talk with each other and with nobody else' },
   { name: 'tiers', about: 'a security tier denies or passes before the policies of the teams are asked' },
+  {
+    name: 'two-factor',
+    about: 'stolen certificates and spoofed addresses: what one of the two opens, and both do not',
+    verbs: ['replay', 'factors'],
+  },
 ];
 
 const CLI = 'dist/cli/main.js';
@@ -24,11 +34,11 @@ main(() => {
   ensureDependencies();
   ensureBuild();
   const lessons = findLessons();
-  for (const lesson of lessons) replay(lesson);
+  for (const lesson of lessons) show(lesson);
   sayWhatNext(lessons[0]?.name ?? '');
 });
 
-/** @returns {{name: string, about: string}[]} the lessons on disk, LESSONS first */
+/** @returns {{name: string, about: string, verbs?: string[]}[]} the lessons on disk, LESSONS first */
 function findLessons() {
   const holdsCapture = (/** @type {string} */ name) => existsSync(join(ROOT, 'pcaps', name, 'capture.pcapng'));
   const missing = LESSONS.find(({ name }) => !holdsCapture(name));
@@ -42,19 +52,26 @@ function findLessons() {
   return [...LESSONS, ...others.map((name) => ({ name, about: `see pcaps/${name}/README.md` }))];
 }
 
-/** @param {{name: string, about: string}} lesson */
-function replay({ name, about }) {
-  const args = ['replay', '-f', `pcaps/${name}`, '-r', `pcaps/${name}/capture.pcapng`];
+/** @param {{name: string, about: string, verbs?: string[]}} lesson */
+function show({ name, about, verbs = ['replay'] }) {
   say();
   say(`=== ${name}: ${about}`);
   say(`    policies in pcaps/${name}/policies.yaml, pods and accounts in pcaps/${name}/cluster.yaml`);
+  for (const verb of verbs) run(name, verb);
+}
+
+/** @param {string} name @param {string} verb */
+function run(name, verb) {
+  const args = [verb, '-f', `pcaps/${name}`, '-r', `pcaps/${name}/capture.pcapng`];
+  // Findings are what the lesson is about, and no failure.
+  if (verb !== 'replay') args.push('--exit-zero');
   say(`$ node ${CLI} ${args.join(' ')}`);
   const { status, signal, error } = spawnSync(process.execPath, [CLI, ...args], { cwd: ROOT, stdio: 'inherit' });
   if (error)
     throw new SetupError(`cannot start ${process.execPath}: ${error.message}`, 'check the Node.js installation');
-  if (signal) throw new SetupError(`the replay of ${name} was ended by ${signal}`, 'run npm start again');
+  if (signal) throw new SetupError(`the ${verb} of ${name} was ended by ${signal}`, 'run npm start again');
   if (status !== 0) {
-    throw new SetupError(`the replay of ${name} ended with exit code ${status}`, 'see the message above');
+    throw new SetupError(`the ${verb} of ${name} ended with exit code ${status}`, 'see the message above');
   }
 }
 

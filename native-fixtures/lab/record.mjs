@@ -167,7 +167,7 @@ function readme(name, lesson, { lines, arpCount, packetCount }, versions) {
 ${lesson.text.trim()}
 
     npx margay replay -f pcaps/${name}/ -r pcaps/${name}/capture.pcapng
-
+${lesson.more ? `\n${lesson.more.trim()}\n` : ''}
 ${packetCount} packets${arp}; ${lines.length} connections: ${count('allow')} allowed, ${count('deny')} denied, ${count('unpoliced')} unpoliced. No policy was enforced while recording,
 so denied connections were answered too. \`expected.jsonl\` has the verdict of each connection (that of its first packet) with the reason in a
 sentence. It was reasoned from Calico's semantics, not taken from a program's output; only the counts of packets, those of both directions,

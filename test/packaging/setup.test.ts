@@ -70,7 +70,7 @@ describe('one clear line', () => {
 // The script itself, in a made-up clone: an `npm` that installs and builds by writing two files, a CLI that prints its
 // arguments, and nothing else on the PATH.
 describe('npm start', () => {
-  const LESSONS = ['sa-names', 'sa-labels', 'sa-selector', 'tiers'];
+  const LESSONS = ['sa-names', 'sa-labels', 'sa-selector', 'tiers', 'two-factor'];
   const INSTALL = `write('node_modules/.package-lock.json', { packages: { 'node_modules/a': { version: '1.0.0' } } });`;
   const BUILD = `fs.mkdirSync('dist/cli', { recursive: true });
     fs.writeFileSync('dist/cli/main.js', "console.log('cli', process.argv.slice(2).join(' '))");`;
@@ -122,9 +122,12 @@ if (process.argv[2] === 'ci') { ${ci} } else { ${build} }
     write('pcaps/another/capture.pcapng', '');
     const { status, stdout, stderr } = start();
     expect(stderr).toBe('');
-    expect(stdout.match(/^cli .*/gm)).toEqual(
-      [...LESSONS, 'another'].map((name) => `cli replay -f pcaps/${name} -r pcaps/${name}/capture.pcapng`),
-    );
+    const shown = (verb: string, name: string) => `cli ${verb} -f pcaps/${name} -r pcaps/${name}/capture.pcapng`;
+    expect(stdout.match(/^cli .*/gm)).toEqual([
+      ...LESSONS.map((name) => shown('replay', name)),
+      `${shown('factors', 'two-factor')} --exit-zero`,
+      shown('replay', 'another'),
+    ]);
     expect(npmCalls()).toBe('ci run');
     expect(status).toBe(0);
   });

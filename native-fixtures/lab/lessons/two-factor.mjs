@@ -137,6 +137,31 @@ export const lesson = {
 The database takes connections from the account \`api-service\` alone (\`policies.yaml\`). Calico knows that account by the addresses of its pods; a mesh
 such as Istio knows it by the name in its certificate. Callers: \`api-service\` itself, a pod that stole its certificate, a machine that took over the address of its
 pod, and plain text; over TLS 1.2, and over TLS 1.3 whose handshake secrets are in the capture (a decryption secrets block; the data stays closed).`,
+  more: `
+One command shows what each of the two factors opens alone, and what both leave closed:
+
+    npx margay factors -f pcaps/two-factor/ -r pcaps/two-factor/capture.pcapng
+
+| caller | address says | certificate says | address alone | certificate alone | both |
+|---|---|---|---|---|---|
+| \`api-service\` itself | api-service | api-service | allow | allow | **allow** |
+| \`web\` with the stolen certificate of \`api-service\` | web | api-service | deny | **allow** | deny |
+| a machine with the address of \`api-0\`, TLS without a certificate | api-service | nothing | **allow** | deny | deny |
+| the same with a certificate of \`web\` | api-service | web | **allow** | deny | deny |
+| the same in plain text, or \`api-service\` itself in plain text | api-service | nothing | **allow** | deny | deny |
+| \`web\` as itself | web | web | deny | deny | deny |
+
+- Address alone is Calico's network layer, and what \`replay\` shows. The spoofer took the address over on the wire, behind the check at pods' interfaces
+  with which Calico stops pods from doing the same: node-2 routes 10.244.1.10 to it, as a forged BGP announcement would have it.
+- Certificate alone is a mesh without network policy. The thief shows a good certificate and proves that it has the key (margay checks the signature
+  over the handshake), so nothing in the connection gives it away but where it comes from.
+- Both is Calico with Istio where every connection must have a certificate. The PeerAuthentication in \`policies.yaml\` is STRICT: Istio would have refused
+  the five connections without a certificate. Make it PERMISSIVE and they would be admitted by their address.
+- The certificates were made for the recording and were valid for a day, as Istio's are. margay reads them by the capture's time: one that had expired
+  by then is a finding of its own. Expiry is what ends a thief's gain: a stolen certificate opens something until it expires, and nothing after.
+- The secrets in the capture are those of the handshakes alone; what was said behind them cannot be read. Without them TLS 1.3 shows no certificates, the
+  answer is incomplete, and the exit code 3.
+`,
   world,
   servers: [{ at: DB, program: 'tls', port: PORT, account: 'db' }],
   attempts,
