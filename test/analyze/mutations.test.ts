@@ -31,19 +31,28 @@ const FORMS: Record<string, ReplayOptions> = {
   'what tunnels carry, at a veth': { conntrackEntries: 256, decapsulate: true, capturePoint: 'veth' },
 };
 
-/** Short good captures, and the tables of one of their clusters. */
+/** Short good captures of one cluster's traffic, and its tables. */
 function material(): { captures: Uint8Array[]; tables: Tables } {
-  const worlds = readdirSync(ROOT).slice(0, 24);
-  const captures = worlds.map((world) => firstRecords(readFileSync(new URL(`${world}/packets.pcap`, ROOT)), 12));
-  const text = readFileSync(new URL(`${worlds[0]}/cluster.yaml`, ROOT), 'utf8');
-  return { captures, tables: openTables(compile(loadResources([{ name: 'cluster.yaml', text }]).resources)) };
+  const world = new URL(`${readdirSync(ROOT)[0]}/`, ROOT);
+  const text = readFileSync(new URL('cluster.yaml', world), 'utf8');
+  return {
+    captures: pieces(readFileSync(new URL('packets.pcap', world)), 12),
+    tables: openTables(compile(loadResources([{ name: 'cluster.yaml', text }]).resources)),
+  };
 }
 
-function firstRecords(capture: Uint8Array, count: number): Uint8Array {
+/** The capture as several ones of `count` records. */
+function pieces(capture: Uint8Array, count: number): Uint8Array[] {
   const view = new DataView(capture.buffer, capture.byteOffset);
-  let end = 24;
-  for (let i = 0; i < count && end + 16 <= capture.length; i++) end += 16 + view.getUint32(end + 8, true);
-  return capture.slice(0, Math.min(end, capture.length));
+  const header = capture.subarray(0, 24);
+  const out: Uint8Array[] = [];
+  for (let start = 24; start < capture.length; ) {
+    let end = start;
+    for (let i = 0; i < count && end < capture.length; i++) end += 16 + view.getUint32(end + 8, true);
+    out.push(Buffer.concat([header, capture.subarray(start, end)]));
+    start = end;
+  }
+  return out;
 }
 
 /** The capture with some of its bytes changed, its lengths turned, parts cut out or put in twice. */
