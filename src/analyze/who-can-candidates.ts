@@ -27,7 +27,7 @@ export interface Candidate {
   readonly podLabels: StringMap;
   /** Labels of the made-up or relabelled account; `undefined` = an account as it is. */
   readonly accountLabels: StringMap | undefined;
-  /** Accounts of the input (by `namespace/name`) whose pods no policy can tell from this one. */
+  /** Accounts, by `namespace/name`, whose pods no policy can tell from this one: of the input, or one to be made in each namespace. */
   readonly standsFor: string[];
 }
 
@@ -98,7 +98,7 @@ export function findCandidates(resources: Resources, plan: Plan, targetGroup: nu
   const found = new Map<string, Candidate>();
   const offer = (candidate: Omit<Candidate, 'standsFor'>, labels: StringMap | undefined, standsFor: string): void => {
     const { namespace, account, podLabels } = candidate;
-    const kind = candidate.accountLabels === undefined ? 'as-is' : `new ${namespace}`;
+    const kind = candidate.accountLabels === undefined ? 'as-is' : 'new';
     const key = `${kind}\n${sight.ofLabels(namespace, account, podLabels, labels)}`;
     const known = found.get(key);
     if (known === undefined) found.set(key, { ...candidate, standsFor: [standsFor] });

@@ -269,9 +269,12 @@ function withoutNulls<T>(value: T): T {
   if (Array.isArray(value)) {
     for (const entry of value) withoutNulls(entry as unknown);
   } else if (typeof value === 'object' && value !== null) {
-    for (const [key, field] of Object.entries(value)) {
-      if (field === null) delete (value as Record<string, unknown>)[key];
-      else withoutNulls(field as unknown);
+    // Every field of every object comes by here: no list of them is made, and what holds nothing is not asked.
+    const fields = value as Record<string, unknown>;
+    for (const key in fields) {
+      const field = fields[key];
+      if (field === null) delete fields[key];
+      else if (typeof field === 'object') withoutNulls(field);
     }
   }
   return value;
