@@ -43,6 +43,8 @@ const IS_HEX = Uint8Array.from({ length: 256 }, (_, byte) => (/[0-9a-fA-F]/.test
 /** Keys in one object, and those open at a time; an object with more is left to the native parser. */
 const KEYS_MAX = 256;
 const OPEN_KEYS_MAX = KEYS_MAX * (DOCUMENT_DEPTH_MAX + 1);
+/** In place of the first key of an object: a list. */
+const IN_LIST = -1;
 
 /** All methods take the offset of the first byte of what they read and give the offset behind it, or `FAIL`. */
 export class JsonScanner {
@@ -57,6 +59,8 @@ export class JsonScanner {
   readonly #keyStarts = new Int32Array(OPEN_KEYS_MAX);
   readonly #keyEnds = new Int32Array(OPEN_KEYS_MAX);
   #keyCount = 0;
+  /** Of what is open around the innermost bracket inside `skip`: `firstKey` of each. */
+  readonly #outer = new Int32Array(DOCUMENT_DEPTH_MAX + 2);
 
   protected begin(bytes: Buffer): void {
     this.bytes = bytes;
@@ -135,34 +139,88 @@ export class JsonScanner {
     return this.skip(at, depth);
   }
 
-  /** Any value. */
+  /**
+   * Any value. One loop with a stack of its own instead of functions that call each other: most bytes of a dump pass through here.
+   * `firstKey` is that of the innermost object that is open, or IN_LIST.
+   */
   protected skip(from: number, depth: number): number {
-    const code = this.bytes[from];
-    if (code === QUOTE) return this.string(from);
-    if (code === OPEN_OBJECT) return this.object(from, depth, -1);
-    if (code === OPEN_LIST) return this.list(from, depth);
-    return this.literal(from);
-  }
-
-  protected list(from: number, depth: number): number {
-    if (depth > DOCUMENT_DEPTH_MAX) return FAIL;
     const bytes = this.bytes;
-    let at = this.space(from + 1);
-    if (bytes[at] === CLOSE_LIST) return at + 1;
+    const outer = this.#outer;
+    const keyHashes = this.#keyHashes;
+    const keysBefore = this.#keyCount;
+    let open = 0;
+    let firstKey = IN_LIST;
+    let at = from;
     for (;;) {
-      at = this.skip(at, depth + 1);
+      // A value begins here.
+      const code = bytes[at]!;
+      let isOpened = false;
+      if (code === QUOTE) {
+        at++;
+        while (IS_SPECIAL[bytes[at]!] === 0) at++;
+        if (bytes[at] === QUOTE) at++;
+        else at = this.#stringRest(at);
+      } else if (code === OPEN_OBJECT || code === OPEN_LIST) {
+        if (depth + open > DOCUMENT_DEPTH_MAX) return FAIL;
+        outer[open++] = firstKey;
+        firstKey = code === OPEN_OBJECT ? this.#keyCount : IN_LIST;
+        isOpened = true;
+        at++;
+      } else at = this.literal(at);
       if (at < 0) return FAIL;
-      at = this.space(at);
-      const code = bytes[at];
-      if (code === CLOSE_LIST) return at + 1;
-      if (code !== COMMA) return FAIL;
-      at = this.space(at + 1);
+      // Behind a value or an opening bracket: close what ends here, then go on to the next value.
+      for (;;) {
+        if (open === 0) {
+          this.#keyCount = keysBefore;
+          return at;
+        }
+        if (bytes[at]! <= SPACE) at = this.space(at);
+        const next = bytes[at];
+        if (next === (firstKey === IN_LIST ? CLOSE_LIST : CLOSE_OBJECT)) {
+          if (firstKey !== IN_LIST) this.#keyCount = firstKey;
+          firstKey = outer[--open]!;
+          isOpened = false;
+          at++;
+          continue;
+        }
+        if (!isOpened) {
+          if (next !== COMMA) return FAIL;
+          at++;
+          if (bytes[at]! <= SPACE) at = this.space(at);
+        }
+        break;
+      }
+      if (firstKey === IN_LIST) continue;
+      if (bytes[at] !== QUOTE) return FAIL;
+      const keyStart = at + 1;
+      at = keyStart;
+      while (IS_SPECIAL[bytes[at]!] === 0) at++;
+      if (bytes[at] !== QUOTE) at = this.#keyEnd(at);
+      if (at < 0) return FAIL;
+      const hash = keyHash(bytes, keyStart, at);
+      const count = this.#keyCount;
+      for (let key = firstKey; key < count; key++) {
+        if (keyHashes[key] === hash && this.isSame(this.#keyStarts[key]!, this.#keyEnds[key]!, keyStart, at))
+          return FAIL;
+      }
+      if (!this.#noteKey(hash, keyStart, at, firstKey)) return FAIL;
+      at++;
+      if (bytes[at]! <= SPACE) at = this.space(at);
+      if (bytes[at] !== COLON) return FAIL;
+      at++;
+      if (bytes[at]! <= SPACE) at = this.space(at);
     }
   }
 
-  protected string(from: number): number {
+  /** A list of anything. */
+  protected list(from: number, depth: number): number {
+    return this.skip(from, depth);
+  }
+
+  /** The rest of a text in quotes, from a byte that is not just itself. */
+  #stringRest(from: number): number {
     const bytes = this.bytes;
-    let at = from + 1;
+    let at = from;
     for (;;) {
       while (IS_SPECIAL[bytes[at]!] === 0) at++;
       const code = bytes[at]!;
@@ -232,15 +290,17 @@ export class JsonScanner {
 
   /** Notes a key; false if its object may have it already. */
   #isNewKey(from: number, to: number, firstKey: number): boolean {
-    const bytes = this.bytes;
-    const length = to - from;
-    const hash = length | (bytes[from]! << 8) | (bytes[from + (length >>> 1)]! << 16) | (bytes[to - 1]! << 24);
-    const count = this.#keyCount;
-    if (count - firstKey >= KEYS_MAX) return false;
-    for (let key = firstKey; key < count; key++) {
+    const hash = keyHash(this.bytes, from, to);
+    for (let key = firstKey; key < this.#keyCount; key++) {
       if (this.#keyHashes[key] === hash && this.isSame(this.#keyStarts[key]!, this.#keyEnds[key]!, from, to))
         return false;
     }
+    return this.#noteKey(hash, from, to, firstKey);
+  }
+
+  #noteKey(hash: number, from: number, to: number, firstKey: number): boolean {
+    const count = this.#keyCount;
+    if (count - firstKey >= KEYS_MAX) return false;
     this.#keyHashes[count] = hash;
     this.#keyStarts[count] = from;
     this.#keyEnds[count] = to;
@@ -254,6 +314,11 @@ export class JsonScanner {
     for (let at = from, other = otherFrom; at < to; at++, other++) if (bytes[at] !== bytes[other]) return false;
     return true;
   }
+}
+
+function keyHash(bytes: Uint8Array, from: number, to: number): number {
+  const length = to - from;
+  return length | (bytes[from]! << 8) | (bytes[from + (length >>> 1)]! << 16) | (bytes[to - 1]! << 24);
 }
 
 /** Names to numbers, looked up by bytes. */

@@ -24,7 +24,7 @@ import { type RawMap, stringMap } from './raw.ts';
 import { isValid } from './schema-check.ts';
 import { anything, type Schema } from './schemas/build.ts';
 import { POD } from './schemas/kubernetes.ts';
-import { checkAnnotations, checkLabels, labelName } from './validate-meta.ts';
+import { ANNOTATIONS_BYTES_MAX, checkAnnotations, checkLabels, labelName } from './validate-meta.ts';
 
 /* Objects inside a pod, and of each the fields that are read; other known fields are scanned over. */
 const LEVEL_POD = 0;
@@ -33,6 +33,7 @@ const LEVEL_SPEC = 2;
 const LEVEL_CONTAINER = 3;
 const LEVEL_STATUS = 4;
 const LEVEL_POD_IP = 5;
+const LEVEL_ANNOTATIONS = 6;
 
 interface Level {
   readonly keys: KeyTable;
@@ -83,7 +84,8 @@ export class PodReader extends JsonScanner {
   readonly #texts = new ByteMap<string>();
   readonly #namespaces = new ByteMap<string>();
   readonly #labelSets = new ByteMap<Known<StringMap>>();
-  readonly #annotationSets = new ByteMap<Known<StringMap>>(4 * 1024 * 1024);
+  /** `''` = something is to be said of the key. */
+  readonly #annotationKeys = new ByteMap<string>();
   readonly #portLists = new ByteMap<Known<readonly ContainerPort[]>>();
 
   #isV1 = false;
@@ -93,6 +95,7 @@ export class PodReader extends JsonScanner {
   #uid = '';
   #labels: StringMap = NO_ENTRIES;
   #annotations: StringMap = NO_ENTRIES;
+  #annotationBytes = 0;
   #isDeleted = false;
   #nodeName = '';
   #hostNetwork = false;
@@ -175,6 +178,7 @@ export class PodReader extends JsonScanner {
   }
 
   protected override field(number: number, keyStart: number, keyEnd: number, at: number, depth: number): number {
+    if (number === LEVEL_ANNOTATIONS) return this.#annotation(keyStart, keyEnd, at);
     const { keys, readCount, isOpen } = LEVELS[number]!;
     const key = keys.find(this.bytes, keyStart, keyEnd);
     if (key < 0) return isOpen ? this.skip(at, depth) : FAIL;
@@ -237,7 +241,7 @@ export class PodReader extends JsonScanner {
     if (end < 0) return FAIL;
     let known = this.#labelSets.get(this.bytes, at, end);
     if (known === undefined) {
-      known = textMapOf(this.bytes.toString('utf8', at, end), checkLabels);
+      known = labelsOf(this.bytes.toString('utf8', at, end));
       this.#labelSets.add(this.bytes, at, end, known);
     }
     if (known === 'to be reported') return FAIL;
@@ -246,15 +250,31 @@ export class PodReader extends JsonScanner {
   }
 
   #annotationsField(at: number, depth: number): number {
-    const end = this.bytes[at] === OPEN_OBJECT ? this.object(at, depth, -1) : FAIL;
-    if (end < 0) return FAIL;
-    let known = this.#annotationSets.get(this.bytes, at, end);
-    if (known === undefined) {
-      known = textMapOf(this.bytes.toString('utf8', at, end), checkAnnotations);
-      this.#annotationSets.add(this.bytes, at, end, known);
+    if (this.bytes[at] !== OPEN_OBJECT) return FAIL;
+    const annotations = new Map<string, string>();
+    this.#annotations = annotations;
+    this.#annotationBytes = 0;
+    const end = this.object(at, depth, LEVEL_ANNOTATIONS);
+    if (annotations.size === 0) this.#annotations = NO_ENTRIES;
+    return this.#annotationBytes > ANNOTATIONS_BYTES_MAX ? FAIL : end;
+  }
+
+  /** One annotation: keys are those of other pods, values its own. */
+  #annotation(keyStart: number, keyEnd: number, at: number): number {
+    let key = this.#annotationKeys.get(this.bytes, keyStart, keyEnd);
+    if (key === undefined) {
+      key = annotationKeyOf(this.bytes.toString('utf8', keyStart - 1, keyEnd + 1));
+      this.#annotationKeys.add(this.bytes, keyStart, keyEnd, key);
     }
-    if (known === 'to be reported') return FAIL;
-    this.#annotations = known;
+    if (key === '' || this.bytes[at] !== QUOTE) return FAIL;
+    let end = this.#plain(at);
+    const isPlain = end >= 0;
+    if (!isPlain) end = this.skip(at, 0);
+    if (end < 0) return FAIL;
+    const value = isPlain ? this.#fresh(at, end) : (JSON.parse(this.bytes.toString('utf8', at, end)) as string);
+    // At least as many bytes as they are: an escape may stand for fewer.
+    this.#annotationBytes += keyEnd - keyStart + end - at;
+    (this.#annotations as Map<string, string>).set(key, value);
     return end;
   }
 
@@ -361,13 +381,23 @@ export class PodReader extends JsonScanner {
 const NOWHERE: RawDocument = { file: '', value: {}, prefix: [], place: { line: 0, column: 0 }, lineOf: () => 0 };
 const MODE = { asIs: false, permissive: false, strict: false, takesDuplicates: false };
 
-/** A map of texts, unless its form or `check` has something against it. */
-function textMapOf(json: string, check: typeof checkLabels): Known<StringMap> {
+/** Labels, unless their form or the rules for them have something against it. */
+function labelsOf(json: string): Known<StringMap> {
   const raw = JSON.parse(json) as Record<string, unknown>;
   if (!Object.values(raw).every((value) => typeof value === 'string')) return 'to be reported';
+  return isFine(checkLabels, raw as RawMap) ? stringMap(raw as RawMap) : 'to be reported';
+}
+
+/** The key of annotations that stands so in JSON, or `''`. Objects give keys that look like indexes in an order of their own. */
+function annotationKeyOf(json: string): string {
+  const key = JSON.parse(json) as string;
+  return isFine(checkAnnotations, { [key]: '' }) && !/^\d+$/.test(key) ? key : '';
+}
+
+function isFine(check: typeof checkLabels, raw: RawMap): boolean {
   const problems = new ProblemList();
-  check(raw as RawMap, [], new ObjectContext({ kind: '', namespace: '', name: '' }, NOWHERE, problems, MODE));
-  return problems.errors.length > 0 ? 'to be reported' : stringMap(raw as RawMap);
+  check(raw, [], new ObjectContext({ kind: '', namespace: '', name: '' }, NOWHERE, problems, MODE));
+  return problems.errors.length === 0;
 }
 
 const NAME_LENGTH_MAX = 253;

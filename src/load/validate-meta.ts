@@ -71,7 +71,7 @@ function isGood(text: string, good: Set<string>, problemOf: NameRule): boolean {
   return true;
 }
 
-const ANNOTATIONS_BYTES_MAX = 256 * 1024;
+export const ANNOTATIONS_BYTES_MAX = 256 * 1024;
 
 export function checkAnnotations(raw: Opt<RawMap>, path: FieldPath, context: ObjectContext): void {
   if (raw === null || raw === undefined) return;
