@@ -22,7 +22,7 @@ export function checkReplay(prepared: Prepared, naive: Naive, form: Form): void 
   const capture = captureFile({ ...scenario, traffic }, workload, CHECKED_PACKETS);
   const { answer } = runReplay({ cluster: prepared.cluster, capture, form });
   const expected = naiveSums(naive, drawTuples(workload, traffic, CHECKED_PACKETS), CHECKED_PACKETS);
-  compareSums(`${scenario.name}, replay (${form.name})`, replaySums(workload.shape, answer), expected);
+  compareSums(`${scenario.name}, replay (${form})`, replaySums(workload.shape, answer), expected);
 }
 
 /** The sums of a replay's counts a rule. */

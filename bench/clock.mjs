@@ -14,6 +14,9 @@ import { isMainThread } from 'node:worker_threads';
 const capture = process.env.MARGAY_BENCH_CAPTURE;
 const report = process.env.MARGAY_BENCH_REPORT;
 
+// The form that is pure TypeScript: the program takes WebAssembly where there is one, and there is none now, in no thread.
+if (process.env.MARGAY_BENCH_FORM === 'TS') Reflect.deleteProperty(globalThis, 'WebAssembly');
+
 if (capture !== undefined && report !== undefined) {
   /** Since the process began, as V8's own messages count; the parent's clock is `startedMs` more. */
   const startedMs = performance.timeOrigin;

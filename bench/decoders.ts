@@ -5,7 +5,7 @@ import { over, replayName } from './names.ts';
 import { orSkipped } from './peers/build.ts';
 import { NPM_DECODERS, npmDecoder, type Reader, tshark } from './peers/readers.ts';
 import { captureFile, clusterFile } from './prepare.ts';
-import { FORMS, runReplay } from './replay.ts';
+import { runReplay } from './replay.ts';
 import { scenarioOf } from './scenario.ts';
 import { buildWorkload } from './workload.ts';
 
@@ -14,8 +14,8 @@ export async function runDecoders(packets: number, rounds: number, skipped: stri
   const scenario = scenarioOf('e1k');
   const workload = buildWorkload(scenario.shape);
   const cluster = clusterFile(workload);
-  const form = FORMS[0]!;
-  const ours = replayName(form.name, false);
+  const form = 'best';
+  const ours = replayName(form, false);
   const full = captureFile(scenario, workload, packets);
   const readers: Reader[] = [];
   for (const [mode, title] of NPM_DECODERS) {

@@ -14,7 +14,7 @@ import { orSkipped } from './peers/build.ts';
 import { bareRead, libpcapLoop, type Reader, tcpdumpCopying, tcpdumpReading } from './peers/readers.ts';
 import { bestAlgorithm, startAclPcap } from './peers/rte-acl.ts';
 import type { Prepared } from './prepare.ts';
-import { FORMS, type ReplayOptions, replayArgs, runReplay } from './replay.ts';
+import { FORMS, type Form, type ReplayOptions, replayArgs, runReplay } from './replay.ts';
 import { drawTuples } from './workload-traffic.ts';
 
 export interface EndToEndOptions {
@@ -26,6 +26,9 @@ export interface EndToEndOptions {
 /** A way of replaying that is timed: one of the forms, with or without connection tracking. */
 interface Way {
   readonly name: string;
+  readonly form: Form;
+  readonly isTracked: boolean;
+  readonly workers: number;
   readonly options: ReplayOptions;
   readonly loadMs: number[];
   readonly residentMb: number[];
@@ -53,17 +56,26 @@ export async function runEndToEnd(prepared: Prepared, options: EndToEndOptions):
   }
 }
 
+/** Tracked only where flows come again; by two workers only where the figures ask for it. */
 function waysOf({ scenario, cluster, capture }: Prepared): Way[] {
   const tracked = scenario.traffic === 'uniform' ? [false] : [false, true];
+  const workers = WORKERS_SCENARIOS.includes(scenario.name) ? [1, 2] : [1];
   return FORMS.flatMap((form) =>
-    tracked.map((isTracked) => ({
-      name: replayName(form.name, isTracked),
-      options: { cluster, capture, form, tracked: isTracked },
-      loadMs: [],
-      residentMb: [],
-    })),
+    tracked.flatMap((isTracked) =>
+      workers.map((count) => ({
+        name: replayName(form, isTracked, count),
+        form,
+        isTracked,
+        workers: count,
+        options: { cluster, capture, form, tracked: isTracked, ...(count > 1 ? { workers: count } : {}) },
+        loadMs: [],
+        residentMb: [],
+      })),
+    ),
   );
 }
+
+const WORKERS_SCENARIOS: readonly string[] = ['e1k', 'e1k-talk'];
 
 /** Nothing is timed that judges less: every packet must have a verdict, tracked or not. */
 function replayOnce(way: Way, packets: number): number {
@@ -127,6 +139,11 @@ function report(
     );
   }
   for (const { name } of peers) rows.push(measured(scenario, name, 'ns/packet', of(name)));
+  for (const { name, form, isTracked, workers } of ways) {
+    if (workers === 1) continue;
+    const one = replayName(form, isTracked);
+    rows.push(ratio(scenario, over(one, name), of(one), of(name)));
+  }
   for (const peer of peers) {
     for (const way of ways) rows.push(ratio(scenario, over(peer.name, way.name), of(peer.name), of(way.name)));
   }

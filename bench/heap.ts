@@ -7,33 +7,33 @@ import { type Measurement, measured } from './measurement.ts';
 import { heapName } from './names.ts';
 import { captureFile, clusterFile } from './prepare.ts';
 import { progress } from './progress.ts';
-import { type ReplayRun, runReplay } from './replay.ts';
+import { type Form, type ReplayRun, runReplay } from './replay.ts';
 import { scenarioOf } from './scenario.ts';
 import { buildWorkload } from './workload.ts';
 
 export function runHeap(packets: number, rounds: number): Measurement[] {
   const name = 'heap';
   const few = Math.round(packets / 10);
-  const rows = (traffic: 'e100' | 'e100-zipf', tracked: boolean): Measurement[] => {
+  const rows = (form: Form, traffic: 'e100' | 'e100-zipf', tracked: boolean): Measurement[] => {
     const scenario = scenarioOf(traffic);
     const workload = buildWorkload(scenario.shape);
     const cluster = clusterFile(workload);
     const [short, long] = [few, packets].map((count) => captureFile(scenario, workload, count));
     const samples = Array.from({ length: rounds }, (_, round) => {
-      progress(`${name}: ${tracked ? 'tracked, ' : ''}round ${round + 1} of ${rounds}`);
+      progress(`${name}: ${tracked ? 'tracked, ' : ''}${form}, round ${round + 1} of ${rounds}`);
       const [before, after] = [short!, long!].map((capture) => {
-        return allocated(runReplay({ cluster, capture, tracked, nodeArgs: ['--trace-gc'] }));
+        return allocated(runReplay({ cluster, capture, form, tracked, nodeArgs: ['--trace-gc'] }));
       });
       return {
         bytes: ((after!.allocatedMb - before!.allocatedMb) * 2 ** 20) / (packets - few),
         runs: after!.count - before!.count,
       };
     });
-    const suffix = tracked ? ', with connection tracking' : '';
+    const suffix = `${tracked ? ', with connection tracking' : ''}, ${form}`;
     return [
       measured(
         name,
-        heapName(tracked),
+        heapName(form, tracked),
         'bytes/packet',
         samples.map(({ bytes }) => bytes),
       ),
@@ -45,7 +45,7 @@ export function runHeap(packets: number, rounds: number): Measurement[] {
       ),
     ];
   };
-  return [...rows('e100', false), ...rows('e100-zipf', true)];
+  return [...rows('best', 'e100', false), ...rows('TS', 'e100', false), ...rows('best', 'e100-zipf', true)];
 }
 
 /**

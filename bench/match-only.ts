@@ -12,6 +12,7 @@ import { ACL_CLASSES, ACL_EXPANDED, EBPF, matchName, OBJECTS_TO_TABLES, over, TA
 import { orSkipped } from './peers/build.ts';
 import { EBPF_REPEATS, startEbpf } from './peers/ebpf.ts';
 import { type AclMode, type AclSession, bestAlgorithm, startAclMatch } from './peers/rte-acl.ts';
+import { FORMS } from './replay.ts';
 import type { Scenario } from './scenario.ts';
 import { Session } from './session.ts';
 import { buildWorkload, type Shape, TUPLE_WORDS, type Workload } from './workload.ts';
@@ -24,14 +25,10 @@ export interface MatchOptions {
   readonly skipped: string[];
 }
 
-type MatchReady = LoadTimes & { readonly hits: number; readonly sum: number };
 interface MatchAnswer {
   readonly ns: number;
   readonly packets: number;
 }
-
-/** The form that children/match.ts runs. */
-const MATCH = matchName('TS');
 
 /** Of one run, as in children/match.ts. */
 const PASSES = 5;
@@ -48,7 +45,7 @@ export async function runMatchOnly(scenario: Scenario, options: MatchOptions): P
   const name = `match-${scenario.name}`;
   const workload = buildWorkload(scenario.shape);
   const child = join(import.meta.dirname, 'children/match.js');
-  const ours = await Session.start<MatchReady, MatchAnswer>('match', process.execPath, [
+  const ours = await Session.start<LoadTimes, MatchAnswer>('match', process.execPath, [
     child,
     scenario.name,
     `${packets}`,
@@ -65,14 +62,22 @@ export async function runMatchOnly(scenario: Scenario, options: MatchOptions): P
       if (ebpf !== undefined) peers.push(ebpf);
     }
     const runners: Runner[] = [
-      { name: MATCH, run: async () => (await ours.run()).ns / packets },
+      ...FORMS.map((form) => ({
+        name: matchName(form),
+        run: async () => (await ours.run(`run ${form}`)).ns / packets,
+      })),
       ...peers.map((peer) => ({ name: peer.name, run: peer.run })),
     ];
     const values = await alternate(name, rounds, runners);
     const of = (runner: string): readonly number[] => values.get(runner)!;
     return [
       ...runners.map((runner) => measured(name, runner.name, 'ns/packet', of(runner.name))),
-      ...peers.map((peer) => ratio(name, over(peer.name, MATCH), of(peer.name), of(MATCH), noteOf(peer))),
+      ...peers.flatMap((peer) =>
+        FORMS.map((form) => {
+          const match = matchName(form);
+          return ratio(name, over(peer.name, match), of(peer.name), of(match), noteOf(peer));
+        }),
+      ),
       measured(name, OBJECTS_TO_TABLES, 'ms', [ours.ready.planMs + ours.ready.packMs + ours.ready.openMs]),
       measured(name, TABLES, 'MB', [ours.ready.tableBytes / 1e6]),
       ...peers.flatMap(({ rows }) => rows),

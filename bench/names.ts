@@ -1,4 +1,5 @@
 /** Names of rows, as results, figures and stored results have them. Changing one loses the comparison with what is stored. */
+import type { Form } from './replay.ts';
 
 /** The peers. */
 export const BARE = 'bare readSync of the file';
@@ -15,9 +16,9 @@ export const IPSET_ELEMENT = 'ipset restore, one element of many';
 export const TSHARK = 'tshark -Y tcp.dstport==80';
 
 /** Ours. */
-export const replayName = (form: string, isTracked: boolean): string =>
-  `replay${isTracked ? ' with connection tracking' : ''}, ${form}`;
-export const matchName = (form: string): string => `match with address lookups, ${form}`;
+export const replayName = (form: Form, isTracked: boolean, workers = 1): string =>
+  `replay${isTracked ? ' with connection tracking' : ''}${workers > 1 ? ` by ${workers} workers` : ''}, ${form}`;
+export const matchName = (form: Form): string => `match with address lookups, ${form}`;
 export const OBJECTS_TO_TABLES = 'objects to tables';
 export const TEXT_TO_TABLES = 'JSON text to tables that answer';
 export const TABLES = 'tables';
@@ -25,8 +26,8 @@ export const ADDRESS_PUBLISHED = 'one address moved, published';
 export const LABELS_PUBLISHED = 'labels of a service account, published';
 export const DUMP_SECONDS = 'kubectl dump and policies, start to end';
 export const RESIDENT = 'largest resident set';
-export const heapName = (isTracked: boolean): string =>
-  `allocated in the packet loop${isTracked ? ', with connection tracking' : ''}`;
+export const heapName = (form: Form, isTracked: boolean): string =>
+  `allocated in the packet loop${isTracked ? ', with connection tracking' : ''}, ${form}`;
 export const LESSON = 'replay of a lesson, start to end';
 
 /** Theirs over ours. */

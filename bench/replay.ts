@@ -32,29 +32,26 @@ export interface ReplayAnswer {
   }[];
 }
 
-/** A way of running the packet path: pure TypeScript, or a stage of another kind. */
-export interface Form {
-  readonly name: string;
-  readonly args: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
-}
-
-/** The forms there are. "TS" must use nothing but TypeScript; a WebAssembly stage comes as a second one. */
-export const FORMS: readonly Form[] = [{ name: 'TS', args: [] }];
+/** The packet path as the program chooses it, with WebAssembly where that fits the tables, and in nothing but TypeScript. */
+export type Form = 'best' | 'TS';
+export const FORMS: readonly Form[] = ['best', 'TS'];
 
 export interface ReplayOptions {
   readonly cluster: string;
   readonly capture: string;
+  /** Default: best. */
   readonly form?: Form;
   /** With connection tracking. */
   readonly tracked?: boolean;
+  /** Threads; default 1. */
+  readonly workers?: number;
   readonly args?: readonly string[];
   readonly nodeArgs?: readonly string[];
 }
 
-export function replayArgs({ cluster, capture, form, tracked, args }: ReplayOptions): string[] {
+export function replayArgs({ cluster, capture, tracked, workers, args }: ReplayOptions): string[] {
   const mode = tracked === true ? [] : ['--stateless'];
-  const more = [...(form?.args ?? []), ...(args ?? [])];
+  const more = [...(workers === undefined ? [] : ['--workers', `${workers}`]), ...(args ?? [])];
   return [
     MARGAY,
     'replay',
@@ -80,7 +77,11 @@ export function runReplay(options: ReplayOptions): ReplayRun {
     const nodeArgs = ['--import', join(ROOT, 'bench/clock.mjs'), ...(options.nodeArgs ?? [])];
     const startedMs = performance.timeOrigin + performance.now();
     const { stdout, residentMb } = runProcess('node', [...nodeArgs, ...replayArgs(options)], {
-      env: { MARGAY_BENCH_CAPTURE: options.capture, MARGAY_BENCH_REPORT: report, ...options.form?.env },
+      env: {
+        MARGAY_BENCH_CAPTURE: options.capture,
+        MARGAY_BENCH_REPORT: report,
+        MARGAY_BENCH_FORM: options.form ?? 'best',
+      },
     });
     const { opened, ended } = readReport(report);
     return {

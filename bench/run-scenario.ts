@@ -1,4 +1,5 @@
 /** A scenario by its name. */
+import { runAuthz } from './authz.ts';
 import { runDecoders } from './decoders.ts';
 import { runEndToEnd } from './end-to-end.ts';
 import { runHeap } from './heap.ts';
@@ -30,6 +31,7 @@ export const SCENARIO_HELP = `Scenarios:
   load-SHAPE        the same beside ipset, iptables and nftables, and single changes
   start-up, parts   a lesson start to end; selector, compile, lookup, batch, decode by tinybench
   decoders          npm packages and tshark on the first packets of e1k
+  authz             the authorization service: decisions a second, and over gRPC
   heap              what the packet loop allocates
   dump              kubectl get pods -A -o json of 250 000 pods, 10 000 policies
   dump-compact      the same without white space
@@ -61,6 +63,8 @@ export async function runScenario(name: string, options: RunOptions): Promise<Me
       return runParts();
     case 'decoders':
       return runDecoders(few, rounds, skipped);
+    case 'authz':
+      return runAuthz(rounds);
     case 'heap':
       return runHeap(packets, rounds);
     case 'dump':

@@ -4,6 +4,7 @@
  * ours. All that the bench knows of that file's functions is here.
  */
 import { ruleCounts } from '../../src/analyze/counters.ts';
+import { createWasmLane } from '../../src/analyze/wasm-lane.ts';
 import { createCounters } from '../../src/match/counters.ts';
 import { createPlainJudge, foldPlainCounts, judgePlain } from '../../src/match/plain.ts';
 import { VERDICT_ALLOW, VERDICT_DENY } from '../../src/model/flow.ts';
@@ -12,6 +13,7 @@ import type { Tables } from '../../src/tables/tables.ts';
 import { createPlainColumns } from '../../src/wire/plain.ts';
 import { replaySums } from '../agree.ts';
 import type { Sums } from '../naive.ts';
+import type { Form } from '../replay.ts';
 import { type Shape, TUPLE_WORDS } from '../workload.ts';
 
 export interface BatchJudge {
@@ -30,10 +32,12 @@ interface Batch {
 const FRAME_BYTES = 60;
 const UDP = 17;
 
-export function createBatchJudge(tables: Tables, tuples: Int32Array): BatchJudge {
-  const columns = createPlainColumns(BATCH_RECORDS);
+/** `best` takes the WebAssembly form where there is one for these tables. */
+export function createBatchJudge(tables: Tables, tuples: Int32Array, form: Form = 'TS'): BatchJudge {
+  const lane = form === 'best' ? createWasmLane(tables) : undefined;
+  const columns = lane?.columns ?? createPlainColumns(BATCH_RECORDS);
   columns.bytes.fill(FRAME_BYTES);
-  const judge = createPlainJudge(tables, columns);
+  const judge = createPlainJudge(tables, columns, lane?.loops);
   const packets = tuples.length / TUPLE_WORDS;
   const batches = Array.from({ length: Math.ceil(packets / BATCH_RECORDS) }, (_, i) => batchOf(tuples, i));
   let left = 0;

@@ -142,15 +142,15 @@ describe('the table of figures', () => {
 
   test('says of each whether it is reached, and what was not measured', () => {
     const figures = figureRows(rows);
-    expect(figures.find(({ what }) => what === 'tcpdump reading : replay, e1k')).toMatchObject({
+    expect(figures.find(({ what }) => what === 'tcpdump reading : replay, e1k (TS)')).toMatchObject({
       value: 4,
       spread: '3.90..4.10',
     });
-    expect(figures.find(({ what }) => what.startsWith('overlapping'))).toMatchObject({ value: 2.5, isAtMost: true });
+    expect(figures.find(({ what }) => /^overlapping.*TS/.test(what))).toMatchObject({ value: 2.5, isAtMost: true });
     expect(figures.find(({ what }) => what === 'tables of e10k')!.value).toBeUndefined();
     const text = printFigures(results(rows), figures);
-    expect(text).toMatch(/tcpdump reading : replay, e1k +│ +>= 3.5 x │ +4.00 x \(3.90..4.10\) │ yes/);
-    expect(text).toMatch(/overlapping : disjoint.* 2.50 x │ NO/);
+    expect(text).toMatch(/tcpdump reading : replay, e1k \(TS\) +│ +>= 3.5 x │ +4.00 x \(3.90..4.10\) │ yes/);
+    expect(text).toMatch(/overlapping : disjoint.*TS.* 2.50 x │ NO/);
     expect(text).toMatch(/tables of e10k .* not measured │ -/);
   });
 
