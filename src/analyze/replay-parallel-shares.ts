@@ -73,7 +73,7 @@ export async function replayShares(
   const progress = { bytesRead: 0 };
   const timer = setInterval(() => gathering.progress(needsRing ? progress.bytesRead : undefined), POLL_MS);
   try {
-    const fed = needsRing ? feedAll(feed, pool, plan, progress) : finished;
+    const fed = needsRing ? feedAll(feed, pool, plan, gathering, progress) : finished;
     await Promise.race([Promise.all([fed, finished]), pool.failure]);
     return gathering.finish();
   } finally {
@@ -89,16 +89,18 @@ async function feedAll(
   feed: Feed,
   pool: WorkerPool,
   { files, workers }: ParallelPlan,
+  gathering: Gathering,
   progress: { bytesRead: number },
 ): Promise<void> {
-  for (const { path } of files) {
+  for (const [index, { path }] of files.entries()) {
     progress.bytesRead = 0;
+    const isEnough = gathering.leaves(index);
     await feed.slot();
     if (feed.hasEnded) return;
     try {
       const source = await openBytes(path);
       try {
-        while ((await feed.fill(source)) > 0) {
+        while ((await feed.fill(source, isEnough)) > 0) {
           progress.bytesRead = source.bytesRead;
           await feed.slot();
         }
@@ -136,6 +138,8 @@ class Gathering {
   readonly #latest: (Report | undefined)[];
   /** While the last connections are closed: where those of the orphans go. */
   #closing: ConnectionRecord[] | undefined;
+  /** Called when a worker is done with the file of this number. */
+  #onLeft: { readonly file: number; readonly resolve: (bytes: 0) => void } | undefined;
 
   constructor(tables: Tables, plan: ParallelPlan, options: ParallelOptions) {
     this.#plan = plan;
@@ -167,8 +171,16 @@ class Gathering {
     }, options.connectionEntries);
   }
 
+  /** Resolves to 0 when a worker, and so all of them, wants no more of this file: it has ended, or it is damaged. */
+  leaves(file: number): Promise<0> {
+    return new Promise((resolve) => {
+      this.#onLeft = { file, resolve };
+    });
+  }
+
   report(worker: number, report: Report): void {
     this.#latest[worker] = report;
+    if (this.#onLeft !== undefined && report.file > this.#onLeft.file) this.#onLeft.resolve(0);
     if (report.lineNumbers.length > 0) {
       const texts = report.lines.split('\n');
       for (let i = 0; i < texts.length; i++) this.#lines.put(report.lineNumbers[i]!, () => texts[i]!);

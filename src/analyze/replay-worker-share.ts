@@ -13,7 +13,7 @@ import { FramePacker } from '../workers/frames.ts';
 import { RowFilter } from '../workers/rows.ts';
 import type { Orphan } from './connections.ts';
 import type { SourceResult } from './replay.ts';
-import type { Final, Report, WorkerStart } from './replay-parallel-messages.ts';
+import type { Final, PlannedFile, Report, WorkerStart } from './replay-parallel-messages.ts';
 import { MOMENTS, Replayer, type ReplayOptions, type ReplayShare } from './replayer.ts';
 
 /** Text that is sent without waiting for the end of the step. */
@@ -36,7 +36,9 @@ export async function judgeShare(start: WorkerStart, port: MessagePort): Promise
   for (const file of start.files) {
     // A file that every worker reads for itself is opened by a step, too: opening reads.
     if (start.feed.ring === undefined && !enter(gate, outbox)) break;
-    reader = await openOne(start, file, gate, port, outbox);
+    const ring =
+      start.feed.ring === undefined ? undefined : new RingSource(gate, start.feed, port, () => outbox.flush());
+    reader = await openOne(file, ring);
     try {
       do {
         for (let count = reader.next(batch); count > 0; count = reader.next(batch)) {
@@ -57,6 +59,11 @@ export async function judgeShare(start: WorkerStart, port: MessagePort): Promise
     }
     if (gate.hasEnded) break;
     outbox.file++;
+    const { bytesRead } = reader;
+    const report = (): void => outbox.send(packets * MOMENTS + MOMENTS - 1, packets, bytesRead);
+    // Lets the main thread know that nobody wants more of this one.
+    if (ring !== undefined) report();
+    ring?.skip(report);
   }
   replayer.finish();
   outbox.send(Number.POSITIVE_INFINITY, packets, 0);
@@ -79,19 +86,11 @@ function enter(gate: FeedGate, outbox: Outbox): boolean {
   return true;
 }
 
-async function openOne(
-  start: WorkerStart,
-  { path, sizeBytes }: { readonly path: string; readonly sizeBytes: number },
-  gate: FeedGate,
-  port: MessagePort,
-  outbox: Outbox,
-): Promise<CaptureReader> {
+async function openOne({ path, sizeBytes }: PlannedFile, ring: RingSource | undefined): Promise<CaptureReader> {
   const name = path === '-' ? 'standard input' : path;
-  if (start.feed.ring === undefined) {
-    // The same end for all workers, though the file may grow.
-    return openSource(name, openByteSource(path, 0, sizeBytes), undefined);
-  }
-  return openUnpacked(name, new RingSource(gate, start.feed, port, () => outbox.flush()));
+  if (ring !== undefined) return openUnpacked(name, ring);
+  // The same end for all workers, though the file may grow.
+  return openSource(name, openByteSource(path, 0, sizeBytes), undefined);
 }
 
 function sourceOf(file: string, reader: CaptureReader, wasStopped: boolean): SourceResult {

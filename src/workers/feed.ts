@@ -89,13 +89,17 @@ export class Feed {
     }
   }
 
-  /** Reads the next chunk of `source` into the free slot and hands it to the workers; the bytes read, 0 at the end. */
-  async fill(source: ByteSource): Promise<number> {
+  /**
+   * Reads the next chunk of `source` into the free slot and hands it to the workers; the bytes read, 0 at the end.
+   *
+   * @param isEnough  resolves to 0 when nobody wants more of this file, while the source may still let us wait
+   */
+  async fill(source: ByteSource, isEnough: Promise<number>): Promise<number> {
     const slot = this.#filled % FEED_STEPS;
     // A copy: nobody but us must see bytes that a slow source writes late, and Node.js's streams write into no shared memory.
     const piece = this.#scratch;
     let count = source.read(piece, 0, READ_CHUNK_BYTES);
-    if (typeof count !== 'number') count = await count;
+    if (typeof count !== 'number') count = await Promise.race([count, isEnough]);
     if (this.#control[STATE] === FEED_ENDS) return 0;
     this.#ring!.set(piece.subarray(0, count), slot * READ_CHUNK_BYTES);
     this.#publish(count === 0 ? FILE_ENDS : count);
@@ -177,6 +181,7 @@ export class RingSource implements ByteSource {
   readonly #port: MessagePort;
   readonly #beforeWait: () => void;
   #offset = 0;
+  #hasEnded = false;
 
   /** @param port  where the FeedErrors come */
   constructor(gate: FeedGate, memory: FeedMemory, port: MessagePort, beforeWait: () => void) {
@@ -192,6 +197,7 @@ export class RingSource implements ByteSource {
     const available = gate.length();
     if (available <= 0) {
       gate.steps++;
+      this.#hasEnded = true;
       if (available === FILE_FAILS) throw this.#error();
       return 0;
     }
@@ -205,6 +211,18 @@ export class RingSource implements ByteSource {
       gate.steps++;
     }
     return count;
+  }
+
+  /** Passes over what is left of the file, which a reader that met damage leaves behind; `onStep` is called after each step. */
+  skip(onStep: () => void): void {
+    const gate = this.#gate;
+    while (!this.#hasEnded && gate.enter(onStep)) {
+      const available = gate.length();
+      this.#hasEnded = available <= 0;
+      if (available === FILE_FAILS) this.#error();
+      gate.steps++;
+      onStep();
+    }
   }
 
   close(): void {}

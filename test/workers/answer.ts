@@ -37,7 +37,7 @@ export async function answerOf(
     ...(mode.prints === 'connections' ? { onConnection: (record) => lines.push(JSON.stringify(record)) } : {}),
     // Threads for the smallest capture, and segments of a few packets.
     bytesPerWorker: 1,
-    segmentBytes: 700,
+    segmentBytes: 8000,
     ...more,
     workers,
   });

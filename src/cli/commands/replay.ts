@@ -1,5 +1,5 @@
 /** `margay replay`: captures in, the verdict on every connection or packet out. */
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ConnectionRecord } from '../../analyze/connections.ts';
 import type { PacketRecord, ReplayOptions, ReplayResult, WorkerCount } from '../../analyze/replay.ts';
 import { checkCaptures } from '../captures.ts';
@@ -18,7 +18,6 @@ import {
   isEvidenceThin,
   type JudgeOptions,
   outputOption,
-  wholeNumber,
 } from '../options.ts';
 import type { Output } from '../output.ts';
 import type { Finish } from '../program.ts';
@@ -144,7 +143,12 @@ const WORKERS_MAX = 64;
 
 /** A parser of `--workers`. */
 function workerCount(text: string): WorkerCount {
-  return text === 'auto' ? text : wholeNumber(1, WORKERS_MAX)(text);
+  if (text === 'auto') return text;
+  const count = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (count < 1 || count > WORKERS_MAX) {
+    throw new InvalidArgumentError(`It must be a whole number from 1 to ${WORKERS_MAX}, or auto.`);
+  }
+  return count;
 }
 
 function modeOptions(options: ReplayCommandOptions): ReplayOptions {
