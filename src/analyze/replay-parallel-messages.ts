@@ -20,7 +20,7 @@ export interface PlannedFile {
 
 export interface WorkerStart {
   readonly tables: ArrayBufferLike;
-  readonly options: Omit<ReplayOptions, 'onConnection' | 'onPacket' | 'onProgress' | 'signal'>;
+  readonly options: Omit<ReplayOptions, 'onConnection' | 'onPacket' | 'onProgress' | 'signal' | 'timeline' | 'isStale'>;
   readonly worker: number;
   readonly workers: number;
   readonly division: Division;

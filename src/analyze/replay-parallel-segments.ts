@@ -100,11 +100,12 @@ export async function replaySegments(
 
 /** The options that a worker needs; functions cannot travel. */
 export function workerOptions(options: ParallelOptions): WorkerStart['options'] {
-  const { stateless, decapsulate, capturePoint, conntrackEntries, connectionEntries } = options;
+  const { stateless, decapsulate, capturePoint, conntrackEntries, connectionEntries, wasm } = options;
   return {
     ...(stateless === undefined ? {} : { stateless }),
     ...(decapsulate === undefined ? {} : { decapsulate }),
     ...(capturePoint === undefined ? {} : { capturePoint }),
+    ...(wasm === undefined ? {} : { wasm }),
     ...(conntrackEntries === undefined ? {} : { conntrackEntries }),
     ...(connectionEntries === undefined ? {} : { connectionEntries }),
   };

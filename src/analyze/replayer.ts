@@ -245,6 +245,14 @@ export class Replayer {
     return this.#options.isStale?.() !== true && this.#owners?.isQuiet(batch) !== false;
   }
 
+  /** What has been counted since the last time. Of a path whose fragments go elsewhere, so that nothing waits. */
+  takeCounters(): Counters {
+    this.#fast?.fold(this.counters);
+    const taken = structuredClone(this.counters);
+    for (const counts of Object.values(this.counters) as Float64Array[]) counts.fill(0);
+    return taken;
+  }
+
   /** So many packets were read, whoever judged them. */
   skip(packets: number): void {
     this.#packets += packets;
