@@ -137,11 +137,6 @@ export class Authorizer {
     this.#pinned = pinned === undefined ? undefined : this.#target(pinned);
   }
 
-  /** Whether the pod of `options.endpoint` exists; true if none is asked for. */
-  get hasEndpoint(): boolean {
-    return this.options.endpoint === undefined || this.#pinned !== undefined;
-  }
-
   check(request: AuthzRequest): Decision {
     if (this.#remembered > this.#rememberedMax) this.#forget();
     const source = this.#peer(request.src);

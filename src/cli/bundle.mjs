@@ -15,7 +15,12 @@ for (const name of readdirSync(OUT)) if (name.endsWith('.mjs')) rmSync(join(OUT,
 await build({
   absWorkingDir: ROOT,
   // The entries of threads lie beside the chunks that start them (base/thread-entry.ts).
-  entryPoints: ['src/cli/main.ts', 'src/analyze/replay-worker.ts', 'src/packets/unpack-worker.ts'],
+  entryPoints: [
+    'src/cli/main.ts',
+    'src/analyze/replay-worker.ts',
+    'src/packets/unpack-worker.ts',
+    'src/cli/authz-load-worker.ts',
+  ],
   entryNames: '[name]',
   outdir: OUT,
   bundle: true,

@@ -2,25 +2,58 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { AuthzServer } from '../../src/authz/server.ts';
+import { useThreadEntries } from '../../src/base/thread-entry.ts';
 import { serveAuthz } from '../../src/cli/authz-serve.ts';
 import type { AuthzOptions } from '../../src/cli/commands/authz.ts';
 import type { Output } from '../../src/cli/output.ts';
+import { hasRedis, RedisServer } from '../identity/support/redis-server.ts';
 import { DB } from '../rows/cluster.ts';
 import { AuthzClient, account, message, peer } from './client.ts';
 import { API, CLUSTER_TEXT, OTHER_POLICY_TEXT, POLICY_TEXT, scratchFolder, until, WEB } from './service.ts';
 
 const OK = 0;
 const PERMISSION_DENIED = 7;
+const UNAVAILABLE = 14;
+const NOT_SERVING = 2;
 const DB_PEER = peer(DB, 80, account('app', 'db'));
 const FROM_API = message(peer(API, 1, account('app', 'api')), DB_PEER);
 const FROM_WEB = message(peer(WEB, 1, account('app', 'web')), DB_PEER);
 
 type Line = Readonly<Record<string, unknown>>;
 
+const REPOSITORY = join(import.meta.dirname, '..', '..');
+
+/** The program, and the thread that it loads in, as src/cli/bundle.mjs bundles them. */
+async function bundleTo(outdir: string): Promise<void> {
+  const banner = "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);";
+  await build({
+    absWorkingDir: REPOSITORY,
+    entryPoints: { main: 'src/cli/main.ts', 'authz-load-worker': 'src/cli/authz-load-worker.ts' },
+    outdir,
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    outExtension: { '.js': '.mjs' },
+    banner: { js: banner },
+  });
+}
+
 describe('the input changes', () => {
+  const threads = scratchFolder();
+  beforeAll(async () => {
+    await bundleTo(threads.path('cli'));
+    useThreadEntries(`${pathToFileURL(threads.path('cli')).href}/`);
+  });
+  afterAll(() => {
+    useThreadEntries(undefined);
+    threads.remove();
+  });
   let folder: ReturnType<typeof scratchFolder>;
   let lines: Line[];
   let client: AuthzClient;
@@ -35,7 +68,12 @@ describe('the input changes', () => {
     writeFileSync(folder.path('policy.yaml'), POLICY_TEXT);
     lines = [];
     stop = new AbortController();
-    const options: AuthzOptions = { filename: [folder.path('.')], output: 'table', metrics: '127.0.0.1:0' };
+    const options: AuthzOptions = {
+      filename: [folder.path('.')],
+      output: 'table',
+      metrics: '127.0.0.1:0',
+      identityDeadAfter: 300,
+    };
     const server = await new Promise<AuthzServer>((resolve, reject) => {
       ended = serveAuthz(options, `unix:${folder.path('s.sock')}`, outputTo(lines), {
         stop: stop.signal,
@@ -150,26 +188,12 @@ function outputTo(lines: Line[]): Output {
 }
 
 describe('as a process', () => {
-  const REPOSITORY = join(import.meta.dirname, '..', '..');
   const folder = scratchFolder();
   const children: ChildProcess[] = [];
 
   beforeAll(async () => {
     for (const name of ['package.json', 'src']) symlinkSync(join(REPOSITORY, name), folder.path(name));
-    // As src/cli/bundle.mjs bundles it.
-    const banner = "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);";
-    await build({
-      absWorkingDir: REPOSITORY,
-      entryPoints: { main: 'src/cli/main.ts' },
-      outdir: folder.path('dist/cli'),
-      bundle: true,
-      splitting: true,
-      format: 'esm',
-      platform: 'node',
-      target: 'node20',
-      outExtension: { '.js': '.mjs' },
-      banner: { js: banner },
-    });
+    await bundleTo(folder.path('dist/cli'));
     writeFileSync(folder.path('cluster.yaml'), `${CLUSTER_TEXT}\n---\n${POLICY_TEXT}`);
   });
   afterEach(() => {
@@ -178,8 +202,9 @@ describe('as a process', () => {
   });
   afterAll(() => folder.remove());
 
-  async function start(listen: string) {
-    const args = [folder.path('dist/cli/main.mjs'), 'authz', '-f', folder.path('cluster.yaml'), '--listen', listen];
+  async function start(listen: string, more: readonly string[] = []) {
+    const input = ['-f', folder.path('cluster.yaml'), ...more];
+    const args = [folder.path('dist/cli/main.mjs'), 'authz', ...input, '--listen', listen];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     children.push(child);
     const text = { stdout: '', stderr: '' };
@@ -267,5 +292,29 @@ describe('as a process', () => {
     child.kill('SIGHUP');
     await until(async () => (await client.code(FROM_WEB)) === OK, 'the new policy is in force');
     client.close();
+  });
+
+  test.skipIf(!hasRedis)('a store that is away for too long: everything is denied', { timeout: 60_000 }, async () => {
+    const redis = await RedisServer.start();
+    const url = redis.url;
+    writeFileSync(folder.path('cluster.yaml'), `${CLUSTER_TEXT}\n---\n${POLICY_TEXT}`);
+    const store = ['--redis', url, '--cluster', 'c', '-q'];
+    const program = [process.execPath, folder.path('dist/cli/main.mjs')] as const;
+    const publish = ['identities', 'publish', '-f', folder.path('cluster.yaml'), ...store, '--once'];
+    expect(spawnSync(program[0], [program[1], ...publish], { encoding: 'utf8' })).toMatchObject({
+      status: 0,
+      stderr: '',
+    });
+    const path = folder.path('store.sock');
+    const { child, ended, lines } = await start(`unix:${path}`, [...store, '--identity-dead-after', '3']);
+    const client = new AuthzClient(`unix:${path}`);
+    expect(await client.code(FROM_API)).toBe(OK);
+    await redis.stop();
+    await until(async () => (await client.code(FROM_API)) === UNAVAILABLE, 'the store counts as away');
+    expect(await client.health()).toBe(NOT_SERVING);
+    expect(lines().map(({ msg }) => msg)).toContain('the store is away: every request is denied');
+    client.close();
+    child.kill('SIGTERM');
+    expect(await ended).toBe(0);
   });
 });

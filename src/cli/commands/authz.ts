@@ -6,22 +6,27 @@ import { EXIT_BAD_INPUT, EXIT_FINE, UsageError } from '../exit.ts';
 import { readLines } from '../flow-lines.ts';
 import {
   addCommonOptions,
+  addIdentityOptions,
   addInputOptions,
   type CommonOptions,
   collect,
+  type IdentityOptions,
   type InputOptions,
   outputOption,
+  wholeNumber,
 } from '../options.ts';
 import type { Output } from '../output.ts';
 import type { Finish } from '../program.ts';
 import { renderJson, renderTable, renderYaml } from '../render.ts';
 
-export interface AuthzOptions extends InputOptions, CommonOptions {
+export interface AuthzOptions extends InputOptions, CommonOptions, IdentityOptions {
   readonly output: 'table' | 'json' | 'jsonl' | 'yaml';
   readonly requests?: string;
   readonly listen?: string;
   readonly metrics?: string;
   readonly allowRemote?: boolean;
+  /** Seconds. */
+  readonly identityDeadAfter: number;
   readonly node?: string;
   readonly endpoint?: string;
   readonly requireIdentity?: boolean;
@@ -50,11 +55,18 @@ export function addAuthz(program: Command, output: Output, finish: Finish): void
         "certificate and the HTTP request of the peer. Serves Envoy's ext_authz, version 3, over gRPC (--listen), or answers " +
         'the requests of a file (--requests). Denies are no finding: exit code 0.',
     );
-  addCommonOptions(addInputOptions(command).addOption(outputOption(['table', 'json', 'jsonl', 'yaml'])))
+  addCommonOptions(
+    addIdentityOptions(addInputOptions(command)).addOption(outputOption(['table', 'json', 'jsonl', 'yaml'])),
+  )
     .addOption(request('--requests <file>', 'answer the requests of a file of JSON lines, - for standard input'))
     .addOption(service('--listen <address>', 'serve on unix:PATH, or HOST:PORT of the loopback interface'))
     .addOption(service('--metrics <address>', 'serve Prometheus metrics on HOST:PORT'))
     .addOption(service('--allow-remote', 'let --listen and --metrics take an address that others can reach'))
+    .addOption(
+      service('--identity-dead-after <seconds>', 'with --redis: deny everything after so long without the store')
+        .argParser(wholeNumber(1, 86_400))
+        .default(300),
+    )
     .addOption(decision('--endpoint <pod>', 'answer for this pod, NAMESPACE/POD, whatever the destination address'))
     .addOption(decision('--node <name>', 'answer for the pods of one node only'))
     .addOption(decision('--require-identity', "deny what Calico allows without a service account's certificate"))
@@ -96,12 +108,13 @@ async function authz(options: AuthzOptions, output: Output): Promise<number> {
 }
 
 async function answerLines(path: string, options: AuthzOptions, output: Output): Promise<number> {
-  const [{ openAuthorizer }, { parseAuthzRequest }, { authzRecord }] = await Promise.all([
+  const [{ authorizerOptions, openForm }, { Authorizer }, { parseAuthzRequest }, { authzRecord }] = await Promise.all([
     import('../authz-inputs.ts'),
+    import('../../authz/authorizer.ts'),
     import('../../authz/request.ts'),
     import('../../authz/answer.ts'),
   ]);
-  const authorizer = await openAuthorizer(options, output);
+  const authorizer = new Authorizer(await openForm(options, output), authorizerOptions(options));
   const answer = (value: unknown): AuthzRecord => {
     const question = parseAuthzRequest(value);
     return authzRecord(authorizer, question, authorizer.check(question));
