@@ -17,7 +17,11 @@ export async function alternate(
   for (let round = 0; round < rounds; round++) {
     progress(`${what}: round ${round + 1} of ${rounds}`);
     const order = round % 2 === 0 ? runners : [...runners].reverse();
-    for (const { name, run } of order) values.get(name)!.push(await run());
+    for (const { name, run } of order) {
+      values.get(name)!.push(await run());
+      // Lets the timer of --seconds in: most runs wait for a process without yielding.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
   return values;
 }

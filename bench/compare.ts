@@ -6,12 +6,20 @@ import { isMemoryBound } from './scenario.ts';
 export const CACHED_TOLERANCE = 10;
 export const MEMORY_TOLERANCE = 25;
 
-/** @param tolerancePercent  for all rows; undefined = what each row's scenario allows */
+/**
+ * Captures of other lengths are not compared.
+ *
+ * @param tolerancePercent  for all rows; undefined = what each row's scenario allows
+ */
 export function compareResults(
   stored: Results,
   current: Results,
   tolerancePercent?: number,
 ): { readonly text: string; readonly isWorse: boolean } {
+  if (stored.packets !== current.packets) {
+    const text = `not comparable: ${stored.packets} packets are stored, ${current.packets} were run; run with --packets ${stored.packets}\n`;
+    return { text, isWorse: false };
+  }
   const before = new Map(stored.measurements.filter(isRatio).map((row) => [keyOf(row), row]));
   const lines: string[] = [];
   let isWorse = false;

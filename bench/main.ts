@@ -32,6 +32,7 @@ const USAGE = `Usage: npm run bench -- [options]
   --json            print the results as JSON
   --compare FILE    print each ratio beside the stored one; exit 1 past the tolerance
   --tolerance P     percent that a ratio may be worse (default: 10, memory-bound scenarios 25)
+  --seconds N       give up after so many seconds, without results
   --out FILE        where to write the results (default bench/results/DATE.json; - = nowhere)
   --small           scale scenarios with a hundredth of the pods, to try the harness
 
@@ -48,6 +49,7 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
     compare: { type: 'string' },
     tolerance: { type: 'string' },
+    seconds: { type: 'string' },
     out: { type: 'string' },
     small: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -61,6 +63,7 @@ else await main();
 async function main(): Promise<void> {
   const stored =
     values.compare === undefined ? undefined : (JSON.parse(readFileSync(values.compare, 'utf8')) as Results);
+  if (values.seconds !== undefined) giveUpAfter(numberOf('--seconds', values.seconds));
   const machine = describeMachine();
   const skipped: string[] = [];
   const measurements: Measurement[] = [];
@@ -81,6 +84,7 @@ async function main(): Promise<void> {
     date: new Date().toISOString(),
     command: `npm run bench -- ${process.argv.slice(2).join(' ')}`.trim(),
     seconds: Math.round(elapsedSeconds()),
+    packets: numberOf('--packets', values.packets),
     machine,
     measurements,
     skipped,
@@ -94,6 +98,15 @@ async function main(): Promise<void> {
   const { text, isWorse } = compareResults(stored, results, tolerance);
   process.stdout.write(text);
   if (isWorse) process.exitCode = 1;
+}
+
+function giveUpAfter(seconds: number): void {
+  const timer = setTimeout(() => {
+    process.stderr.write(`not done after ${seconds} s: given up (--seconds)\n`);
+    closeSessions();
+    process.exit(1);
+  }, seconds * 1000);
+  timer.unref();
 }
 
 function chosenScenarios(): readonly (readonly [name: string, rounds: number])[] {

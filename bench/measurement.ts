@@ -31,6 +31,8 @@ export interface Results {
   readonly date: string;
   readonly command: string;
   readonly seconds: number;
+  /** Of a generated capture: what is judged in a moment is judged by code that is not compiled yet. */
+  readonly packets: number;
   readonly machine: Machine;
   readonly measurements: readonly Measurement[];
   /** Peers and scenarios that were left out, with the reason. */

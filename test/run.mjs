@@ -20,6 +20,9 @@ const CHECKS = [
   { name: 'check: unused files, exports and dependencies (knip)', command: ['knip/bin/knip.js', '--no-progress'] },
 ];
 
+const STORED_RATES = 'bench/results/ci.json';
+const RATES_SECONDS = 60;
+
 const vitestArguments = process.argv.slice(2);
 
 // Ctrl-C reaches the children as well: they end, and the counts so far are still printed.
@@ -39,6 +42,7 @@ await main(async () => {
   }
   const checks = await runChecks();
   const tests = await runVitest();
+  await showRates();
   finish({
     passed: checks.passed + tests.passed,
     failed: [...checks.failed, ...tests.failed],
@@ -79,6 +83,18 @@ async function runVitest() {
   const counts = countResults(readReport(reportPath), exitCode, ROOT);
   rmSync(folder, { recursive: true });
   return counts;
+}
+
+/**
+ * A small scenario of the bench beside its stored ratios: to be read, never to fail on, since a shared machine is no judge of speed.
+ */
+async function showRates() {
+  if (vitestArguments.length > 0) return;
+  say(`rates: g100 with 200 000 packets beside ${STORED_RATES}`);
+  const options =
+    `--scenario g100 --packets 200000 --runs 3 --peers --seconds ${RATES_SECONDS} --out - --compare`.split(' ');
+  const exitCode = await run(['bench/run.mjs', '--no-build', ...options, STORED_RATES]);
+  if (exitCode !== 0) say('rates: worse than stored, or not measured; npm run bench on a quiet machine says more');
 }
 
 /** @param {string} path */

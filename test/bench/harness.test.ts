@@ -16,9 +16,9 @@ import { Session } from '../../bench/session.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-function results(measurements: readonly Measurement[]): Results {
+function results(measurements: readonly Measurement[], packets = 2000): Results {
   const machine = { cpu: 'x', cores: 2, memoryGiB: 1, system: 'x', node: 'v20', loadAverage: 0, versions: {} };
-  return { date: '2026-11-25T00:00:00Z', command: 'x', seconds: 1, machine, measurements, skipped: [] };
+  return { date: '2026-11-25T00:00:00Z', command: 'x', seconds: 1, packets, machine, measurements, skipped: [] };
 }
 
 const row = (scenario: string, value: number): Measurement => measured(scenario, 'peer : ours', 'x', [value]);
@@ -64,6 +64,12 @@ describe('a comparison', () => {
     expect(isWorse).toBe(false);
     expect(text).toContain('e1k: peer : ours: 10.00 x, now 6.00 x (-40 %, allowed -50 %)');
     expect(text).toContain('new    g10: peer : ours: 3.00 x');
+  });
+
+  test('is refused between captures of other lengths', () => {
+    const { text, isWorse } = compareResults(results([row('e1k', 10)], 10_000_000), results([row('e1k', 1)]));
+    expect(isWorse).toBe(false);
+    expect(text).toContain('not comparable: 10000000 packets are stored, 2000 were run');
   });
 
   test('compares ratios alone', () => {
