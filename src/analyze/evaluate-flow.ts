@@ -38,9 +38,8 @@ export interface EvaluateOptions {
  * field. Ports and types are whole numbers; a missing `dst_port` is an error where the protocol has ports.
  */
 export function evaluateFlow(tables: Tables, flow: Flow, options: EvaluateOptions = {}): FlowRecord {
-  const judge = judgeOf(tables);
+  const { judge, packet } = judgeOf(tables);
   judge.capturePoint = CAPTURE_POINT_NAMES.indexOf(options.capturePoint ?? 'unknown');
-  const packet = new Int32Array(PACKET_WORDS);
   writeFlow(flow, packet);
   judgeNewPacket(judge, packet, 0);
   const record = flowRecord(judge, packet, 0);
@@ -80,6 +79,8 @@ export function writeFlow(flow: Flow, packet: Int32Array): void {
 
 /** IP protocol number of a name (any case) or number. */
 export function protocolNumber(protocol: string | number): number {
+  const known = typeof protocol === 'string' ? PROTOCOL_NUMBERS.get(protocol) : undefined;
+  if (known !== undefined) return known;
   const text = String(protocol);
   const number = /^[0-9]+$/.test(text) ? Number(text) : PROTOCOL_NUMBERS.get(text.toLowerCase());
   if (number === undefined || number > 255) {
@@ -120,12 +121,18 @@ function flowError(problem: string, fix: string): PolicyError {
   return new PolicyError('flow', problem, { fix });
 }
 
-const judges = new WeakMap<Tables, Judge>();
+interface FlowJudge {
+  readonly judge: Judge;
+  /** The packet record of the flow in hand. */
+  readonly packet: Int32Array;
+}
 
-function judgeOf(tables: Tables): Judge {
+const judges = new WeakMap<Tables, FlowJudge>();
+
+function judgeOf(tables: Tables): FlowJudge {
   let judge = judges.get(tables);
   if (judge === undefined) {
-    judge = createJudge(tables);
+    judge = { judge: createJudge(tables), packet: new Int32Array(PACKET_WORDS) };
     judges.set(tables, judge);
   }
   return judge;

@@ -6,9 +6,13 @@
  */
 const texts = new WeakMap<object, string>();
 
-/** One line, without its end. `record` is as flat as records are; objects in it that are frozen are taken never to change. */
-export function recordJson(record: object): string {
-  let text = '';
+/**
+ * One line, without its end. `record` is as flat as records are; objects in it that are frozen are taken never to change.
+ *
+ * @param id  stands before all fields, unless it is undefined
+ */
+export function recordJson(record: object, id?: unknown): string {
+  let text = id === undefined ? '' : `{"id":${valueJson(id)}`;
   for (const name in record) {
     const value = (record as Record<string, unknown>)[name];
     if (value === undefined) continue;

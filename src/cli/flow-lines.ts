@@ -91,10 +91,15 @@ export function parseFlowLine(text: string, line: number): FlowLine | LineError 
   if (missing !== undefined) {
     return { id: fields.id ?? null, line, error: `${missing} is missing; give the address of both ends` };
   }
+  // `evaluateFlow` checks every field that it knows and says which one is wrong.
+  const hasNull = FLOW_FIELDS.some((name) => fields[name] === null);
+  return { id: fields.id, flow: (hasNull ? withoutNulls(fields) : fields) as unknown as Flow };
+}
+
+function withoutNulls(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const flow: Record<string, unknown> = {};
   for (const name of FLOW_FIELDS) if (fields[name] !== undefined && fields[name] !== null) flow[name] = fields[name];
-  // `evaluateFlow` checks every field and says which one is wrong.
-  return { id: fields.id, flow: flow as unknown as Flow };
+  return flow;
 }
 
 const FLOW_FIELDS = ['src', 'dst', 'protocol', 'src_port', 'dst_port', 'icmp_type', 'icmp_code'] as const;

@@ -114,9 +114,11 @@ async function evaluateLines(path: string, options: EvalOptions, output: Output)
     if (text.trim() === '') continue;
     const answer = answerLine(text, line, (flow) => evaluateFlow(tables, flow, options));
     if ('error' in answer) malformed++;
-    else count(answer, counts);
-    if (options.output === 'jsonl') output.stdout.write(`${recordJson(answer)}\n`);
-    else if (collected.push(answer) > COLLECTED_MAX) {
+    else count(answer.record, counts);
+    if (options.output === 'jsonl') {
+      const text = 'error' in answer ? recordJson(answer) : recordJson(answer.record, answer.id);
+      output.stdout.write(`${text}\n`);
+    } else if (collected.push(withId(answer)) > COLLECTED_MAX) {
       throw new UsageError(`more than ${COLLECTED_MAX} flows in one ${options.output}; use -o jsonl`);
     }
     if (output.isClosed()) return EXIT_FINE;
@@ -133,12 +135,22 @@ async function evaluateLines(path: string, options: EvalOptions, output: Output)
 
 type Evaluate = (flow: Flow) => FlowRecord;
 
-function answerLine(text: string, line: number, evaluate: Evaluate): AnsweredLine | LineError {
+/** A line's record beside its id: of a hundred thousand lines none is copied to put the id first. */
+interface Answer {
+  readonly id: unknown;
+  readonly record: FlowRecord;
+}
+
+function withId(answer: Answer | LineError): AnsweredLine | LineError {
+  if ('error' in answer) return answer;
+  return answer.id === undefined ? answer.record : { id: answer.id, ...answer.record };
+}
+
+function answerLine(text: string, line: number, evaluate: Evaluate): Answer | LineError {
   const parsed = parseFlowLine(text, line);
   if ('error' in parsed) return parsed;
   try {
-    const record = evaluate(parsed.flow);
-    return parsed.id === undefined ? record : { id: parsed.id, ...record };
+    return { id: parsed.id, record: evaluate(parsed.flow) };
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
     return { id: parsed.id ?? null, line, error: error.message };
