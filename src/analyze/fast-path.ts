@@ -6,11 +6,20 @@
  * reader has found. The loops run as WebAssembly where they can (wasm-lane.ts), else as scripts; the answers are the same.
  */
 import type { Counters } from '../match/counters.ts';
-import { countPlain, createPlainJudge, foldPlainCounts, judgePlain, type PlainJudge } from '../match/plain.ts';
+import { account, countPlain, createPlainJudge, foldPlainCounts, judgePlain, type PlainJudge } from '../match/plain.ts';
 import { BATCH_RECORDS, type CaptureReader, RECORD_BYTES_MAX, type RecordBatch } from '../packets/source.ts';
 import type { Tables } from '../tables/tables.ts';
 import { LINKTYPE_ETHERNET } from '../wire/link.ts';
 import { createPlainColumns, createPlainScan, type PlainColumns, type PlainScan, readPlain } from '../wire/plain.ts';
+import {
+  STAGE_CLASSIFY,
+  STAGE_COUNT,
+  STAGE_MATCH,
+  STAGE_PARSE,
+  STAGE_SEARCH,
+  STAGE_SLOW,
+  type StageTimes,
+} from './stage-times.ts';
 import { createWasmLane, type WasmLane } from './wasm-lane.ts';
 
 /** Judges row `row` of `batch`, the packet `number` (from 1) of what this path has been given since `number` was last 1. */
@@ -22,10 +31,13 @@ export class FastPath {
   readonly #scan: PlainScan;
   readonly #judge: PlainJudge;
   readonly #slow: SlowPath;
+  readonly #times: StageTimes | undefined;
   #reader: CaptureReader | undefined;
+  #isTimed = false;
 
   /** `withWasm`: take the WebAssembly form where there is one for these tables. */
-  constructor(tables: Tables, slow: SlowPath, withWasm: boolean) {
+  constructor(tables: Tables, slow: SlowPath, withWasm: boolean, times?: StageTimes) {
+    this.#times = times;
     this.#lane = withWasm ? createWasmLane(tables) : undefined;
     this.#columns = this.#lane?.columns ?? createPlainColumns(BATCH_RECORDS);
     this.#scan = createPlainScan(this.#columns, RECORD_BYTES_MAX);
@@ -37,12 +49,44 @@ export class FastPath {
   batch(batch: RecordBatch): void {
     const columns = this.#columns;
     const { view, offsets, capturedBytes, wireBytes, linkTypes, count } = batch;
+    const parsing = this.#startBatch();
     readPlain(columns, view, offsets, capturedBytes, wireBytes, linkTypes, count);
     const { frames, others } = columns;
-    judgePlain(this.#judge, columns.count, columns.byteCount);
+    const slow = this.#match(parsing);
     const { side, sideCount } = this.#judge;
     for (let i = 0; i < sideCount; i++) this.#slow(batch, frames[side[i]!]!, frames[side[i]!]! + 1);
     for (let i = 0; i < columns.otherCount; i++) this.#slow(batch, others[i]!, others[i]! + 1);
+    if (this.#isTimed) this.#times!.add(STAGE_SLOW, slow);
+  }
+
+  /** When the batch that begins now began, if it is one to be timed. */
+  #startBatch(): number {
+    if (this.#times === undefined) return 0;
+    this.#isTimed = this.#times.takesBatch(0);
+    return this.#isTimed ? performance.now() : 0;
+  }
+
+  /** Judges what is in the columns; returns when the slow path begins, if the batch is timed. */
+  #match(parsingMs: number): number {
+    const judge = this.#judge;
+    const { count, byteCount } = this.#columns;
+    if (!this.#isTimed) {
+      judgePlain(judge, count, byteCount);
+      return 0;
+    }
+    const times = this.#times!;
+    let now = times.add(STAGE_PARSE, parsingMs);
+    if (judge.parts === undefined) {
+      judgePlain(judge, count, byteCount);
+      return times.add(STAGE_MATCH, now);
+    }
+    const [lookUp, search, tally] = judge.parts;
+    lookUp(count);
+    now = times.add(STAGE_CLASSIFY, now);
+    search(count);
+    now = times.add(STAGE_SEARCH, now);
+    account(judge, tally(count), count, byteCount);
+    return times.add(STAGE_COUNT, now);
   }
 
   /** Judges what `reader` holds, up to a batch, and returns how many packets that were; -1 if the records are of another form. */
@@ -52,10 +96,11 @@ export class FastPath {
     const lane = this.#lane;
     if (lane !== undefined && reader !== this.#reader) reader.readInto?.(lane.readBuffer);
     this.#reader = reader;
+    const parsing = this.#startBatch();
     const taken = reader.scan(lane?.scan ?? this.#scan, columns);
     if (taken <= 0) return taken;
     const { frames, others, otherNumbers } = columns;
-    judgePlain(this.#judge, columns.count, columns.byteCount);
+    const slow = this.#match(parsing);
     const { side, sideCount } = this.#judge;
     for (let i = 0; i < sideCount; i++) {
       reader.describe?.(batch, frames[side[i]!]!);
@@ -65,6 +110,7 @@ export class FastPath {
       reader.describe?.(batch, others[i]!);
       this.#slow(batch, 0, otherNumbers[i]! + 1);
     }
+    if (this.#isTimed) this.#times!.add(STAGE_SLOW, slow);
     return taken;
   }
 

@@ -20,13 +20,18 @@ export interface PlannedFile {
 
 export interface WorkerStart {
   readonly tables: ArrayBufferLike;
-  readonly options: Omit<ReplayOptions, 'onConnection' | 'onPacket' | 'onProgress' | 'signal' | 'timeline' | 'isStale'>;
+  readonly options: Omit<
+    ReplayOptions,
+    'onConnection' | 'onPacket' | 'onProgress' | 'signal' | 'timeline' | 'isStale' | 'times'
+  >;
   readonly worker: number;
   readonly workers: number;
   readonly division: Division;
   readonly files: readonly PlannedFile[];
   readonly wantsLines: boolean;
   readonly wantsConnections: boolean;
+  /** Measure where the time goes. */
+  readonly wantsTimes: boolean;
   readonly feed: FeedMemory;
   readonly conntrack: SharedArrayBuffer | undefined;
   /** PROGRESS_NUMBERS float64 a worker: what it has done of its segment. */
@@ -53,6 +58,8 @@ export interface SegmentResult extends SegmentEnd {
   readonly hasError: boolean;
   /** Of a capture that was judged as a whole. */
   readonly source: SourceResult | undefined;
+  /** StageTimes.ms of the segment. */
+  readonly stageMs: Float64Array | undefined;
 }
 
 /** What a worker that goes through the whole capture has found since its last report. */
@@ -86,6 +93,7 @@ export interface Final {
   readonly connections: number;
   readonly evictedConnections: number;
   readonly wasStopped: boolean;
+  readonly stageMs: Float64Array | undefined;
 }
 
 export type WorkerMessage = SegmentResult | Report | Final;

@@ -68,6 +68,7 @@ export async function replaySegments(
       files,
       wantsLines: false,
       wantsConnections: false,
+      wantsTimes: options.times !== undefined,
       feed: feed.memory,
       conntrack: undefined,
       progress,
@@ -130,6 +131,7 @@ class Gathering {
   readonly #fragments: Replayer;
   readonly #progress: Float64Array;
   readonly #ahead: number;
+  readonly #workers: number;
   /** The first file that is not done. */
   #current = 0;
 
@@ -138,6 +140,7 @@ class Gathering {
     this.#progress = progress;
     this.#counters = createCounters(tables);
     this.#fragments = new Replayer(tables, workerOptions(options), {});
+    this.#workers = workers;
     this.#ahead = AHEAD_PER_WORKER * workers;
     const bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     const fair = Math.ceil(bytes / (workers * SEGMENTS_PER_WORKER));
@@ -211,6 +214,7 @@ class Gathering {
       sources: shown.filter(({ hasStarted }) => hasStarted).map((state) => sourceOf(state, null)),
       interrupted: isAborted,
       evictedConnections: 0,
+      workers: this.#workers,
     };
   }
 
@@ -221,6 +225,7 @@ class Gathering {
       state.source = { ...found.source!, file: state.file.path };
     }
     addCounters(this.#counters, found.counters);
+    if (found.stageMs !== undefined) this.#options.times?.addAll(found.stageMs);
     state.packets += found.packets;
     state.bytes += found.stop - found.start;
     if (found.frames !== undefined) state.frames.push(found.frames);

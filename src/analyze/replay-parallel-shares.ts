@@ -52,6 +52,7 @@ export async function replayShares(
       files,
       wantsLines: gathering.wantsLines,
       wantsConnections: gathering.wantsConnections,
+      wantsTimes: options.times !== undefined,
       feed: feed.memory,
       conntrack: buffer,
       progress: new SharedArrayBuffer(0),
@@ -222,7 +223,10 @@ class Gathering {
     const finals = this.#finals as Final[];
     this.#fragments.finish();
     addCounters(this.#counters, this.#fragments.counters);
-    for (const { counters } of finals) addCounters(this.#counters, counters);
+    for (const { counters, stageMs } of finals) {
+      addCounters(this.#counters, counters);
+      if (stageMs !== undefined) this.#options.times?.addAll(stageMs);
+    }
     const sum = (of: (final: Final) => number): number => finals.reduce((total, final) => total + of(final), 0);
     const connections = sum((final) => final.connections) + this.#orphans.opened;
     return {
@@ -231,6 +235,7 @@ class Gathering {
       sources: [...finals[0]!.sources],
       interrupted: this.#options.signal?.aborted === true,
       evictedConnections: sum((final) => final.evictedConnections) + this.#orphans.evicted,
+      workers: this.#plan.workers,
     };
   }
 

@@ -15,6 +15,7 @@ import {
   type WorkerStart,
 } from './replay-parallel-messages.ts';
 import { Replayer } from './replayer.ts';
+import { STAGE_READ, StageTimes } from './stage-times.ts';
 
 /** A function that judges one segment, to be called again when it is done. */
 export function judgeSegments(start: WorkerStart): (task: SegmentTask) => Promise<SegmentResult> {
@@ -41,15 +42,22 @@ class SegmentJudge {
   readonly #frames = new FramePacker();
   readonly #batch = createRecordBatch();
   readonly #replayer: Replayer;
+  readonly #times: StageTimes | undefined;
   #reader: CaptureReader | undefined;
 
   constructor(start: WorkerStart) {
     this.#gate = new FeedGate(start.feed);
     this.#progress = new Float64Array(start.progress, start.worker * PROGRESS_NUMBERS * 8, PROGRESS_NUMBERS);
-    this.#replayer = new Replayer(openTables(start.tables), start.options, {
-      onFragment: (batch, index, packet) =>
-        this.#frames.add(batch, index, packet, this.#reader?.interfaceName(batch.interfaces[index]!)),
-    });
+    this.#times = start.wantsTimes ? new StageTimes() : undefined;
+    const times = this.#times === undefined ? {} : { times: this.#times };
+    this.#replayer = new Replayer(
+      openTables(start.tables),
+      { ...start.options, ...times },
+      {
+        onFragment: (batch, index, packet) =>
+          this.#frames.add(batch, index, packet, this.#reader?.interfaceName(batch.interfaces[index]!)),
+      },
+    );
   }
 
   async judge(reader: CaptureReader): Promise<Judged> {
@@ -63,8 +71,11 @@ class SegmentJudge {
         this.#progress[PROGRESS_PACKETS] = reader.packetsRead;
         wasStopped = this.#gate.isEnding;
         if (wasStopped) break;
+        const reading = this.#times === undefined ? 0 : performance.now();
         const more = reader.fill();
-        if (!(typeof more === 'boolean' ? more : await more)) break;
+        const hasMore = typeof more === 'boolean' ? more : await more;
+        this.#times?.addWhole(STAGE_READ, reading);
+        if (!hasMore) break;
       }
     } finally {
       reader.close();
@@ -85,6 +96,7 @@ class SegmentJudge {
       frames: this.#frames.take(),
       hasError: error !== undefined,
       source,
+      stageMs: this.#times?.take(),
     };
   }
 }

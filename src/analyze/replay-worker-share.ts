@@ -6,7 +6,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { openByteSource } from '../packets/byte-source.ts';
 import { openSource, openUnpacked } from '../packets/pcap-file.ts';
-import { type CaptureReader, createRecordBatch } from '../packets/source.ts';
+import { type CaptureReader, createRecordBatch, type RecordBatch } from '../packets/source.ts';
 import { openTables } from '../tables/tables.ts';
 import { FeedGate, RingSource } from '../workers/feed.ts';
 import { FramePacker } from '../workers/frames.ts';
@@ -15,6 +15,7 @@ import type { Orphan } from './connections.ts';
 import type { SourceResult } from './replay.ts';
 import type { Final, PlannedFile, Report, WorkerStart } from './replay-parallel-messages.ts';
 import { MOMENTS, Replayer, type ReplayOptions, type ReplayShare } from './replayer.ts';
+import { STAGE_PARSE, STAGE_READ, StageTimes } from './stage-times.ts';
 
 /** Text that is sent without waiting for the end of the step. */
 const OUTBOX_LENGTH = 1 << 18;
@@ -25,9 +26,10 @@ export async function judgeShare(start: WorkerStart, port: MessagePort): Promise
   const outbox = new Outbox(port, gate);
   let reader: CaptureReader | undefined;
   const nameOf = (number: number): string | undefined => reader?.interfaceName(number);
+  const times = start.wantsTimes ? new StageTimes() : undefined;
   const replayer: Replayer = new Replayer(
     openTables(start.tables),
-    optionsOf(start, outbox, () => replayer.moment),
+    { ...optionsOf(start, outbox, () => replayer.moment), ...(times === undefined ? {} : { times }) },
     shareOf(start, filter, outbox, nameOf, () => replayer.moment),
   );
   const batch = createRecordBatch();
@@ -41,7 +43,7 @@ export async function judgeShare(start: WorkerStart, port: MessagePort): Promise
     reader = await openOne(file, ring);
     try {
       do {
-        for (let count = reader.next(batch); count > 0; count = reader.next(batch)) {
+        for (let count = walk(reader, batch, times); count > 0; count = walk(reader, batch, times)) {
           if (start.division === 'flows' && start.options.decapsulate !== true) filter.keepFlows(batch, packets);
           else if (start.division === 'blocks') filter.keepBlocks(batch, packets);
           else filter.keepAll(batch, packets);
@@ -52,7 +54,7 @@ export async function judgeShare(start: WorkerStart, port: MessagePort): Promise
         }
         outbox.send(packets * MOMENTS + MOMENTS - 1, packets, reader.bytesRead);
         if (start.feed.ring === undefined && !enter(gate, outbox)) break;
-      } while (reader.fill());
+      } while (fill(reader, times));
       sources.push(sourceOf(file.path, reader, gate.hasEnded));
     } finally {
       reader.close();
@@ -75,8 +77,26 @@ export async function judgeShare(start: WorkerStart, port: MessagePort): Promise
     connections: replayer.connectionCount,
     evictedConnections: replayer.evictedConnections,
     wasStopped: gate.hasEnded,
+    stageMs: times?.ms,
   };
   port.postMessage(final);
+}
+
+function walk(reader: CaptureReader, batch: RecordBatch, times: StageTimes | undefined): number {
+  if (times?.takesBatch(1) !== true) return reader.next(batch);
+  const start = performance.now();
+  const count = reader.next(batch);
+  times.add(STAGE_PARSE, start);
+  return count;
+}
+
+/** Never a promise: what would be one comes through the ring. */
+function fill(reader: CaptureReader, times: StageTimes | undefined): boolean {
+  if (times === undefined) return reader.fill() as boolean;
+  const start = performance.now();
+  const hasMore = reader.fill() as boolean;
+  times.addWhole(STAGE_READ, start);
+  return hasMore;
 }
 
 /** Takes a step of reading, if it is granted; what was found so far is not kept back while it waits. */

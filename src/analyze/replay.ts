@@ -10,6 +10,7 @@ import { type Totals, totalsOf } from './counters.ts';
 import type { PacketRecord } from './packet-lines.ts';
 import type { ParallelOptions, WorkerCount } from './replay-parallel.ts';
 import { type Progress, Replayer } from './replayer.ts';
+import { STAGE_READ } from './stage-times.ts';
 
 export type { PacketRecord, WorkerCount };
 export type ReplayOptions = ParallelOptions;
@@ -31,6 +32,8 @@ export interface ReplayResult {
   interrupted: boolean;
   /** Connections whose record closed early because too many were open. */
   evictedConnections: number;
+  /** Workers that judged. */
+  workers: number;
 }
 
 /** Replays `files` in order, as one stream of packets: connections go on from one capture to the next. */
@@ -60,6 +63,7 @@ export async function replayCaptures(
     sources,
     interrupted: options.signal?.aborted === true,
     evictedConnections: replayer.evictedConnections,
+    workers: 1,
   };
 }
 
@@ -73,8 +77,11 @@ async function replayFile(replayer: Replayer, file: string, options: ReplayOptio
     while (options.signal?.aborted !== true) {
       replayer.drain(reader, batch);
       options.onProgress?.(progressOf(reader));
+      const start = options.times === undefined ? 0 : performance.now();
       const more = reader.fill();
-      if (!(typeof more === 'boolean' ? more : await Promise.race([more, aborted]))) break;
+      const hasMore = typeof more === 'boolean' ? more : await Promise.race([more, aborted]);
+      options.times?.addWhole(STAGE_READ, start);
+      if (hasMore !== true) break;
       // Lets Ctrl-C in: reading a plain file never yields by itself.
       if (typeof more === 'boolean') await new Promise((resolve) => setImmediate(resolve));
     }

@@ -58,6 +58,7 @@ import { PodInterfaces } from './interfaces.ts';
 import { OwnerChanges } from './owner-changes.ts';
 import { LineQueue, type PacketRecord } from './packet-lines.ts';
 import { addPending, type FlowRecord, flowRecord } from './record.ts';
+import { STAGE_CONNTRACK, STAGE_COUNT, STAGE_OUTPUT, STAGE_PARSE, STAGE_SLOW, type StageTimes } from './stage-times.ts';
 
 export interface ReplayOptions {
   /** Judge each packet by itself, as the first of a new connection. */
@@ -81,6 +82,8 @@ export interface ReplayOptions {
   readonly capturePoint?: (typeof CAPTURE_POINT_NAMES)[number];
   /** How the owners of addresses change with time; the tables must be those that it was compiled with, and are changed. */
   readonly timeline?: TimelineData | undefined;
+  /** Measures where the time goes. */
+  readonly times?: StageTimes;
   /** True while nobody vouches for who owns which address: verdicts of policy are then `stale-identity`. */
   readonly isStale?: () => boolean;
 }
@@ -203,6 +206,7 @@ export class Replayer {
             (batch, row, number) => this.#single(batch, row, this.#numberOf(row, number)),
             // The WebAssembly form has a copy of the tables.
             options.wasm !== false && options.timeline === undefined && options.isStale === undefined,
+            options.times,
           )
         : undefined;
   }
@@ -235,9 +239,18 @@ export class Replayer {
       const taken = mayScan ? (this.#fast?.scan(reader, batch) ?? -1) : -1;
       if (taken === 0) return;
       if (taken > 0) this.#packets += taken;
-      else if (reader.next(batch) > 0) this.batch(batch, reader);
+      else if (this.#next(reader, batch) > 0) this.batch(batch, reader);
       else return;
     }
+  }
+
+  #next(reader: CaptureReader, batch: RecordBatch): number {
+    const { times } = this.#options;
+    if (times?.takesBatch(1) !== true) return reader.next(batch);
+    const start = performance.now();
+    const count = reader.next(batch);
+    times.add(STAGE_PARSE, start);
+    return count;
   }
 
   /** True if all packets of the batch may be judged by the tables as they now are. */
@@ -275,6 +288,11 @@ export class Replayer {
 
   /** One packet of the batch, number `packet`, through all stations. */
   #single(batch: RecordBatch, index: number, packet: number): void {
+    const { times } = this.#options;
+    // What the fast path hands on is timed by it.
+    const isTimed = times !== undefined && this.#fast === undefined && times.takesPacket();
+    this.#judge.isTimed = isTimed;
+    const start = isTimed ? performance.now() : 0;
     const bytes = batch.wireBytes[index]!;
     const status = decodePacket(
       batch.view,
@@ -285,6 +303,7 @@ export class Replayer {
       this.#records,
       0,
     );
+    if (isTimed) times.add(STAGE_PARSE, start);
     const arrival = this.#arrival;
     arrival.packet = packet;
     this.moment = arrival.packet * MOMENTS;
@@ -317,7 +336,10 @@ export class Replayer {
     if ((records[PACKET_FLAGS]! & FLAG_FRAGMENT) === 0) {
       const value = this.#fast === undefined ? NONE : judgeFolded(this.#judge.tables, records, 0);
       if (value !== NONE && this.#fast !== undefined) this.#fast.count(value, arrival.bytes);
-      else if (this.#owns(0, view)) this.#settle(arrival, 0, view, this.#judgeAt(0, view, arrival));
+      else if (this.#owns(0, view)) {
+        if (this.#judge.isTimed) this.#settleTimed(arrival, view);
+        else this.#settle(arrival, 0, view, this.#judgeAt(0, view, arrival));
+      }
       return;
     }
     if (this.#share?.onFragment !== undefined) {
@@ -358,6 +380,29 @@ export class Replayer {
     countPacket(this.counters, verdict, this.#judge.reason, decidingStep(this.#judge), arrival.bytes);
     if (this.#connections !== undefined) this.#gather(this.#connections, arrival, at, view, verdict);
     this.#lines?.put(arrival.packet, () => this.#line(arrival, at, view));
+  }
+
+  /** `#judgeAt` of a packet that is a sample. */
+  #judgeTimed(at: number, view: DataView, arrival: Arrival): number {
+    const times = this.#options.times!;
+    const judge = this.#judge;
+    judge.trackingMs = 0;
+    judge.trackingLooks = 0;
+    const start = performance.now();
+    const verdict = this.#judgeAt(at, view, arrival);
+    const ms = performance.now() - start;
+    times.addMs(STAGE_CONNTRACK, judge.trackingMs, judge.trackingLooks);
+    times.addMs(STAGE_SLOW, ms - judge.trackingMs, judge.trackingLooks + 1);
+    return verdict;
+  }
+
+  /** Judges and counts a packet that is a sample. */
+  #settleTimed(arrival: Arrival, view: DataView): void {
+    const verdict = this.#judgeTimed(0, view, arrival);
+    const start = performance.now();
+    this.#settle(arrival, 0, view, verdict);
+    const isCounted = this.#connections === undefined && this.#lines === undefined;
+    this.#options.times!.add(isCounted ? STAGE_COUNT : STAGE_OUTPUT, start);
   }
 
   #gather(connections: ConnectionTable, arrival: Arrival, at: number, view: DataView, verdict: number): void {

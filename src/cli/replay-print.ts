@@ -2,6 +2,7 @@
 import type { ConnectionRecord } from '../analyze/connections.ts';
 import type { RuleCount } from '../analyze/counters.ts';
 import type { PacketRecord, ReplayOptions, ReplayResult } from '../analyze/replay.ts';
+import type { ReplayStats } from '../analyze/stage-times.ts';
 import type { Output } from './output.ts';
 import { brevityOf, csvRecordTable, recordTable, wideRecordTable } from './record-table.ts';
 import type { AnyRecord } from './record-text.ts';
@@ -18,7 +19,7 @@ export interface Printer {
   /** Takes lines of JSON as they are, where nothing else is asked of them. */
   readonly asText: Pick<ReplayOptions, 'onConnectionText' | 'onPacketText'>;
   /** Prints what had to wait for the end. */
-  finish(result: ReplayResult, rules: readonly RuleCount[]): Promise<void>;
+  finish(result: ReplayResult, rules: readonly RuleCount[], stats?: ReplayStats): Promise<void>;
   /** Gives files back; after a failure, too. */
   close(): void;
 }
@@ -40,6 +41,11 @@ function documentEnd({ totals, sources }: ReplayResult): { totals: unknown; sour
     error,
   }));
   return { totals, sources: shown };
+}
+
+/** The last field of a document that is written by hand. */
+function statsField(stats: ReplayStats | undefined): string {
+  return stats === undefined ? '' : `,\n"stats": ${JSON.stringify(stats)}`;
 }
 
 class ConnectionPrinter implements Printer {
@@ -67,12 +73,12 @@ class ConnectionPrinter implements Printer {
 
   packet(): void {}
 
-  async finish(result: ReplayResult, rules: readonly RuleCount[]): Promise<void> {
+  async finish(result: ReplayResult, rules: readonly RuleCount[], stats?: ReplayStats): Promise<void> {
     switch (this.#format) {
       case 'jsonl':
         return;
       case 'json':
-        this.#writeJson(result);
+        this.#writeJson(result, stats);
         return;
       case 'csv':
         this.#writeCsv();
@@ -91,7 +97,7 @@ class ConnectionPrinter implements Printer {
   }
 
   /** One connection a line: the document is as easy to look at as to parse. */
-  #writeJson(result: ReplayResult): void {
+  #writeJson(result: ReplayResult, stats: ReplayStats | undefined): void {
     const { stdout } = this.#output;
     const { totals, sources } = documentEnd(result);
     stdout.write(`{"totals": ${JSON.stringify(totals)},\n"connections": [`);
@@ -100,7 +106,7 @@ class ConnectionPrinter implements Printer {
       stdout.write(separator + line);
       separator = ',\n';
     }
-    stdout.write(`\n],\n"sources": ${JSON.stringify(sources)}}\n`);
+    stdout.write(`\n],\n"sources": ${JSON.stringify(sources)}${statsField(stats)}}\n`);
   }
 
   #writeCsv(): void {
@@ -167,11 +173,12 @@ class PacketPrinter implements Printer {
     else if (this.#count <= TABLE_ROWS_MAX) this.#collected.push(line);
   }
 
-  async finish(result: ReplayResult): Promise<void> {
+  async finish(result: ReplayResult, _rules: readonly RuleCount[], stats?: ReplayStats): Promise<void> {
     const { stdout } = this.#output;
     if (this.#format === 'json') {
       const { totals, sources } = documentEnd(result);
-      stdout.write(`\n],\n"totals": ${JSON.stringify(totals)},\n"sources": ${JSON.stringify(sources)}}\n`);
+      const end = `"totals": ${JSON.stringify(totals)},\n"sources": ${JSON.stringify(sources)}${statsField(stats)}`;
+      stdout.write(`\n],\n${end}}\n`);
     }
     if (this.#format !== 'table' && this.#format !== 'wide') return;
     const { brevity, legend } = brevityOf(this.#collected, this.#node);
@@ -201,11 +208,11 @@ class SummaryPrinter implements Printer {
 
   packet(): void {}
 
-  async finish(result: ReplayResult, rules: readonly RuleCount[]): Promise<void> {
+  async finish(result: ReplayResult, rules: readonly RuleCount[], stats?: ReplayStats): Promise<void> {
     const { stdout } = this.#output;
     if (this.#format === 'json' || this.#format === 'jsonl') {
       const { totals, sources } = documentEnd(result);
-      const document = { totals, rules, sources };
+      const document = { totals, rules, sources, ...(stats === undefined ? {} : { stats }) };
       stdout.write(`${JSON.stringify(document, null, this.#format === 'json' ? 2 : 0)}\n`);
     } else if (this.#format === 'csv') {
       stdout.write(renderCsv(rulesTable(rules)));

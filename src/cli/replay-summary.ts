@@ -1,7 +1,9 @@
 /** Totals of a replay, counts a rule, and what was denied most. */
 import type { RuleCount } from '../analyze/counters.ts';
 import type { ReplayResult } from '../analyze/replay.ts';
+import type { ReplayStats } from '../analyze/stage-times.ts';
 import type { Output } from './output.ts';
+import { shortNumber } from './progress.ts';
 import { IN_FULL, policyText } from './record-text.ts';
 import { type Cell, counted, paint, renderTable, type Table } from './render.ts';
 
@@ -76,4 +78,16 @@ function connectionsText(byAction: ReadonlyMap<string, number>, output: Output):
     .filter((action) => byAction.has(action))
     .map((action) => `${byAction.get(action)} ${paint(action, output)}`);
   return `${counted(total, 'connection')}${parts.length === 0 ? '' : `: ${parts.join(', ')}`}`;
+}
+
+/** `--stats`: the stages in the order of a packet's way, with their share of the time of all threads. */
+export function statsText({ seconds, packets, packets_per_second: rate, workers, stages }: ReplayStats): string {
+  const sum = Object.values(stages).reduce((total, each) => total + each, 0);
+  const threads = workers === 1 ? 'one thread' : `${workers} workers`;
+  const lines = Object.entries(stages).map(([name, each]) => {
+    const share = `${Math.round((each * 100) / sum)} %`;
+    return `  ${name.padEnd(24)}${each.toFixed(3).padStart(10)} s${share.padStart(7)}\n`;
+  });
+  const head = `margay: ${counted(packets, 'packet')} in ${seconds.toFixed(3)} s (${shortNumber(rate)} a second, ${threads})`;
+  return `${head}; the time of threads went to\n${lines.join('')}`;
 }

@@ -51,6 +51,7 @@ export interface PlainRows {
 export interface PlainJudge {
   readonly tables: Tables;
   readonly run: RunBatch;
+  readonly parts?: PlainLoops['parts'];
   /** After a batch, by row: `step << 2 | STEP_*` of what decides, or NONE for the full path. */
   readonly values: Int32Array;
   /** Rows that need the full path. */
@@ -74,6 +75,8 @@ export interface PlainLoops {
   readonly values: Int32Array;
   readonly side: Int32Array;
   readonly counts: Float64Array;
+  /** What `run` does one after the other, where that can be told apart: aim and touch, search, tally. */
+  readonly parts?: readonly [RunBatch, RunBatch, RunBatch];
 }
 
 /** A judge of the batches that come in `rows`, the same columns each time. */
@@ -99,7 +102,12 @@ export function createPlainJudge(
  * and not counted.
  */
 export function judgePlain(judge: PlainJudge, count: number, byteCount: number): void {
-  judge.sideCount = judge.run(count);
+  account(judge, judge.run(count), count, byteCount);
+}
+
+/** Takes over what a run over `count` rows, whole or in parts, has counted. */
+export function account(judge: PlainJudge, sideCount: number, count: number, byteCount: number): void {
+  judge.sideCount = sideCount;
   judge.countedPackets += count;
   judge.countedBytes += byteCount;
   if (judge.countedPackets >= PACKETS_BETWEEN_SETTLING || judge.countedBytes >= BYTES_BETWEEN_SETTLING) settle(judge);
@@ -141,7 +149,15 @@ function createScriptLoops(tables: Tables, rows: PlainRows): PlainLoops {
     search(count);
     return tally(count);
   };
-  return { run, values: work, side, counts };
+  const find = (count: number): number => {
+    search(count);
+    return 0;
+  };
+  const lookUp = (count: number): number => {
+    aim(count);
+    return touch(count);
+  };
+  return { run, values: work, side, counts, parts: [lookUp, find, tally] };
 }
 
 function aimAndTouch(

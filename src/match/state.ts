@@ -112,6 +112,11 @@ export interface Judge {
   /** CT_*, and STATE_HAS_NO_ENTRY (match/states.ts). */
   readonly states: Int32Array;
   stateCount: number;
+
+  /** True: `trackingMs` grows by the time that connection tracking takes, `trackingLooks` by the pairs of looks at the clock. */
+  isTimed: boolean;
+  trackingMs: number;
+  trackingLooks: number;
 }
 
 export function createJudge(tables: Tables): Judge {
@@ -162,6 +167,9 @@ export function createJudge(tables: Tables): Judge {
     stateNodes: new Int32Array(STATES_MAX),
     states: new Int32Array(STATES_MAX),
     stateCount: 0,
+    isTimed: false,
+    trackingMs: 0,
+    trackingLooks: 0,
   };
 }
 

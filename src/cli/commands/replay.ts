@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ConnectionRecord } from '../../analyze/connections.ts';
 import type { PacketRecord, ReplayOptions, ReplayResult, WorkerCount } from '../../analyze/replay.ts';
+import type { ReplayStats, StageTimes } from '../../analyze/stage-times.ts';
 import { checkCaptures } from '../captures.ts';
 import { exitCodeOf, UsageError } from '../exit.ts';
 import { HboneCounter, hboneNote } from '../hbone.ts';
@@ -25,6 +26,7 @@ import { ProgressBar } from '../progress.ts';
 import { type Checker, createChecker } from '../reference-check.ts';
 import { counted } from '../render.ts';
 import { createPrinter, type Printer, type ReplayFormat } from '../replay-print.ts';
+import { statsText } from '../replay-summary.ts';
 import { printSchema } from './schema.ts';
 
 interface ReplayCommandOptions extends InputOptions, CommonOptions, EvidenceOptions, JudgeOptions {
@@ -37,6 +39,7 @@ interface ReplayCommandOptions extends InputOptions, CommonOptions, EvidenceOpti
   readonly check?: boolean;
   readonly schema?: boolean;
   readonly workers: WorkerCount;
+  readonly stats?: boolean;
 }
 
 export function addReplay(program: Command, output: Output, finish: Finish): void {
@@ -69,6 +72,10 @@ export function addReplay(program: Command, output: Output, finish: Finish): voi
           )
             .argParser(workerCount)
             .default(1),
+        )
+        .option(
+          '--stats',
+          'say on standard error where the time went, stage by stage; with -o json in the document too',
         )
         .option('--schema', 'print the JSON schema of records and exit'),
     ),
@@ -112,12 +119,14 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
   const bar = output.stderr.isTerminal && options.quiet !== true ? new ProgressBar(output.stderr) : undefined;
   const stop = stopSignal(output);
   const hbone = new HboneCounter();
+  const clock = options.stats === true ? await createStatsClock() : undefined;
   try {
     const result = await replayCaptures(tables, captures, {
       ...modeOptions(options),
       ...hbone.watch(mode, callbacks(mode, printer, checker)),
       workers: options.workers,
       timeline,
+      ...(clock === undefined ? {} : { times: clock.times }),
       onProgress: (progress) => {
         bar?.update(progress);
         // Who pipes a live capture in wants each line when it is known.
@@ -127,7 +136,9 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
       signal: stop.signal,
     });
     bar?.end();
-    await printer.finish(result, ruleCounts(tables, result.counters));
+    const stats = clock?.stats(result);
+    await printer.finish(result, ruleCounts(tables, result.counters), stats);
+    if (stats !== undefined && !output.isClosed()) output.stderr.write(statsText(stats));
     const hasDifference = checker?.report(output, options.quiet === true) ?? false;
     if (hbone.count > 0 && options.quiet !== true && !output.isClosed()) {
       output.stderr.write(`margay: ${hboneNote(hbone.count, mode === 'packets' ? 'packet' : 'connection')}\n`);
@@ -137,6 +148,14 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
     bar?.end();
     printer.close();
   }
+}
+
+/** Measures from now on. */
+async function createStatsClock(): Promise<{ times: StageTimes; stats: (result: ReplayResult) => ReplayStats }> {
+  const { StageTimes, statsOf } = await import('../../analyze/stage-times.ts');
+  const times = new StageTimes();
+  const startMs = performance.now();
+  return { times, stats: ({ totals, workers }) => statsOf(times, startMs, totals.packets, workers) };
 }
 
 const WORKERS_MAX = 64;
