@@ -80,11 +80,12 @@ export function addAuthz(program: Command, output: Output, finish: Finish): void
 }
 
 const EXAMPLES = `Examples:
-  margay authz -f pcaps/sa-names --requests pcaps/sa-names/authz.jsonl
+  margay authz -f pcaps/sa-names --requests pcaps/sa-names/requests.jsonl
   margay authz -f pcaps/sa-names --requests - -o jsonl --require-identity
   margay authz -f pcaps/sa-names --listen unix:/tmp/margay-authz.sock --metrics 127.0.0.1:9464
 
-A request is one line of JSON: src, dst, dst_port; if known source_principal, dest_principal, http_method, http_path, id.`;
+A request is one line of JSON: src, dst, dst_port, and where there are any source_principal,
+dest_principal, http_method, http_path, protocol, src_port, source_labels, dest_labels, id.`;
 
 async function authz(options: AuthzOptions, output: Output): Promise<number> {
   if (options.requests !== undefined && options.listen !== undefined) {
@@ -193,7 +194,9 @@ function answerTable(answers: readonly Answer[]) {
   const rows = answers.map((answer) => {
     if ('error' in answer) return [cell(answer.id), answer.code, '', answer.error, '', ''];
     const { policy, rule_index: index } = answer;
-    const rule = policy === undefined ? answer.reason : index === -1 ? `end of ${answer.tier}` : `${policy} ${index}`;
+    const isOfMargay = answer.reason === 'identity-required' || answer.reason === 'trust-domain';
+    const place = policy === undefined ? answer.reason : index === -1 ? `end of ${answer.tier}` : `${policy} ${index}`;
+    const rule = isOfMargay ? answer.reason : place;
     const who = answer.source_account ?? answer.identity ?? '';
     return [cell(answer.id), answer.code, answer.factor ?? '', rule, answer.rule ?? '', who];
   });
