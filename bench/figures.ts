@@ -7,6 +7,7 @@
 import type { Measurement } from './measurement.ts';
 import {
   ACL_CLASSES,
+  ADDRESS_MOVED,
   ADDRESS_PUBLISHED,
   DUMP_SECONDS,
   EBPF,
@@ -99,7 +100,14 @@ const FIGURES: readonly Figure[] = [
   ...byForm('rte_acl by class ids : match, e10k', [9, 4], matched('match-e10k', ACL_CLASSES)),
   ...byForm('eBPF, 100 rules of one endpoint : match, e1k', [800, 400], matched('match-e1k', EBPF)),
   ['ipset and iptables-restore : compile, e1k', '>=', 20, 'x', ['load-e1k', over(IPTABLES_LOAD, OBJECTS_TO_TABLES)]],
-  ['one ipset element : one address published', '>=', 15, 'x', ['load-e1k', over(IPSET_ELEMENT, ADDRESS_PUBLISHED)]],
+  ['one ipset element : one address to another owner', '>=', 15, 'x', ['load-e1k', over(IPSET_ELEMENT, ADDRESS_MOVED)]],
+  [
+    'one ipset element : one new address published',
+    '>=',
+    15,
+    'x',
+    ['load-e1k', over(IPSET_ELEMENT, ADDRESS_PUBLISHED)],
+  ],
   ['labels of a service account, published', '<=', 2, 'ms', ['load-e1k', LABELS_PUBLISHED]],
   ["Calico's Go to its first update (stored) : JSON to tables, e1k", '>=', 8, 'x', calicoRatio],
   ...quotients(

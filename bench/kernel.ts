@@ -1,6 +1,12 @@
-/** The kernel given the policy of e1k: how long loading takes, and one address more, beside what we take for the same. */
+/**
+ * From the policy of a shape to something that judges packets: our tables beside the kernel's, round by round; and what a change takes.
+ *
+ * The kernel is given rules and sets as they would come out of Calico's agent, and we the objects that they come from: what ours
+ * takes from the text on is in rows of its own.
+ */
 import { type Measurement, measured, ratio } from './measurement.ts';
 import {
+  ADDRESS_MOVED,
   ADDRESS_PUBLISHED,
   IPSET_ELEMENT,
   IPTABLES_LOAD,
@@ -11,24 +17,25 @@ import {
 } from './names.ts';
 import { runOnce } from './once.ts';
 import { orSkipped } from './peers/build.ts';
-import {
-  inNamespace,
-  type LoadTimes as KernelTimes,
-  loadIptables,
-  loadNftables,
-  updateIpset,
-} from './peers/netfilter.ts';
+import { inNamespace, loadIptables, loadNftables, updateIpset } from './peers/netfilter.ts';
 import { clusterFile } from './prepare.ts';
-import { repeat, runCompile } from './scale.ts';
-import { buildWorkload, shapeOf } from './workload.ts';
+import { progress } from './progress.ts';
+import { type CompileTimes, compileMs, compileOnce, compileRows } from './scale.ts';
+import { buildWorkload, shapeOf, type Workload } from './workload.ts';
 
 interface Updates {
+  readonly moveNs: readonly number[];
   readonly addressUs: readonly number[];
   readonly accountUs: readonly number[];
   readonly podCount: number;
 }
 
-/** Ours with `withPeers` false; the ratios need root. */
+interface KernelRun {
+  readonly ipsetMs: number;
+  readonly iptablesMs: number;
+  readonly elementNs: number;
+}
+
 export async function runKernel(
   name: string,
   rounds: number,
@@ -36,68 +43,75 @@ export async function runKernel(
   skipped: string[],
 ): Promise<Measurement[]> {
   const scenario = `load-${name}`;
-  const workload = buildWorkload(shapeOf(name)!);
-  const rows: Measurement[] = runCompile(name, rounds).map((row) => ({ ...row, scenario }));
-  const ours = rows.find((row) => row.name === OBJECTS_TO_TABLES)!;
-  const oursMs = Array.from({ length: rounds }, () => ours.median);
+  const shape = shapeOf(name);
+  if (shape === undefined) throw new Error(`no shape '${name}' to load`);
+  const workload = buildWorkload(shape);
+  const compiles: CompileTimes[] = [];
+  const netfilter: KernelRun[] = [];
+  const nftMs: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    progress(`${scenario}: round ${round + 1} of ${rounds}`);
+    compiles.push(compileOnce(name));
+    if (!withPeers) continue;
+    const run = await orSkipped(() => inNamespace((namespace) => runNetfilter(workload, namespace)), skipped);
+    if (run !== undefined) netfilter.push(run);
+    const nft = await orSkipped(() => inNamespace((namespace) => loadNftables(workload, namespace)), skipped);
+    if (nft !== undefined) nftMs.push(nft);
+  }
+  progress(`${scenario}: changes`);
+  const updates = runOnce<Updates>('updates', [clusterFile(workload)]);
+  return [
+    ...compileRows(scenario, compiles),
+    ...updateRows(scenario, updates),
+    ...netfilterRows(scenario, netfilter, compiles, updates),
+    ...nftRows(scenario, nftMs, compiles),
+  ];
+}
 
-  const { addressUs, accountUs, podCount } = runOnce<Updates>('updates', [clusterFile(workload)]);
-  rows.push(
+function runNetfilter(workload: Workload, namespace: string): KernelRun {
+  const times = loadIptables(workload, namespace);
+  return { ...times, elementNs: updateIpset(workload, namespace) };
+}
+
+function updateRows(scenario: string, { moveNs, addressUs, accountUs, podCount }: Updates): Measurement[] {
+  const accountMs = accountUs.map((us) => us / 1000);
+  return [
+    measured(scenario, ADDRESS_MOVED, 'ns', moveNs),
     measured(scenario, ADDRESS_PUBLISHED, 'us', addressUs),
-    measured(
-      scenario,
-      LABELS_PUBLISHED,
-      'ms',
-      accountUs.map((us) => us / 1000),
-      { note: `${podCount} pods run as it` },
-    ),
-  );
-  if (!withPeers) return rows;
+    measured(scenario, LABELS_PUBLISHED, 'ms', accountMs, { note: `${podCount} pods run as it` }),
+  ];
+}
 
-  const elementNs: number[] = [];
-  const iptables = await orSkipped(
-    () =>
-      repeat(`${scenario}: ipset and iptables`, rounds, () =>
-        inNamespace((namespace): KernelTimes => {
-          const times = loadIptables(workload, namespace);
-          elementNs.push(updateIpset(workload, namespace));
-          return times;
-        }),
-      ),
-    skipped,
-  );
-  if (iptables !== undefined) {
-    const total = iptables.map(({ ipsetMs, iptablesMs }) => ipsetMs + iptablesMs);
-    const oursUs = [...addressUs].sort((a, b) => a - b)[addressUs.length >>> 1]!;
-    rows.push(
-      measured(
-        scenario,
-        'ipset restore',
-        'ms',
-        iptables.map(({ ipsetMs }) => ipsetMs),
-      ),
-      measured(
-        scenario,
-        'iptables-restore',
-        'ms',
-        iptables.map(({ iptablesMs }) => iptablesMs),
-      ),
-      measured(scenario, IPSET_ELEMENT, 'ns', elementNs),
-      ratio(scenario, over(IPTABLES_LOAD, OBJECTS_TO_TABLES), total, oursMs),
-      ratio(
-        scenario,
-        over(IPSET_ELEMENT, ADDRESS_PUBLISHED),
-        elementNs,
-        elementNs.map(() => oursUs * 1000),
-      ),
-    );
-  }
-  const nft = await orSkipped(
-    () => repeat(`${scenario}: nftables`, rounds, () => inNamespace((namespace) => loadNftables(workload, namespace))),
-    skipped,
-  );
-  if (nft !== undefined) {
-    rows.push(measured(scenario, NFT_LOAD, 'ms', nft), ratio(scenario, over(NFT_LOAD, OBJECTS_TO_TABLES), nft, oursMs));
-  }
-  return rows;
+function netfilterRows(
+  scenario: string,
+  runs: readonly KernelRun[],
+  compiles: readonly CompileTimes[],
+  { moveNs, addressUs }: Updates,
+): Measurement[] {
+  if (runs.length === 0) return [];
+  const totalMs = runs.map(({ ipsetMs, iptablesMs }) => ipsetMs + iptablesMs);
+  const elementNs = runs.map((run) => run.elementNs);
+  const ipsetMs = runs.map((run) => run.ipsetMs);
+  const iptablesMs = runs.map((run) => run.iptablesMs);
+  const element = (ours: string, ns: readonly number[]): Measurement =>
+    ratio(scenario, over(IPSET_ELEMENT, ours), elementNs, ns.slice(0, elementNs.length));
+  return [
+    measured(scenario, 'ipset restore', 'ms', ipsetMs),
+    measured(scenario, 'iptables-restore', 'ms', iptablesMs),
+    measured(scenario, IPSET_ELEMENT, 'ns', elementNs),
+    ratio(scenario, over(IPTABLES_LOAD, OBJECTS_TO_TABLES), totalMs, compiles.map(compileMs)),
+    element(ADDRESS_MOVED, moveNs),
+    element(
+      ADDRESS_PUBLISHED,
+      addressUs.map((us) => us * 1000),
+    ),
+  ];
+}
+
+function nftRows(scenario: string, nftMs: readonly number[], compiles: readonly CompileTimes[]): Measurement[] {
+  if (nftMs.length === 0) return [];
+  return [
+    measured(scenario, NFT_LOAD, 'ms', nftMs),
+    ratio(scenario, over(NFT_LOAD, OBJECTS_TO_TABLES), nftMs, compiles.map(compileMs)),
+  ];
 }

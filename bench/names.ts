@@ -22,7 +22,8 @@ export const matchName = (form: Form): string => `match with address lookups, ${
 export const OBJECTS_TO_TABLES = 'objects to tables';
 export const TEXT_TO_TABLES = 'JSON text to tables that answer';
 export const TABLES = 'tables';
-export const ADDRESS_PUBLISHED = 'one address moved, published';
+export const ADDRESS_MOVED = 'one address to another owner, seen by all threads';
+export const ADDRESS_PUBLISHED = 'one new address, published';
 export const LABELS_PUBLISHED = 'labels of a service account, published';
 export const DUMP_SECONDS = 'kubectl dump and policies, start to end';
 export const RESIDENT = 'largest resident set';

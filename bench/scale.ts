@@ -11,22 +11,32 @@ import { progress } from './progress.ts';
 import { buildWorkload, shapeOf } from './workload.ts';
 import { FELIX_SCALE, type PodForm, type ScaleShape, writePods, writePolicies } from './workload-scale.ts';
 
-type CompileTimes = LoadTimes & { readonly loadedMb: number; readonly residentMb: number };
+export type CompileTimes = LoadTimes & { readonly loadedMb: number; readonly residentMb: number };
 
 /** `compile-e1k` and the like: from the JSON text to tables that answer. */
 export function runCompile(name: string, rounds: number): Measurement[] {
   const scenario = `compile-${name}`;
-  const shape = shapeOf(name);
-  if (shape === undefined) throw new Error(`no shape '${name}' to compile`);
-  const cluster = clusterFile(buildWorkload(shape));
-  const runs = repeat(scenario, rounds, () => runOnce<CompileTimes>('compile', [cluster]));
-  return compileRows(scenario, runs);
+  return compileRows(
+    scenario,
+    repeat(scenario, rounds, () => compileOnce(name)),
+  );
 }
 
-function compileRows(scenario: string, runs: readonly CompileTimes[]): Measurement[] {
+/** A shape's cluster in a fresh process. */
+export function compileOnce(name: string): CompileTimes {
+  const shape = shapeOf(name);
+  if (shape === undefined) throw new Error(`no shape '${name}' to compile`);
+  return runOnce<CompileTimes>('compile', [clusterFile(buildWorkload(shape))]);
+}
+
+/** From objects to tables that answer. */
+export function compileMs({ planMs, packMs, openMs }: CompileTimes): number {
+  return planMs + packMs + openMs;
+}
+
+export function compileRows(scenario: string, runs: readonly CompileTimes[]): Measurement[] {
   const row = (name: string, unit: 'ms' | 'MB', value: (run: CompileTimes) => number): Measurement =>
     measured(scenario, name, unit, runs.map(value));
-  const compileMs = ({ planMs, packMs, openMs }: CompileTimes): number => planMs + packMs + openMs;
   return [
     row('text to objects', 'ms', ({ loadMs }) => loadMs),
     row('objects to plan', 'ms', ({ planMs }) => planMs),
@@ -98,7 +108,7 @@ function scaleFiles(shape: ScaleShape, form: PodForm): string[] {
   return [pods, kept(`scale-${shape.pods}-policies.json`, (path) => void writePolicies(path, shape))];
 }
 
-export function repeat<T>(what: string, rounds: number, run: () => T): T[] {
+function repeat<T>(what: string, rounds: number, run: () => T): T[] {
   return Array.from({ length: rounds }, (_, round) => {
     progress(`${what}: round ${round + 1} of ${rounds}`);
     return run();

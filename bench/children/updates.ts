@@ -1,11 +1,13 @@
 /**
  * Changes while running, on a cluster that is loaded: `updates.js CLUSTER`. Prints one line of JSON with the samples.
  *
- * - `addressUs`: a pod gets another address, until the tables that packets meet know it
+ * - `moveNs`: an address goes over to another owner in the tables that are in use, seen by all threads (src/tables/live.ts)
+ * - `addressUs`: a pod gets an address that nobody had: tables anew
  * - `accountUs`: the labels of a service account change, of which about 1 000 pods have the use
  */
 import type { Pod, ServiceAccount } from '../../src/model/resources.ts';
 import { loadCluster } from './load.ts';
+import { moveAddresses } from './move.ts';
 import { createPublisher } from './publish.ts';
 
 const SAMPLES_MAX = 200;
@@ -14,13 +16,15 @@ const AFFECTED_PODS = 1_000;
 
 const { resources } = loadCluster(process.argv[2]!);
 const publisher = createPublisher(resources);
-publisher.publish();
+const tables = publisher.publish();
 
 const pod = resources.pods[Math.floor(resources.pods.length / 2)]!;
 const addressUs = sample((round) => publisher.set(withAddress(pod, `10.250.0.${1 + (round % 250)}`)));
 const { account, podCount } = accountOfSize(AFFECTED_PODS);
 const accountUs = sample((round) => publisher.set(withLabel(account, `${round}`)));
-process.stdout.write(`${JSON.stringify({ addressUs, accountUs, podCount, pods: resources.pods.length })}\n`);
+// Last, since it leaves the tables as no cluster would have them.
+const moveNs = Array.from({ length: 9 }, () => moveAddresses(tables));
+process.stdout.write(`${JSON.stringify({ moveNs, addressUs, accountUs, podCount, pods: resources.pods.length })}\n`);
 
 /** Microseconds from each change to its publication; at least three, as many as the budget allows. */
 function sample(change: (round: number) => void): number[] {

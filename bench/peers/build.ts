@@ -67,7 +67,7 @@ export async function orSkipped<T>(start: () => T | Promise<T>, skipped: string[
     return await start();
   } catch (error) {
     if (!(error instanceof PeerMissing)) throw error;
-    skipped.push(error.message);
+    if (!skipped.includes(error.message)) skipped.push(error.message);
     if (!named.has(error.message)) process.stderr.write(`skipped: ${error.message}\n`);
     named.add(error.message);
     return undefined;

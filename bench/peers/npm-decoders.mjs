@@ -5,12 +5,12 @@
 //   node npm-decoders.mjs FOLDER MODE --check     loads the packages and ends
 //
 // FOLDER holds their node_modules (bench/.work/npm, filled by `npm run bench -- --install-peers`).
-import { openSync, readSync } from 'node:fs';
+import { openSync, readSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
 const [folder = '', mode = '', capture = ''] = process.argv.slice(2);
-const require = createRequire(join(folder, 'package.json'));
+const load = createRequire(join(folder, 'package.json'));
 const RECORD_HEADER_BYTES = 16;
 
 let packets = 0;
@@ -29,8 +29,8 @@ if (capture !== '--check') {
 
 /** A stream of events, each with a header and a frame. */
 function parse() {
-  const parser = require('pcap-parser');
-  const decoders = mode === 'pcap-parser' ? undefined : require('cap').decoders;
+  const parser = load('pcap-parser');
+  const decoders = mode === 'pcap-parser' ? undefined : load('cap').decoders;
   return () =>
     new Promise((resolve, reject) => {
       const stream = parser.parse(capture);
@@ -58,7 +58,7 @@ function decode({ Ethernet, IPV4, TCP, UDP, PROTOCOL }, frame) {
 
 /** libpcap through a native binding, then a decoder in JavaScript. */
 function offline() {
-  const pcap = require('pcap');
+  const pcap = load('pcap');
   return () =>
     new Promise((resolve) => {
       const session = pcap.createOfflineSession(capture);
@@ -72,7 +72,7 @@ function offline() {
 
 /** The same decoder on frames that are in memory already. */
 function memory() {
-  const pcap = require('pcap');
+  const pcap = load('pcap');
   const frames = capture === '--check' ? [] : readFrames();
   return async () => {
     for (const frame of frames) {
@@ -84,7 +84,7 @@ function memory() {
 
 /** The whole file as what `pcap.decode` takes: header and frame of each record. */
 function readFrames() {
-  const { size } = require('node:fs').statSync(capture);
+  const { size } = statSync(capture);
   const bytes = Buffer.alloc(size);
   const file = openSync(capture, 'r');
   for (let at = 0; at < size; ) at += readSync(file, bytes, at, size - at, at);
