@@ -9,6 +9,7 @@ import type { Tables } from '../tables/tables.ts';
 import { EXIT_BAD_INPUT, ExitError, UsageError } from './exit.ts';
 import type { CommonOptions, IdentityOptions, InputOptions } from './options.ts';
 import type { Output } from './output.ts';
+import { ProgressBar } from './progress.ts';
 import { counted } from './render.ts';
 
 export interface Cluster {
@@ -28,6 +29,7 @@ export async function loadInputs(
   options: InputOptions,
   takesDuplicates = false,
   amend?: LoadOptions['amend'],
+  bar?: ProgressBar,
 ): Promise<LoadResult> {
   const names = options.filename ?? [];
   if (names.length === 0) {
@@ -37,13 +39,18 @@ export async function loadInputs(
     import('../load/files.ts'),
     import('../load/load.ts'),
   ]);
-  return loadResources(expandFiles(names, options.recursive === true), {
+  const loaded = loadResources(expandFiles(names, options.recursive === true), {
     strict: options.strict === true,
     permissive: options.permissive === true,
     asIs: options.asIs === true,
     takesDuplicates,
     ...(amend === undefined ? {} : { amend }),
+    ...(bar === undefined
+      ? {}
+      : { progress: ({ objects, ...file }) => bar.update({ ...file, packets: objects, unit: 'objects' }) }),
   });
+  bar?.end();
+  return loaded;
 }
 
 /**
@@ -61,7 +68,8 @@ export async function openCluster(
     options.identities === undefined && options.redis === undefined
       ? undefined
       : await (await import('./identity-inputs.ts')).openIdentities(options, output);
-  const loaded = await loadInputs(options, false, identities?.amend);
+  const bar = output.stderr.isTerminal && options.quiet !== true ? new ProgressBar(output.stderr) : undefined;
+  const loaded = await loadInputs(options, false, identities?.amend, bar);
   if (options.verbose === true) reportIgnored(loaded, output);
   if (loaded.errors.length > 0) {
     const { formatProblem } = await import('../load/problem.ts');

@@ -12,6 +12,8 @@ export interface ProgressState {
   /** Undefined for streams: then there is neither a share nor a time left. */
   readonly sizeBytes: number | undefined;
   readonly packets: number;
+  /** What is counted, where it is not packets. */
+  readonly unit?: string;
 }
 
 const REDRAW_MS = 100;
@@ -59,7 +61,7 @@ export class ProgressBar {
 export function progressLine(state: ProgressState, elapsedMs: number): string {
   const { bytesRead, sizeBytes, packets } = state;
   const rate = elapsedMs > 0 ? (packets * 1000) / elapsedMs : 0;
-  const counts = `${shortNumber(packets)} packets  ${shortNumber(rate)}/s`;
+  const counts = `${shortNumber(packets)} ${state.unit ?? 'packets'}  ${shortNumber(rate)}/s`;
   const name = escapeControls(state.file);
   if (sizeBytes === undefined || sizeBytes === 0) return `${counts}  ${name}`;
   const share = Math.min(1, bytesRead / sizeBytes);

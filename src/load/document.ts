@@ -32,6 +32,10 @@ export interface PodSink {
 
 /** Where the readers deliver. */
 export interface DocumentSink {
+  /** A file or text begins; its length in bytes, or `undefined` where it comes from a stream. */
+  begin?(file: string, lengthBytes: number | undefined): void;
+  /** About so many more bytes of it have been read. */
+  passed?(lengthBytes: number): void;
   /** Absent: every object comes as a document. */
   readonly pods?: PodSink;
   document(document: RawDocument): void;

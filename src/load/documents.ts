@@ -49,6 +49,7 @@ export function readDocuments(file: string, text: string, sink: DocumentSink): v
 /** JSON, or a flow map of YAML. A text that is neither gets the error of what it looks like more. */
 function readBracePart(part: TextPart, sink: DocumentSink, budget: YamlBudget): void {
   const notJson = readJsonPart(part, sink);
+  sink.passed?.(part.text.length);
   if (notJson === undefined) return;
   const documents: RawDocument[] = [];
   const problems: TextProblem[] = [];
@@ -109,6 +110,7 @@ function readYamlPart(part: TextPart, sink: DocumentSink, budget: YamlBudget): v
     const list = cutYamlList(part);
     if (list === undefined) readYaml(part, sink, budget);
     else readYamlList(list, sink, budget);
+    sink.passed?.(list === undefined ? part.text.length : list.header.text.length);
   } else {
     const message = `YAML of more than ${YAML_BYTES_MAX} bytes`;
     sink.problem({ file: part.file, place: part.origin, message, fix: 'split it, or convert it to JSON' });
@@ -140,6 +142,7 @@ function readYamlList({ header, items }: YamlList, sink: DocumentSink, budget: Y
     };
     isEmpty = true;
     readYaml(item, { document, problem }, budget);
+    sink.passed?.(item.text.length);
     if (isEmpty) problem({ file: item.file, place: item.origin, message: 'an empty item', fix: 'remove its dash' });
   }
   for (const each of heads) if (!head.kind.endsWith('List')) sink.document(each);
@@ -196,7 +199,10 @@ export function readJsonPieces(
   const limits = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: objectBytesMax };
   const cutter = new JsonCutter(reader, limits, { line: 1, column: 1 });
   try {
-    for (const piece of pieces) cutter.feed(piece);
+    for (const piece of pieces) {
+      cutter.feed(piece);
+      sink.passed?.(piece.length);
+    }
     cutter.end();
   } catch (error) {
     sink.problem(problemOf(error, file));

@@ -40,6 +40,18 @@ export interface LoadSource {
 export interface LoadOptions extends Partial<LoadMode> {
   /** Changes the objects that were read, before what they lack is made: the way in for pods that another source knows. */
   readonly amend?: (resources: readonly Resource[]) => readonly Resource[];
+  /** Called again and again while the load goes on. */
+  readonly progress?: (progress: LoadProgress) => void;
+}
+
+/** How far a load is, for a progress bar. */
+export interface LoadProgress {
+  readonly file: string;
+  readonly bytesRead: number;
+  /** Of the file; `undefined` for streams. */
+  readonly sizeBytes: number | undefined;
+  /** Of all files so far. */
+  readonly objects: number;
 }
 
 /** Objects of a kind that is not loaded. */
@@ -67,9 +79,12 @@ export function loadResources(
 ): LoadResult {
   const loader = new Loader(options);
   for (const [index, source] of sources.entries()) {
-    if (typeof source === 'string') readDocuments(`input-${index + 1}`, source, loader);
-    else if ('path' in source) readFileDocuments(source, loader);
-    else readDocuments(source.name, source.text, loader);
+    if (typeof source !== 'string' && 'path' in source) readFileDocuments(source, loader);
+    else {
+      const { name, text } = typeof source === 'string' ? { name: `input-${index + 1}`, text: source } : source;
+      loader.begin(name, text.length);
+      readDocuments(name, text, loader);
+    }
   }
   return loader.finish();
 }
@@ -78,6 +93,8 @@ class Loader implements DocumentSink {
   readonly pods: PodSink;
   private readonly mode: LoadMode;
   private readonly amend: NonNullable<LoadOptions['amend']>;
+  private readonly progress: LoadOptions['progress'];
+  private readonly reading = { file: '', bytesRead: 0, sizeBytes: undefined as number | undefined };
   private readonly problems = new ProblemList();
   private readonly all: Resource[] = [];
   private readonly workloads: Workload[] = [];
@@ -94,6 +111,18 @@ class Loader implements DocumentSink {
     };
     this.pods = { isAsIs: this.mode.asIs, add: (pod) => this.addPod(pod) };
     this.amend = options.amend ?? ((resources) => resources);
+    this.progress = options.progress;
+  }
+
+  begin(file: string, lengthBytes: number | undefined): void {
+    this.reading.file = file;
+    this.reading.bytesRead = 0;
+    this.reading.sizeBytes = lengthBytes;
+  }
+
+  passed(lengthBytes: number): void {
+    this.reading.bytesRead += lengthBytes;
+    this.progress?.({ ...this.reading, objects: this.all.length });
   }
 
   problem(problem: TextProblem): void {

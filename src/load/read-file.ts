@@ -6,7 +6,7 @@
  * Bytes that are not UTF-8 become a character no document may hold, so that only the document around them is lost.
  */
 import { isUtf8 } from 'node:buffer';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { JSON_BYTES_MAX, JSON_OBJECT_BYTES_MAX, YAML_BYTES_MAX } from '../model/limits.ts';
 import { decode, INVALID_BYTES } from './decode.ts';
 import type { DocumentSink } from './document.ts';
@@ -33,6 +33,8 @@ const LIMITS: FileLimits = {
 export function readFileDocuments(source: FileSource, sink: DocumentSink, limits: FileLimits = LIMITS): void {
   const descriptor = source.path === '-' ? STDIN : openSync(source.path, 'r');
   try {
+    const stat = fstatSync(descriptor);
+    sink.begin?.(source.name, stat.isFile() ? stat.size : undefined);
     readDescriptor(descriptor, source.name, sink, limits);
   } finally {
     if (descriptor !== STDIN) closeSync(descriptor);
