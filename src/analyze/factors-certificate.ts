@@ -9,7 +9,7 @@
  *
  * Cutting that at its commas would find two URI names; read with its quotes it has one.
  */
-import { X509Certificate } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 
 /** An account of a cluster as a certificate, or a log that saw one, names it. */
 export interface SpiffeAccount {
@@ -79,6 +79,24 @@ export function parseCertificate(der: Uint8Array): ParsedCertificate | undefined
     return undefined;
   }
 }
+
+/** Certificates that were parsed: few are shown in many connections, and parsing takes longer than anything else about one. */
+export class CertificateCache {
+  readonly #parsed = new Map<string, ParsedCertificate | undefined>();
+
+  /** As `parseCertificate`. */
+  parse(der: Uint8Array): ParsedCertificate | undefined {
+    const key = createHash('sha256').update(der).digest('base64');
+    if (this.#parsed.has(key)) return this.#parsed.get(key);
+    const parsed = parseCertificate(der);
+    if (this.#parsed.size >= PARSED_MAX) this.#parsed.clear();
+    this.#parsed.set(key, parsed);
+    return parsed;
+  }
+}
+
+/** Some 10 KiB each. */
+const PARSED_MAX = 5000;
 
 export interface AlternativeName {
   /** `URI`, `DNS`, `IP Address`, … */

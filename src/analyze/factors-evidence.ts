@@ -1,7 +1,7 @@
 /** What is known of the certificate of one flow's client, from the capture and from what logs say of it; and of its server's. */
-import { createHash, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import type { SeenFlow } from './factors-capture.ts';
-import { type NamedPeer, type ParsedCertificate, parseCertificate } from './factors-certificate.ts';
+import { CertificateCache, type NamedPeer, type ParsedCertificate } from './factors-certificate.ts';
 import type { PeerStatement } from './factors-logs.ts';
 import type { CertificateRecord, Finding, FindingName, Gap, GapName } from './factors-record.ts';
 import type { Crypto } from './factors-rules.ts';
@@ -25,12 +25,9 @@ export interface Evidence {
   readonly gaps: readonly Gap[];
 }
 
-/** Certificates that were parsed: few are shown in many connections. */
-const PARSED_MAX = 10_000;
-
 export class EvidenceReader {
   readonly #options: EvidenceOptions;
-  readonly #parsed = new Map<string, ParsedCertificate | undefined>();
+  readonly #certificates = new CertificateCache();
 
   constructor(options: EvidenceOptions) {
     this.#options = options;
@@ -143,13 +140,7 @@ export class EvidenceReader {
   }
 
   #parse(der: Uint8Array | undefined): ParsedCertificate | undefined {
-    if (der === undefined) return undefined;
-    const key = createHash('sha256').update(der).digest('base64');
-    if (this.#parsed.has(key)) return this.#parsed.get(key);
-    const parsed = parseCertificate(der);
-    if (this.#parsed.size >= PARSED_MAX) this.#parsed.clear();
-    this.#parsed.set(key, parsed);
-    return parsed;
+    return der === undefined ? undefined : this.#certificates.parse(der);
   }
 }
 

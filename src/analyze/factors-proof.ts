@@ -15,7 +15,7 @@ import {
   TLS_1_2,
   TLS_1_3,
 } from '../wire/tls-handshake.ts';
-import { parseCertificate } from './factors-certificate.ts';
+import type { ParsedCertificate } from './factors-certificate.ts';
 import { suiteHash } from './factors-keys.ts';
 
 const HELLO_REQUEST = 0;
@@ -86,13 +86,12 @@ const SCHEMES: ReadonlyMap<number, Scheme> = new Map([
 
 /** Whether the signature is of the certificate's key; undefined if that cannot be told. */
 export function isSignatureOf(
-  der: Uint8Array,
+  certificate: ParsedCertificate | undefined,
   { scheme, signature }: CertificateVerify,
   signed: Uint8Array,
   version: number,
 ): boolean | undefined {
   const parts = SCHEMES.get(scheme);
-  const certificate = parseCertificate(der);
   if (parts === undefined || certificate === undefined || version < TLS_1_2) return undefined;
   const content = version >= TLS_1_3 ? inContext(signed) : signed;
   const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST };

@@ -51,6 +51,7 @@ import {
   TLS_RECORD_PARTIAL,
   tlsBodyBytes,
 } from '../wire/tls-record.ts';
+import { CertificateCache } from './factors-certificate.ts';
 import { type KeyStore, RecordOpener, type SecretLabel, suiteHash } from './factors-keys.ts';
 import { isSignatureOf, signedBytes } from './factors-proof.ts';
 import type { HalfStream } from './tcp-stream.ts';
@@ -105,6 +106,7 @@ export interface TlsOutcome {
 
 /** Client certificates of TLS 1.2 sessions, by ticket or session id, for those that go on in another connection. */
 export class SessionMemory {
+  readonly certificates = new CertificateCache();
   readonly #known = new Map<string, readonly Uint8Array[]>();
 
   put(key: string, certificates: readonly Uint8Array[]): void {
@@ -161,6 +163,7 @@ export class TlsSession {
   #offersEarlyData = false;
   #hasRetry = false;
   readonly #tickets: string[] = [];
+  #knownProof: Proof | undefined;
 
   constructor(client: HalfStream, server: HalfStream, keys: KeyStore, memory: SessionMemory) {
     this.#client = new Side(client);
@@ -426,7 +429,9 @@ export class TlsSession {
     if (type === TLS_HANDSHAKE) this.#handshake(side, isClient, content);
     else if (type === TLS_ALERT && content.length === 2) {
       this.#alert = `${isClient ? 'client' : 'server'} alert ${content[1]}`;
-      side.isDone = true;
+      // Whoever breaks off has not said all that it had to show.
+      if (isClient) this.#fail('handshake-incomplete', `it ended with a ${this.#alert}`);
+      else side.isDone = true;
     }
   }
 
@@ -477,13 +482,22 @@ export class TlsSession {
   /** At the end of a full handshake of TLS 1.2: the names under which it may go on. */
   #remember(): void {
     const certificates = this.#isResumed() ? this.#clientCertificates(true) : (this.#client.certificates ?? []);
-    if (certificates === undefined || (certificates.length > 0 && this.#proof(certificates, false) === 'wrong')) return;
     const id = this.#answer?.sessionId ?? '';
-    if (id !== '') this.#memory.put(`id ${id}`, certificates);
-    for (const ticket of this.#tickets) this.#memory.put(ticket, certificates);
+    const names = [...this.#tickets, ...(id === '' ? [] : [`id ${id}`])];
+    if (certificates === undefined || names.length === 0 || this.#proof(certificates, false) === 'wrong') return;
+    for (const name of names) this.#memory.put(name, certificates);
   }
 
+  /** Checked once: asked for at the end of a handshake, and again for the outcome. */
   #proof(certificates: readonly Uint8Array[] | undefined, isResumed: boolean): Proof {
+    const known = this.#knownProof;
+    if (known !== undefined) return known;
+    const proof = this.#check(certificates, isResumed);
+    if (proof === 'signature' || proof === 'wrong') this.#knownProof = proof;
+    return proof;
+  }
+
+  #check(certificates: readonly Uint8Array[] | undefined, isResumed: boolean): Proof {
     const own = certificates?.[0];
     if (own === undefined) return 'none';
     const isAccepted = this.#server.hasChangedCipher && this.#alert === undefined;
@@ -493,7 +507,7 @@ export class TlsSession {
     const checked =
       verification === undefined || signed === undefined
         ? undefined
-        : isSignatureOf(own, verification, signed, this.#answer?.version ?? TLS_1_2);
+        : isSignatureOf(this.#memory.certificates.parse(own), verification, signed, this.#answer?.version ?? TLS_1_2);
     if (checked === false) return 'wrong';
     if (checked === true) return 'signature';
     return isAccepted ? 'handshake' : 'none';
