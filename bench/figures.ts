@@ -11,6 +11,7 @@ import {
   ADDRESS_PUBLISHED,
   DUMP_SECONDS,
   EBPF,
+  EVAL_SECONDS,
   heapName,
   IPSET_ELEMENT,
   IPTABLES_LOAD,
@@ -127,12 +128,14 @@ const FIGURES: readonly Figure[] = [
   ['allocated a packet with connection tracking (best)', '<=', 0.1, 'bytes', ['heap', heapName('best', true)]],
   ['kubectl dump of 250 000 pods, 10 000 policies', '<=', 15, 's', ['dump', DUMP_SECONDS]],
   ['the same, largest resident set', '<=', 3_000, 'MB', ['dump', RESIDENT]],
+  ['eval of 100 000 flows, 1 000 pods, 200 policies', '<=', 3, 's', ['eval', EVAL_SECONDS]],
   ['replay of a lesson', '<=', 400, 'ms', ['start-up', LESSON]],
 ];
 
 /** What `--figures` runs, in this order, and how often each. Memory-bound scenarios need more runs. */
 export const FIGURE_SCENARIOS: readonly (readonly [scenario: string, rounds: number])[] = [
   ['start-up', 5],
+  ['eval', 5],
   ['g10', 5],
   ['g100', 5],
   ['g1k', 5],

@@ -29,6 +29,7 @@ export const DUMP_SECONDS = 'kubectl dump and policies, start to end';
 export const RESIDENT = 'largest resident set';
 export const heapName = (form: Form, isTracked: boolean): string =>
   `allocated in the packet loop${isTracked ? ', with connection tracking' : ''}, ${form}`;
+export const EVAL_SECONDS = 'eval of 100 000 flows, 1 000 pods, 200 policies';
 export const LESSON = 'replay of a lesson, start to end';
 
 /** Theirs over ours. */

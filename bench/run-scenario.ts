@@ -2,6 +2,7 @@
 import { runAuthz } from './authz.ts';
 import { runDecoders } from './decoders.ts';
 import { runEndToEnd } from './end-to-end.ts';
+import { runEval } from './eval.ts';
 import { runHeap } from './heap.ts';
 import { runKernel } from './kernel.ts';
 import { runMatchOnly } from './match-only.ts';
@@ -32,6 +33,7 @@ export const SCENARIO_HELP = `Scenarios:
   start-up, parts   a lesson start to end; selector, compile, lookup, batch, decode by tinybench
   decoders          npm packages and tshark on the first packets of e1k
   authz             the authorization service: decisions a second, and over gRPC
+  eval              margay eval of 100 000 flows, 1 000 pods, 200 policies
   heap              what the packet loop allocates
   dump              kubectl get pods -A -o json of 250 000 pods, 10 000 policies
   dump-compact      the same without white space
@@ -65,6 +67,8 @@ export async function runScenario(name: string, options: RunOptions): Promise<Me
       return runDecoders(few, rounds, skipped);
     case 'authz':
       return runAuthz(rounds);
+    case 'eval':
+      return runEval(rounds);
     case 'heap':
       return runHeap(packets, rounds);
     case 'dump':
