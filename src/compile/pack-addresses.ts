@@ -53,6 +53,7 @@ export function packOwners(owners: Owners, sections: Sections): void {
  *
  * @param slotsOf  chains of an endpoint by slot, or `undefined` if it is not local
  * @param needsIdentity  an address of the pod network that nobody owns is unknown, not outside
+ * @param withDoubt  adds, behind those of the states, the class of an address whose owner is not known well enough
  */
 export function packAddresses(
   plan: Plan,
@@ -61,6 +62,7 @@ export function packAddresses(
   owners: Owners,
   slotsOf: SlotsOf,
   needsIdentity: boolean,
+  withDoubt: boolean,
   sections: Sections,
 ): ReadonlyMap<TimedAddress, readonly number[]> {
   const numbers = new AddressClasses(plan, packer, owners, slotsOf, needsIdentity, sections);
@@ -75,7 +77,9 @@ export function packAddresses(
     const changes = byKey.size > 0 && isWhole(prefix) ? byKey.get(addressKey(prefix)) : undefined;
     if (changes !== undefined) {
       const { timed, peers } = changes;
-      inTime.set(timed, numbers.classesInTime(prefix, peers, ownersInTime(plan, timed, owners.of(timed.address))));
+      const states = numbers.classesInTime(prefix, peers, ownersInTime(plan, timed, owners.of(timed.address)));
+      if (withDoubt) states.push(numbers.doubtClass(prefix, peers[0]!));
+      inTime.set(timed, states);
     }
   }
   if (packer.version === 4) packTrie(prefixes, addressClasses, outside, sections);
@@ -151,6 +155,12 @@ class AddressClasses {
   classesInTime(prefix: Prefix, peerClasses: readonly number[], owners: readonly Owner[]): number[] {
     const flags = this.#flagsOf(prefix);
     return owners.map((owner, i) => this.classOf(peerClasses[i]!, flags, owner));
+  }
+
+  /** The class of an address of which no more is known than where it lies. */
+  doubtClass(prefix: Prefix, peerClass: number): number {
+    const flags = this.#flagsOf(prefix) | layout.CLASS_NO_IDENTITY | layout.CLASS_NEEDS_PATH;
+    return this.#withSlots(peerClass, flags, undefined);
   }
 
   #flagsOf(prefix: Prefix): number {

@@ -6,17 +6,18 @@
  */
 import type { Dataplane } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
-import type { TimelineData } from '../tables/live.ts';
+import type { LiveData, TimelineData } from '../tables/live.ts';
 import { buildPeerClasses } from './classes.ts';
 import { collectOwners } from './owners.ts';
 import { addressMarks, packAddresses, packOwners, type SlotsOf } from './pack-addresses.ts';
 import { ChainPacker, packNoCheck, packNoCheckStep } from './pack-chains.ts';
+import { packLive } from './pack-live.ts';
 import { packObjects } from './pack-objects.ts';
 import { packPairs } from './pack-pairs.ts';
 import { packTimeline } from './pack-timeline.ts';
 import type { Plan, PlanEndpoint, PlanRejectedPod, PlanSettings, Prefix } from './plan.ts';
 import { Sections } from './sections.ts';
-import { timedAddresses } from './timed-owners.ts';
+import { liveAddresses, timedAddresses } from './timed-owners.ts';
 
 export interface PackOptions {
   /** Keep only the endpoints of this node local, as that node's dataplane would; `undefined` = the whole cluster. */
@@ -25,12 +26,23 @@ export interface PackOptions {
   readonly dataplane?: Dataplane | undefined;
   /** The owners of addresses are those of an identity store: an address of the pod network without owner is unknown, not outside. */
   readonly needsIdentity?: boolean | undefined;
+  /** Tables whose addresses change their owners while they are in use (tables/live.ts). */
+  readonly live?: LiveOptions | undefined;
+}
+
+export interface LiveOptions {
+  /** Addresses that pods may get, beside those that they have. */
+  readonly pool: readonly Prefix[];
+  /** Pods that may come. */
+  readonly spareEndpoints: number;
 }
 
 export interface PackedPlan {
   readonly buffer: SharedArrayBuffer;
   /** What changes with time, for plans whose addresses change their owners; the buffer has the state before all of it. */
   readonly timeline?: TimelineData;
+  /** Where `live` was asked for: how owners are given to addresses. In the buffer nobody owns any. */
+  readonly live?: LiveData;
 }
 
 /** The buffer for `plan`. Same plan and options, same bytes. */
@@ -54,7 +66,8 @@ export function packTimedPlan(plan: Plan, options: PackOptions = {}): PackedPlan
   const packer6 = new ChainPacker(plan, 6, sections, packer4.chainCount, dataplane);
   const slotsOf6 = collectSlots(plan, packer6, settings, isLocal);
 
-  const timed = timedAddresses(plan);
+  const { live } = options;
+  const timed = live === undefined ? timedAddresses(plan) : liveAddresses(plan, live.pool);
   const owners = collectOwners(plan, timed);
   const marks = addressMarks(plan);
   const classes4 = buildPeerClasses(plan, 4, packer4.table, marks, timed);
@@ -68,13 +81,19 @@ export function packTimedPlan(plan: Plan, options: PackOptions = {}): PackedPlan
   packOwners(owners, sections);
   const needsIdentity = options.needsIdentity === true;
   const inTime = [
-    packAddresses(plan, packer4, classes4, owners, slotsOf4, needsIdentity, sections),
-    packAddresses(plan, packer6, classes6, owners, slotsOf6, needsIdentity, sections),
+    packAddresses(plan, packer4, classes4, owners, slotsOf4, needsIdentity, live !== undefined, sections),
+    packAddresses(plan, packer6, classes6, owners, slotsOf6, needsIdentity, live !== undefined, sections),
   ];
   const timeline =
-    timed.size === 0 ? undefined : packTimeline(plan, owners, new Map(inTime.flatMap((map) => [...map])), sections);
+    timed.size === 0 || live !== undefined
+      ? undefined
+      : packTimeline(plan, owners, new Map(inTime.flatMap((map) => [...map])), sections);
   packPairs(sections);
   packEndpoints(plan, slotsOf4, slotsOf6, sections);
+  if (live !== undefined) {
+    const data = packLive(plan, new Map(inTime.flatMap((map) => [...map])), live.spareEndpoints, sections);
+    return { buffer: sections.finish(localNode), live: data };
+  }
   const buffer = sections.finish(localNode);
   return timeline === undefined ? { buffer } : { buffer, timeline };
 }

@@ -68,6 +68,32 @@ export function timedAddresses(plan: Plan): TimedAddresses {
   return new Map(timed.sort(([, a], [, b]) => comparePrefixes(a.address, b.address)));
 }
 
+/**
+ * For tables that change while they are in use: every address that a pod has, and those of `pool`, which pods may get. First nobody owns it, then
+ * those who own it now.
+ */
+export function liveAddresses(plan: Plan, pool: readonly Prefix[]): TimedAddresses {
+  const owned = new Map<AddressKey, { address: Prefix; pods: number[] }>();
+  const add = (address: Prefix, pods: readonly number[]): void => {
+    const key = addressKey(address);
+    const known = owned.get(key);
+    if (known === undefined) owned.set(key, { address, pods: [...pods] });
+    else known.pods.push(...pods);
+  };
+  plan.endpoints.forEach(({ kind, addresses }, index) => {
+    if (kind === 'wep') for (const address of addresses) add(address, [index]);
+  });
+  plan.rejectedPods.forEach(({ addresses }, index) => {
+    for (const address of addresses) add(address, [plan.endpoints.length + index]);
+  });
+  for (const address of pool) add(address, []);
+  const timed = [...owned].map(([key, { address, pods }]) => {
+    const vacant: TimedState = { fromMs: ALWAYS.fromMs, pods: [] };
+    return [key, { address, states: pods.length === 0 ? [vacant] : [vacant, { fromMs: 0, pods }] }] as const;
+  });
+  return new Map(timed.sort(([, a], [, b]) => comparePrefixes(a.address, b.address)));
+}
+
 /** Whether two owners of `address` own it at one time. */
 export function ownTogether(a: Spanned, b: Spanned, address: Prefix): boolean {
   const key = addressKey(address);

@@ -101,6 +101,73 @@ function isSame(a: Int32Array, aAt: number, b: Int32Array, bAt: number): boolean
   return true;
 }
 
+/* ---- tables that change while they are in use ---- */
+
+/** What a change needs: classes and owner lists of each address that may change, and room for pods that come. */
+export interface LiveData {
+  /** LIVE_SIZE words an address. */
+  readonly addresses: Int32Array;
+  /** Word offset of the owner list of nobody. */
+  readonly nobody: number;
+  /** By endpoint: word offset of the owner list of it alone. */
+  readonly lists: Int32Array;
+  /** SPARE_SIZE words for each endpoint that is nobody yet. */
+  readonly spares: Int32Array;
+}
+
+export const LIVE_SIZE = 10;
+/** Version and address words, as in CHANGE_VERSION and CHANGE_ADDRESS. */
+export const LIVE_VERSION = 0;
+export const LIVE_ADDRESS = 1;
+/** Address classes while nobody owns it, while that is in doubt, and as it was compiled. */
+export const LIVE_VACANT = 5;
+export const LIVE_DOUBT = 6;
+export const LIVE_OWNED = 7;
+/** As it was compiled: its owner list, and the endpoint if that is one alone; NONE = nobody owned it. */
+export const LIVE_LIST = 8;
+export const LIVE_ENDPOINT = 9;
+
+export const SPARE_SIZE = 4;
+export const SPARE_ENDPOINT = 0;
+/** String indexes, each with room for SPARE_STRING_BYTES. */
+export const SPARE_KEY = 1;
+export const SPARE_NAME = 2;
+export const SPARE_UID = 3;
+/** `wep:` and a namespace and name of the longest kind. */
+export const SPARE_STRING_BYTES = 4 + 63 + 1 + 253;
+
+/** Makes spare number `spare` an endpoint like `model`, under its own names. Each spare is used once. */
+export function fillSpare(
+  tables: Tables,
+  { spares }: LiveData,
+  spare: number,
+  model: number,
+  names: { readonly key: string; readonly name: string; readonly uid: string },
+): number {
+  const at = spare * SPARE_SIZE;
+  const endpoint = spares[at + SPARE_ENDPOINT]!;
+  const size = layout.ENDPOINT_SIZE;
+  tables.endpoints.copyWithin(endpoint * size, model * size, (model + 1) * size);
+  for (const [word, index, text] of [
+    [layout.ENDPOINT_KEY, spares[at + SPARE_KEY]!, names.key],
+    [layout.ENDPOINT_NAME, spares[at + SPARE_NAME]!, names.name],
+    [layout.ENDPOINT_UID, spares[at + SPARE_UID]!, names.uid],
+  ] as const) {
+    writeString(tables, index, text);
+    tables.endpoints[endpoint * size + word] = index;
+  }
+  return endpoint;
+}
+
+function writeString(tables: Tables, index: number, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  check(bytes.length <= SPARE_STRING_BYTES, 'a name that is longer than any');
+  const at = tables.starts[layout.SECTION_STRINGS]! + index * 2;
+  const first = tables.words.byteOffset + tables.starts[layout.SECTION_STRING_BYTES]! * 4;
+  new Uint8Array(tables.buffer, first + tables.words[at + layout.STRING_OFFSET_BYTES]!, bytes.length).set(bytes);
+  tables.words[at + layout.STRING_LENGTH_BYTES] = bytes.length;
+}
+
 /** Called with each change that was played: the version, and where the address's words lie. */
 export type OnChange = (version: number, words: Int32Array, at: number) => void;
 

@@ -128,7 +128,7 @@ describe('a timeline', () => {
           }
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
   });
 

@@ -1,0 +1,170 @@
+/**
+ * Owners of addresses that change while packets are judged: from a reader's changes to stores in the tables.
+ *
+ * Everything that a pod can mean to a policy was compiled for the pods there were: a pod that comes with labels, account, node and ports that another
+ * has, at an address of the same kind, means what that one means. So it gets a spare endpoint with its own names, and its address the class that
+ * addresses of such a pod have. What no pod was like before, a pod that changes, labels of accounts and namespaces that change, need new tables:
+ * `isOutdated` asks for them, and until they are there the address is in doubt, and verdicts about it are `no-identity`, not a guess.
+ *
+ *   set ep 10.0.0.5 = shop/web uid ─► pod like web-0 on node-1? ─► spare endpoint, class of (kind of address, kind of pod) ─► two stores
+ */
+
+import { formatAddress, type Words } from '../base/ip.ts';
+import type { Plan } from '../compile/plan.ts';
+import type { Change, PodDetails } from '../identity/keys.ts';
+import { portObject, sortedObject } from '../identity/record.ts';
+import type { IdentityTable } from '../identity/table.ts';
+import { NONE } from '../tables/layout.ts';
+import {
+  fillSpare,
+  LIVE_ADDRESS,
+  LIVE_DOUBT,
+  LIVE_ENDPOINT,
+  LIVE_LIST,
+  LIVE_OWNED,
+  LIVE_SIZE,
+  LIVE_VACANT,
+  LIVE_VERSION,
+  type LiveData,
+  SPARE_SIZE,
+  setAddressOwner,
+} from '../tables/live.ts';
+import type { Tables } from '../tables/tables.ts';
+
+/** Called with each address that has another owner, to forget its past (owner-changes.ts). */
+export type OnOwner = (version: number, words: Int32Array, at: number) => void;
+
+export class LiveOwners {
+  /** New tables are needed: something came that these know nothing like. */
+  isOutdated = false;
+  /** Addresses whose owner was switched, and that were left in doubt. */
+  switched = 0;
+  doubted = 0;
+  readonly #tables: Tables;
+  readonly #data: LiveData;
+  readonly #source: IdentityTable;
+  readonly #onOwner: OnOwner;
+  /** Word offset in `data.addresses`, by text. */
+  readonly #addresses = new Map<string, number>();
+  /** Endpoints by short uid, and the first endpoint of each shape. */
+  readonly #endpoints = new Map<string, number>();
+  readonly #models = new Map<string, number>();
+  readonly #shapes = new Map<number, string>();
+  /** By version, class of nobody, and shape: the class of an address that such a pod owns. */
+  readonly #classes = new Map<string, number>();
+  #spare = 0;
+
+  /** `source` is what the plan was made of; the tables are those of `packTimedPlan` with `live`. */
+  constructor(tables: Tables, data: LiveData, plan: Plan, source: IdentityTable, onOwner: OnOwner = () => {}) {
+    this.#tables = tables;
+    this.#data = data;
+    this.#source = source;
+    this.#onOwner = onOwner;
+    this.#learnPods(plan);
+    const { addresses } = data;
+    for (let at = 0; at < addresses.length; at += LIVE_SIZE) {
+      const version = addresses[at + LIVE_VERSION]! as 4 | 6;
+      const words = [...addresses.subarray(at + LIVE_ADDRESS, at + LIVE_ADDRESS + 4)] as unknown as Words;
+      this.#addresses.set(formatAddress({ version, words }), at);
+      const shape = this.#shapes.get(addresses[at + LIVE_ENDPOINT]!);
+      const owned = addresses[at + LIVE_OWNED]!;
+      if (owned === NONE) continue;
+      if (shape !== undefined) this.#classes.set(this.#classKey(at, shape), owned);
+      this.#store(at, owned, addresses[at + LIVE_LIST]!);
+    }
+  }
+
+  #learnPods(plan: Plan): void {
+    const byName = new Map(plan.endpoints.map(({ key, uid }, i) => [`${key} ${uid}`, i]));
+    for (const [uid, pod] of this.#source.pods) {
+      const fullUid = pod.uid === pod.pod ? '' : pod.uid;
+      const endpoint = byName.get(`wep:${pod.pod} ${fullUid}`) ?? byName.get(`wep:${pod.pod} `);
+      if (endpoint === undefined) continue;
+      const shape = shapeOf(pod);
+      this.#endpoints.set(uid, endpoint);
+      this.#shapes.set(endpoint, shape);
+      if (!this.#models.has(shape)) this.#models.set(shape, endpoint);
+    }
+  }
+
+  /** After the reader applied it to the source. */
+  apply({ kind, key }: Change): void {
+    if (kind === 'ep') this.#settle(key);
+    else if (kind === 'pod') this.#checkPod(key);
+    else if (kind !== 'sig') this.isOutdated = true;
+  }
+
+  /** A pod that is known and is now another. */
+  #checkPod(uid: string): void {
+    const endpoint = this.#endpoints.get(uid);
+    const pod = this.#source.pods.get(uid);
+    if (endpoint === undefined || pod === undefined || this.#shapes.get(endpoint) === shapeOf(pod)) return;
+    this.isOutdated = true;
+  }
+
+  #settle(address: string): void {
+    const at = this.#addresses.get(address);
+    if (at === undefined) {
+      this.isOutdated = true;
+      return;
+    }
+    const { addresses, nobody, lists } = this.#data;
+    const owners = this.#source.owners.get(address);
+    if (owners === undefined) {
+      this.#switch(at, addresses[at + LIVE_VACANT]!, nobody);
+      return;
+    }
+    const uid = owners.size === 1 ? [...owners.keys()][0]! : undefined;
+    const endpoint = uid === undefined ? undefined : this.#endpointOf(uid);
+    const owned =
+      endpoint === undefined ? undefined : this.#classes.get(this.#classKey(at, this.#shapes.get(endpoint)!));
+    if (owned !== undefined) {
+      this.#switch(at, owned, lists[endpoint!]!);
+      return;
+    }
+    // Two owners are usually the old one and the next, for a moment.
+    if (uid !== undefined) this.isOutdated = true;
+    this.doubted++;
+    this.#switch(at, addresses[at + LIVE_DOUBT]!, nobody);
+  }
+
+  /** The endpoint of a pod: as it was compiled, or a spare that becomes one. */
+  #endpointOf(uid: string): number | undefined {
+    const known = this.#endpoints.get(uid);
+    if (known !== undefined) return known;
+    const pod = this.#source.pods.get(uid);
+    if (pod === undefined) return undefined;
+    const shape = shapeOf(pod);
+    const model = this.#models.get(shape);
+    if (model === undefined || this.#spare * SPARE_SIZE >= this.#data.spares.length) return undefined;
+    const name = pod.pod.slice(pod.pod.indexOf('/') + 1);
+    const names = { key: `wep:${pod.pod}`, name, uid: pod.uid === pod.pod ? '' : pod.uid };
+    const endpoint = fillSpare(this.#tables, this.#data, this.#spare++, model, names);
+    this.#endpoints.set(uid, endpoint);
+    this.#shapes.set(endpoint, shape);
+    return endpoint;
+  }
+
+  #switch(at: number, classNumber: number, list: number): void {
+    this.switched++;
+    this.#store(at, classNumber, list);
+    this.#onOwner(this.#data.addresses[at + LIVE_VERSION]!, this.#data.addresses, at + LIVE_ADDRESS);
+  }
+
+  #store(at: number, classNumber: number, list: number): void {
+    const { addresses } = this.#data;
+    setAddressOwner(this.#tables, addresses[at + LIVE_VERSION]!, addresses, at + LIVE_ADDRESS, classNumber, list);
+  }
+
+  #classKey(at: number, shape: string): string {
+    const { addresses } = this.#data;
+    return `${addresses[at + LIVE_VERSION]} ${addresses[at + LIVE_VACANT]} ${shape}`;
+  }
+}
+
+/** Equal for pods that no policy can tell apart, on one node. */
+function shapeOf({ pod, node, account, labels, ports, annotations }: PodDetails): string {
+  const namespace = pod.slice(0, pod.indexOf('/'));
+  const maps = [labels, annotations].map((map) => (map.size === 0 ? 0 : sortedObject(map)));
+  return JSON.stringify([namespace, node, account, ports.length === 0 ? 0 : ports.map(portObject), ...maps]);
+}
