@@ -46,7 +46,7 @@ import { type FlowRecord, flowRecord } from './record.ts';
 import { HalfStream, StreamBudget } from './tcp-stream.ts';
 
 /** Flows that are open at one time; the oldest closes early. */
-export const FLOWS_MAX = 65_536;
+const FLOWS_MAX = 65_536;
 /** Idle seconds after which the same ports are another flow, where no SYN says so. */
 const IDLE_TCP_SECONDS = 432_000;
 const IDLE_SECONDS = 600;
@@ -124,9 +124,11 @@ export async function readFlows(
   const sources: CaptureSource[] = [];
   for (const file of files) {
     if (options.signal?.aborted === true) break;
-    const reader = await openCapture(file);
+    const aborted = abortOf(options.signal);
+    const reader = await Promise.race([openCapture(file), aborted]);
+    if (reader === undefined) break;
     try {
-      sources.push(await readOne(tracker, reader, file, options));
+      sources.push(await readOne(tracker, reader, file, options, aborted));
     } finally {
       reader.close();
     }
@@ -140,6 +142,7 @@ async function readOne(
   reader: CaptureReader,
   file: string,
   options: ReadOptions,
+  aborted: Promise<undefined>,
 ): Promise<CaptureSource> {
   const batch = createRecordBatch();
   const before = tracker.passedOver;
@@ -155,7 +158,11 @@ async function readOne(
       sizeBytes: reader.sizeBytes,
       packets: reader.packetsRead,
     });
-    if (!(await reader.fill())) break;
+    const more = reader.fill();
+    // A stream may give nothing for hours: an abort must not wait for it.
+    if (!(typeof more === 'boolean' ? more : await Promise.race([more, aborted]))) break;
+    // Lets Ctrl-C in: reading a plain file never yields by itself.
+    if (typeof more === 'boolean') await new Promise((resolve) => setImmediate(resolve));
   }
   for (; secrets < reader.tlsSecrets.length; secrets++) addSecrets(options.keys, reader, secrets);
   return {
@@ -168,13 +175,21 @@ async function readOne(
   };
 }
 
+/** Resolves when `signal` is aborted, if ever. */
+function abortOf(signal: AbortSignal | undefined): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal?.aborted === true) resolve(undefined);
+    else signal?.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+}
+
 function addSecrets(keys: KeyStore, reader: CaptureReader, index: number): void {
   keys.addText(`${reader.name}, secrets block ${index + 1}, line`, reader.tlsSecrets[index]!);
 }
 
 const INNER = PACKET_WORDS;
 
-export class FlowTracker {
+class FlowTracker {
   passedOver = 0;
   /** Flows that closed early because too many were open. */
   evicted = 0;

@@ -12,7 +12,7 @@ import { createDecipheriv, createHmac } from 'node:crypto';
 import { TLS_HEADER_BYTES } from '../wire/tls-record.ts';
 
 /** Sessions whose secrets are kept, in all key logs together. */
-export const SECRETS_MAX = 200_000;
+const SECRETS_MAX = 200_000;
 /** Secrets under one name, where key logs disagree. */
 const SECRETS_OF_SESSION_MAX = 4;
 /** Problems of key logs that are kept to be reported; more are counted. */

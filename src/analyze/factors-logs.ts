@@ -29,9 +29,9 @@ import type { SeenFlow } from './factors-capture.ts';
 import { type NamedPeer, peerOf } from './factors-certificate.ts';
 
 /** Clocks of proxies and of the capture may differ by as much. */
-export const LOG_CLOCK_SLACK_MS = 2000;
+const LOG_CLOCK_SLACK_MS = 2000;
 /** Lines of logs that are kept; more are counted. */
-export const LOG_LINES_MAX = 500_000;
+const LOG_LINES_MAX = 500_000;
 /** Characters of one line. */
 export const LOG_LINE_LENGTH_MAX = 65_536;
 

@@ -12,7 +12,7 @@ import type { MtlsMode, PeerAuthentication } from '../model/mesh.ts';
 import type { Resources, StringMap } from '../model/resources.ts';
 
 /** Istio's default. */
-export const ROOT_NAMESPACE = 'istio-system';
+const ROOT_NAMESPACE = 'istio-system';
 
 export interface EffectiveMtls {
   readonly mode: Exclude<MtlsMode, 'UNSET'>;

@@ -40,7 +40,7 @@ import type {
 import { type Crypto, type MetPolicies, RuleBook } from './factors-rules.ts';
 
 /** Flows that are kept to be answered for; the rest is counted. */
-export const FLOWS_KEPT_MAX = 200_000;
+const FLOWS_KEPT_MAX = 200_000;
 
 export interface FactorsInput {
   readonly plan: Plan;
@@ -231,7 +231,9 @@ class RecordMaker {
   #verdicts(address: string, met: MetPolicies | undefined, crypto: Crypto): FactorsRecord['verdicts'] {
     if (met === undefined || met.asking.length === 0) return { address };
     const byBoth = this.#book.byBoth(met, crypto);
-    const both = address === 'allow' ? byBoth : address === 'deny' || byBoth === 'deny' ? 'deny' : 'uncertain';
+    // What the network layer never polices, it lets through.
+    const isLetThrough = address === 'allow' || address === 'unpoliced';
+    const both = isLetThrough ? byBoth : address === 'deny' || byBoth === 'deny' ? 'deny' : 'uncertain';
     return { address, certificate: this.#book.byCertificate(met, crypto), both };
   }
 

@@ -22,7 +22,7 @@ export const STREAM_BYTES_MAX = 65_536;
 /** Pieces of a stream with holes between them; a receiver has more, a handshake does not need them. */
 export const RANGES_MAX = 64;
 /** Of all streams that are being read at one time. */
-export const STREAMS_BYTES_MAX = 64 * 1024 * 1024;
+const STREAMS_BYTES_MAX = 64 * 1024 * 1024;
 
 const FIRST_BYTES = 2048;
 

@@ -25,7 +25,7 @@ export const TLS_1_3 = 0x0304;
 /** A chain of certificates is a few kilobytes; what claims more is damaged, or an attack on the reader. */
 export const HANDSHAKE_MESSAGE_BYTES_MAX = 65_536;
 /** Certificates of one message that are kept; nothing behind the first is asked for but its number. */
-export const CERTIFICATES_MAX = 16;
+const CERTIFICATES_MAX = 16;
 
 const HEADER_BYTES = 4;
 const RANDOM_BYTES = 32;

@@ -214,6 +214,20 @@ describe('a rule that allows an account by name', () => {
     });
   });
 
+  test('what Calico never polices is let through by it, and still asked for a certificate', async () => {
+    const node = {
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name: 'node-1' },
+      status: { addresses: [{ type: 'InternalIP', address: '192.168.56.11' }] },
+    };
+    const { records } = await analyze(
+      [API_ONLY, node],
+      [...packets('192.168.56.11', PLAIN), ...packets('192.168.56.11', (await session(API)).pieces)],
+    );
+    expect(records.map(line)).toEqual(['unpoliced deny deny 0 of 2', 'unpoliced allow deny 1 of 2 identity-mismatch']);
+  });
+
   test('UDP is outside of mutual TLS', async () => {
     const [frame] = recordsOf(
       connection({ src: API_IP, srcPort: 9, dst: DB_IP, dstPort: 53 }, PLAIN)

@@ -381,6 +381,11 @@ describe('mistakes', () => {
     expect(stdout).toContain('12 connections of 12');
   });
 
+  test('interrupted, it answers for what was read', async () => {
+    const { code, stderr } = await margay(FACTORS, { isInterrupted: true });
+    expect([code, stderr]).toEqual([130, 'margay: interrupted: the answer covers what was read up to here\n']);
+  });
+
   test('policies that name no account have nothing to answer', async () => {
     const { code, stdout } = await margay(['factors', '-f', 'pcaps/two-factor/cluster.yaml', '-r', CAPTURE, '-q']);
     expect(stdout).toContain('No ingress rule names a service account: nothing here rests on one.');

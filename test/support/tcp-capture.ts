@@ -75,7 +75,7 @@ export function recordsOf(segments: readonly Segment[], startSeconds = 1_790_000
 }
 
 /** A decryption secrets block with a key log. */
-export function secretsBlock(keyLog: string): Uint8Array {
+function secretsBlock(keyLog: string): Uint8Array {
   const text = new TextEncoder().encode(keyLog);
   const body = new Uint8Array(8 + text.length);
   const view = new DataView(body.buffer);

@@ -210,7 +210,10 @@ async function readLogs(options: FactorsOptions): Promise<Logs> {
 async function print(result: FactorsResult, format: FactorsOptions['output'], output: Output): Promise<void> {
   const { documentOf, renderFactors } = await import('../factors-print.ts');
   if (format === 'jsonl') {
-    for (const record of result.records) output.stdout.write(`${JSON.stringify(record)}\n`);
+    for (const record of result.records) {
+      if (output.isClosed()) return;
+      output.stdout.write(`${JSON.stringify(record)}\n`);
+    }
   } else if (format === 'json') {
     output.stdout.write(`${JSON.stringify(documentOf(result), null, 2)}\n`);
   } else output.stdout.write(await renderFactors(result, output));
