@@ -58,31 +58,53 @@ export interface RuleCount {
 
 /** All counts above zero, most packets first, ties by what is counted. Equal rules of several chains are added up. */
 export function ruleCounts(tables: Tables, counters: Counters): RuleCount[] {
-  const merged = new Map<string, RuleCount>();
-  const add = (key: string, make: () => RuleCount, packets: number, bytes: number): void => {
-    let entry = merged.get(key);
+  const counts = new RuleCounts();
+  counts.addSteps(tables, counters);
+  counts.addOthers(counters);
+  return counts.sorted();
+}
+
+/** Counts by what they are of, from the tables of any number of generations. */
+export class RuleCounts {
+  readonly #merged = new Map<string, RuleCount>();
+
+  /** Packets that a step decided. */
+  addSteps(tables: Tables, counters: Counters): void {
+    counters.stepPackets.forEach((packets, step) => {
+      if (packets === 0) return;
+      const entry = stepCount(tables, step);
+      const key = [entry.action, entry.policy, entry.direction, entry.index, entry.reason].join('|');
+      this.#add(key, () => entry, packets, counters.stepBytes[step]!);
+    });
+  }
+
+  /** Packets that no step decided, by their reason. */
+  addOthers(counters: Counters): void {
+    counters.otherPackets.forEach((packets, index) => {
+      if (packets === 0) return;
+      const action = VERDICT_NAMES[Math.floor(index / REASON_COUNT)]!;
+      const reason = REASON_NAMES[index % REASON_COUNT]! || (action === 'allow' ? 'established' : 'not-policed');
+      const make = (): RuleCount => ({ action, reason, packets: 0, bytes: 0 });
+      this.#add(`${action}|${reason}`, make, packets, counters.otherBytes[index]!);
+    });
+  }
+
+  /** Most packets first, ties by what is counted. */
+  sorted(): RuleCount[] {
+    return [...this.#merged]
+      .sort(([aKey, a], [bKey, b]) => b.packets - a.packets || compareBytewise(aKey, bKey))
+      .map(([, entry]) => entry);
+  }
+
+  #add(key: string, make: () => RuleCount, packets: number, bytes: number): void {
+    let entry = this.#merged.get(key);
     if (entry === undefined) {
       entry = make();
-      merged.set(key, entry);
+      this.#merged.set(key, entry);
     }
     entry.packets += packets;
     entry.bytes += bytes;
-  };
-  counters.stepPackets.forEach((packets, step) => {
-    if (packets === 0) return;
-    const entry = stepCount(tables, step);
-    const key = [entry.action, entry.policy, entry.direction, entry.index, entry.reason].join('|');
-    add(key, () => entry, packets, counters.stepBytes[step]!);
-  });
-  counters.otherPackets.forEach((packets, index) => {
-    if (packets === 0) return;
-    const action = VERDICT_NAMES[Math.floor(index / REASON_COUNT)]!;
-    const reason = REASON_NAMES[index % REASON_COUNT]! || (action === 'allow' ? 'established' : 'not-policed');
-    add(`${action}|${reason}`, () => ({ action, reason, packets: 0, bytes: 0 }), packets, counters.otherBytes[index]!);
-  });
-  return [...merged]
-    .sort(([aKey, a], [bKey, b]) => b.packets - a.packets || compareBytewise(aKey, bKey))
-    .map(([, entry]) => entry);
+  }
 }
 
 function stepCount(tables: Tables, step: number): RuleCount {

@@ -15,7 +15,7 @@ import {
 } from '../conntrack/reassembly.ts';
 import { CONNTRACK_ENTRIES_DEFAULT, type Conntrack, createConntrack } from '../conntrack/table.ts';
 import { CT_STATE_NAMES } from '../conntrack/track.ts';
-import { type Counters, countPacket, countUndecoded, createCounters } from '../match/counters.ts';
+import { type Counters, countPacket, countUndecoded } from '../match/counters.ts';
 import { judgeFolded } from '../match/folded.ts';
 import { decidingStep, judgeNewPacket, judgeTrackedPacket, markUncertain } from '../match/judge.ts';
 import {
@@ -53,7 +53,9 @@ import {
 } from '../wire/record.ts';
 import { decodeInner, TUNNEL_DEPTH_MAX, TUNNEL_NONE, tunnelKind } from '../wire/tunnel.ts';
 import { type ConnectionRecord, ConnectionTable, formatTime, type Orphan } from './connections.ts';
+import type { RuleCount } from './counters.ts';
 import { FastPath } from './fast-path.ts';
+import { GenerationCounters, NodeNumbers } from './generations.ts';
 import { PodInterfaces } from './interfaces.ts';
 import { OwnerChanges } from './owner-changes.ts';
 import { LineQueue, type PacketRecord } from './packet-lines.ts';
@@ -76,6 +78,8 @@ export interface ReplayOptions {
   readonly conntrackEntries?: number;
   /** Connections gathered at one time. */
   readonly connectionEntries?: number;
+  /** Asked before each batch: tables of a newer generation, by which it is to be judged (tables/publish.ts). Not with `timeline`. */
+  readonly newTables?: () => Tables | undefined;
   /** `false`: judge with TypeScript's loops alone, even where there is a WebAssembly form. */
   readonly wasm?: boolean;
   /** Where the captures were taken (match/capture-point.ts); default `unknown`. */
@@ -133,9 +137,10 @@ interface Arrival {
 
 /** The stations of one packet after the other; memory is made once, but for one record a connection and one line a packet if asked. */
 export class Replayer {
-  readonly counters: Counters;
-  readonly #judge: Judge;
-  readonly #otherJudge: Judge;
+  readonly #generations: GenerationCounters;
+  readonly #nodeNumbers = new NodeNumbers();
+  #judge: Judge;
+  #otherJudge: Judge;
   readonly #conntrack: Conntrack | undefined;
   readonly #connections: ConnectionTable | undefined;
   readonly #options: ReplayOptions;
@@ -152,7 +157,7 @@ export class Replayer {
   readonly #reassembler: Reassembler;
   readonly #fragmentEvents: ReassemblyEvents;
   /** The fast path, where nothing but counts is asked for. */
-  readonly #fast: FastPath | undefined;
+  #fast: FastPath | undefined;
   readonly #waiting = new Map<number, Arrival & { readonly record: Int32Array }>();
   readonly #lines: Pick<LineQueue<PacketRecord>, 'put'> | undefined;
   readonly #share: ReplayShare | undefined;
@@ -161,7 +166,7 @@ export class Replayer {
   #row = 0;
   /** When what is being judged is judged, in MOMENTS: the same in all workers that judge a share of the same capture. */
   moment = 0;
-  readonly #interfaces: PodInterfaces;
+  #interfaces: PodInterfaces;
   /** Where addresses change their owners with time. */
   readonly #owners: OwnerChanges | undefined;
   #names: Pick<CaptureReader, 'interfaceName'> | undefined;
@@ -170,11 +175,12 @@ export class Replayer {
   constructor(tables: Tables, options: ReplayOptions, share?: ReplayShare) {
     this.#options = options;
     this.#share = share;
-    this.#judge = createJudge(tables);
-    this.#otherJudge = createJudge(tables);
+    const nodeNumbers = this.#nodeNumbers.of(tables);
+    this.#judge = createJudge(tables, nodeNumbers);
+    this.#otherJudge = createJudge(tables, nodeNumbers);
     this.#judge.capturePoint = CAPTURE_POINT_NAMES.indexOf(options.capturePoint ?? 'unknown');
     this.#interfaces = new PodInterfaces(tables);
-    this.counters = createCounters(tables);
+    this.#generations = new GenerationCounters(tables);
     this.#conntrack =
       options.stateless === true
         ? undefined
@@ -196,19 +202,48 @@ export class Replayer {
       options.timeline === undefined
         ? undefined
         : new OwnerChanges(tables, options.timeline, this.#conntrack, this.#connections);
+    this.#fast = this.#fastPath(tables);
+  }
+
+  #fastPath(tables: Tables): FastPath | undefined {
+    const options = this.#options;
     const isAnywhere = this.#judge.capturePoint === CAPTURE_UNKNOWN;
     const isPlain =
       isAnywhere && options.decapsulate !== true && this.#connections === undefined && this.#lines === undefined;
-    this.#fast =
-      this.#conntrack === undefined && isPlain
-        ? new FastPath(
-            tables,
-            (batch, row, number) => this.#single(batch, row, this.#numberOf(row, number)),
-            // The WebAssembly form has a copy of the tables.
-            options.wasm !== false && options.timeline === undefined && options.isStale === undefined,
-            options.times,
-          )
-        : undefined;
+    if (this.#conntrack !== undefined || !isPlain) return undefined;
+    return new FastPath(
+      tables,
+      (batch, row, number) => this.#single(batch, row, this.#numberOf(row, number)),
+      // The WebAssembly form has a copy of the tables, which takes a while to make and sees no change of owners.
+      options.wasm !== false &&
+        options.timeline === undefined &&
+        options.isStale === undefined &&
+        options.newTables === undefined,
+      options.times,
+    );
+  }
+
+  /** Counts of the tables in use; totals are those of all generations. */
+  get counters(): Counters {
+    return this.#generations.counters;
+  }
+
+  /** Counts by rule, over all generations. Call once, after `finish`. */
+  rules(): RuleCount[] {
+    return this.#generations.rules();
+  }
+
+  /** Judges what comes from now on by `tables`, a newer generation; connections and totals go on. */
+  #swap(tables: Tables): void {
+    this.#fast?.fold(this.counters);
+    this.#generations.swap(tables);
+    const { capturePoint } = this.#judge;
+    const nodeNumbers = this.#nodeNumbers.of(tables);
+    this.#judge = createJudge(tables, nodeNumbers);
+    this.#otherJudge = createJudge(tables, nodeNumbers);
+    this.#judge.capturePoint = capturePoint;
+    this.#interfaces = new PodInterfaces(tables);
+    this.#fast = this.#fastPath(tables);
   }
 
   get connectionCount(): number {
@@ -233,7 +268,10 @@ export class Replayer {
 
   /** Judges all packets that `reader` holds; `batch` is room to work in. */
   drain(reader: CaptureReader, batch: RecordBatch): void {
+    const { newTables } = this.#options;
     for (;;) {
+      const newer = newTables?.();
+      if (newer !== undefined) this.#swap(newer);
       // A scan does not look at times.
       const mayScan = this.#owners === undefined && this.#options.isStale?.() !== true;
       const taken = mayScan ? (this.#fast?.scan(reader, batch) ?? -1) : -1;

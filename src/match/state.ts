@@ -51,6 +51,7 @@ export const STATES_KEPT = 2;
 
 export interface Judge {
   readonly tables: Tables;
+  readonly nodeNumbers: Int32Array;
   readonly checks: Int32Array;
   checkCount: number;
   readonly path: Int32Array;
@@ -119,9 +120,11 @@ export interface Judge {
   trackingLooks: number;
 }
 
-export function createJudge(tables: Tables): Judge {
+/** `nodeNumbers`: by node of the tables, its number in the connection table, which outlives the tables; the same unless said. */
+export function createJudge(tables: Tables, nodeNumbers?: Int32Array): Judge {
   return {
     tables,
+    nodeNumbers: nodeNumbers ?? Int32Array.from({ length: tables.counts[layout.SECTION_NODES]! }, (_, node) => node),
     checks: new Int32Array(CHECKS_MAX * CHECK_WORDS),
     checkCount: 0,
     path: new Int32Array(PATH_STEPS_MAX * CHECKS_MAX),

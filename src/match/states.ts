@@ -43,7 +43,7 @@ export function passedOn(judge: Judge, node: number): void {
 }
 
 function confirm(judge: Judge, ct: Conntrack, node: number): number {
-  return confirmPacket(ct, node, judge.tracked, judge.trackedAt, judge.view, judge.timeMs);
+  return confirmPacket(ct, judge.nodeNumbers[node]!, judge.tracked, judge.trackedAt, judge.view, judge.timeMs);
 }
 
 /** Of sampled packets alone (`--stats`): the closure and the clock cost nobody else. */
@@ -61,10 +61,11 @@ export function mayLackEntry(judge: Judge, node: number): boolean {
   const { stateNodes, states, ct } = judge;
   for (let i = 0; i < judge.stateCount; i++) {
     if (stateNodes[i] !== node || (states[i]! & STATE_HAS_NO_ENTRY) === 0) continue;
-    if (judge.quotedAt < 0) return mayHaveBeenEvicted(ct!, node, judge.tracked, judge.trackedAt, judge.view);
+    if (judge.quotedAt < 0)
+      return mayHaveBeenEvicted(ct!, judge.nodeNumbers[node]!, judge.tracked, judge.trackedAt, judge.view);
     // What cannot be read was not looked for.
     if (judge.quoted[judge.quotedAt + PACKET_STATUS] !== DECODE_OK) return false;
-    return mayHaveBeenEvicted(ct!, node, judge.quoted, judge.quotedAt, judge.view);
+    return mayHaveBeenEvicted(ct!, judge.nodeNumbers[node]!, judge.quoted, judge.quotedAt, judge.view);
   }
   return false;
 }
@@ -73,10 +74,11 @@ function track(judge: Judge, node: number): number {
   const { ct, view, timeMs } = judge;
   const flags = judge.tables.nodes[node * NODE_WORDS + layout.NODE_FLAGS]!;
   if (isVxlan(judge, node, flags)) return CT_UNTRACKED;
+  const number = judge.nodeNumbers[node]!;
   const state =
     judge.quotedAt < 0
-      ? trackPacket(ct!, node, judge.tracked, judge.trackedAt, view, timeMs)
-      : trackError(ct!, node, judge.tracked, judge.trackedAt, judge.quoted, judge.quotedAt, view, timeMs);
+      ? trackPacket(ct!, number, judge.tracked, judge.trackedAt, view, timeMs)
+      : trackError(ct!, number, judge.tracked, judge.trackedAt, judge.quoted, judge.quotedAt, view, timeMs);
   const hasEntry = ct!.last[LAST_ENTRY] !== NO_ENTRY;
   const known = (flags & layout.NODE_IS_BPF) === 0 ? state : bpfState(judge, state, hasEntry);
   return hasEntry ? known : known | STATE_HAS_NO_ENTRY;

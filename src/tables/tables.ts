@@ -60,10 +60,18 @@ export function openTables(buffer: ArrayBufferLike): Tables {
     words[layout.HEADER_CHECKSUM] === checksumWords(words, layout.HEADER_LOCAL_NODE),
     'the checksum does not fit: the tables are damaged; compile them again',
   );
+  const tables = viewTables(buffer);
+  checkRecords(tables);
+  return tables;
+}
+
+/** The views of a buffer that `openTables` has checked before, perhaps in another thread. */
+export function viewTables(buffer: ArrayBufferLike): Tables {
+  const words = new Int32Array(buffer);
   const { starts, counts } = readDirectory(words);
   const view = (section: number): Int32Array =>
     words.subarray(starts[section]!, starts[section]! + counts[section]! * layout.RECORD_WORDS[section]!);
-  const tables: Tables = {
+  return {
     buffer,
     words,
     starts,
@@ -91,8 +99,6 @@ export function openTables(buffer: ArrayBufferLike): Tables {
     localNode: words[layout.HEADER_LOCAL_NODE]!,
     string: stringReader(words, starts, counts),
   };
-  checkRecords(tables);
-  return tables;
 }
 
 /** One word of a record. */
