@@ -88,6 +88,16 @@ interface ChainState {
   readonly asksDestination: boolean;
   /** By protocol and destination's class and identity, then by source's class and identity. */
   readonly candidates: Map<number, Map<number, Candidates>>;
+  /** The nearest misses by both ends, protocol, port and tier; `undefined` where source ports or the request itself count, too. */
+  readonly misses: Map<string, Miss | undefined> | undefined;
+}
+
+/** Both ends of a request. */
+interface Ends {
+  readonly source: Peer;
+  readonly destination: Peer;
+  readonly identity: Identity;
+  readonly other: Identity;
 }
 
 /** The steps that may decide, each with the candidate to go on with after it matched (-1 = it decides). */
@@ -173,9 +183,28 @@ export class Authorizer {
     if (source === undefined || destination === undefined || chain === undefined) return undefined;
     const identity = this.#identity(request.sourcePrincipal, request.sourceLabels);
     const other = this.#identity(request.destinationPrincipal, request.destinationLabels);
+    const known = chain.misses;
+    const key = [
+      destination.class.id,
+      other.id,
+      source.class.id,
+      identity.id,
+      request.protocol,
+      request.dstPort,
+    ].join();
+    const stepKey = `${key},${decision.step!.tier}`;
+    if (known?.has(stepKey) === true) return known.get(stepKey);
+    const miss = this.#findMiss(request, decision.step!, chain, { source, destination, identity, other });
+    known?.set(stepKey, miss);
+    this.#remembered++;
+    return miss;
+  }
+
+  #findMiss(request: AuthzRequest, end: Step, chain: ChainState, ends: Ends): Miss | undefined {
+    const { source, destination, identity, other } = ends;
     const { protocol, srcPort, dstPort } = request;
     let best: Miss | undefined;
-    for (const { rule } of chain.steps.slice(0, chain.steps.indexOf(decision.step!))) {
+    for (const { rule } of chain.steps.slice(0, chain.steps.indexOf(end))) {
       if (rule?.action !== 'allow' || !holdsProtocol(rule, protocol)) continue;
       if (!holdsPorts(rule.destination, destination.key, protocol, dstPort)) continue;
       if (!holdsAddress(rule.destination, destination.class)) continue;
@@ -337,7 +366,10 @@ export class Authorizer {
     this.#peers.clear();
     this.#identities.clear();
     this.#addresses.clear();
-    for (const chain of this.#chains) chain.candidates.clear();
+    for (const chain of this.#chains) {
+      chain.candidates.clear();
+      chain.misses?.clear();
+    }
     this.#remembered = 0;
   }
 }
@@ -359,7 +391,19 @@ function countOf({ network, identity, request }: Miss): number {
 function chainState(steps: readonly Step[]): ChainState {
   const asks = (side: 'source' | 'destination'): boolean =>
     steps.some(({ rule }) => rule !== undefined && rule[side].identity >= 0);
-  return { steps, asksSource: asks('source'), asksDestination: asks('destination'), candidates: new Map() };
+  const isPlain = steps.every(({ rule }) => {
+    if (rule === undefined) return true;
+    const { source, destination, hasRequest } = rule;
+    const asksSourcePort = source.ports !== undefined || source.notPorts.length > 0 || source.tuples !== undefined;
+    return !hasRequest && !asksSourcePort && destination.tuples === undefined;
+  });
+  return {
+    steps,
+    asksSource: asks('source'),
+    asksDestination: asks('destination'),
+    candidates: new Map(),
+    misses: isPlain ? new Map() : undefined,
+  };
 }
 
 function holdsAllPorts(rule: CompiledRule, source: Peer, destination: Peer, request: AuthzRequest): boolean {

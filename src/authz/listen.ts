@@ -37,7 +37,7 @@ export function parseListen(text: string, option: string, isRemoteAllowed = fals
   return { kind: 'tcp', host, port };
 }
 
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   if (host === 'localhost') return true;
   const address = parseAddress(host);
   if (address === undefined) return false;

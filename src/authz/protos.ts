@@ -1,14 +1,15 @@
 /** The service definitions of authz.proto and health.proto, with messages as plain objects. */
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ServiceDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import type { CheckRequest, CheckResponse } from './envoy.ts';
 
 /**
- * The folder of the .proto files, which the package carries as they are: two levels below its top from the sources, from what tsc
- * writes and from the bundle alike.
+ * The package carries its .proto files as they are, in src/authz: two levels above this module is its top, for the sources, for what
+ * tsc writes and for the bundle alike.
  */
-const FOLDER = new URL('../../src/authz/', import.meta.url);
+const FOLDER = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'src', 'authz');
 
 /** What arrives where a message cannot be read. */
 export const MALFORMED = Symbol('malformed');
@@ -38,7 +39,7 @@ export function healthService(): ServiceDefinition {
 }
 
 function loadService(file: string, name: string): ServiceDefinition {
-  const definitions = loadSync(fileURLToPath(new URL(file, FOLDER)), {
+  const definitions = loadSync(join(FOLDER, file), {
     keepCase: true,
     longs: Number,
     enums: Number,

@@ -77,7 +77,7 @@ export async function tryOpenForm({ options, digest: known }: LoadQuestion): Pro
 }
 
 /** Equal forms have equal digests. */
-export function digestOf(form: AuthorizationForm): string {
+function digestOf(form: AuthorizationForm): string {
   return createHash('sha256').update(JSON.stringify(form)).digest('base64');
 }
 
