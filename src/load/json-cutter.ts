@@ -48,7 +48,7 @@ export interface ListHeader {
 export interface JsonSink {
   /**
    * May take the item that begins at `from` before it is cut out, and then says where it ends; `undefined` = cut it out.
-   * The item may go on behind the end of `bytes`.
+   * The item may go on behind the end of `bytes`, which LOOK_AHEAD_BYTES of zeros mark.
    */
   readItem?(bytes: Buffer, from: number, line: number, header: ListHeader): ItemRead | undefined;
   /** An object of the top-level `items`; `index` counts from 0. */
@@ -80,6 +80,9 @@ const IS_MARK = Uint8Array.from({ length: 256 }, (_, byte) =>
   [QUOTE, COLON, LINE_FEED, OPEN_OBJECT, OPEN_LIST, CLOSE_OBJECT, CLOSE_LIST].includes(byte) ? 1 : 0,
 );
 
+/** As many as the longest thing that is looked at without a look at each byte: an escape. */
+const LOOK_AHEAD_BYTES = 8;
+
 /** Levels of brackets, its own included, around what an item of a list holds. */
 export const ITEM_DEPTH = 3;
 
@@ -88,8 +91,9 @@ export class JsonCutter {
   private readonly depthMax: number;
   private readonly pieceLengthMax: number;
 
-  /** Bytes not yet handed out; all offsets below are into them. */
-  private bytes: Buffer = Buffer.alloc(0);
+  /** Bytes not yet handed out, `length` of them and some zeros; all offsets below are into them. */
+  private bytes: Buffer = Buffer.alloc(LOOK_AHEAD_BYTES);
+  private length = 0;
   private at = 0;
   /** Where to go on looking for the end of a string that began before: not before this offset. */
   private stringAt = 0;
@@ -131,14 +135,25 @@ export class JsonCutter {
   feed(piece: Buffer): void {
     const keepFrom = this.keepFrom();
     if (this.countedTo < keepFrom) this.count(keepFrom);
-    this.bytes = keepFrom === this.bytes.length ? piece : Buffer.concat([this.bytes.subarray(keepFrom), piece]);
+    this.append(keepFrom, piece);
     this.at -= keepFrom;
     this.stringAt -= keepFrom;
     this.countedTo -= keepFrom;
     this.valueStart -= keepFrom;
     this.itemStart -= keepFrom;
     this.scan();
-    this.checkLength(this.bytes.length - this.keepFrom(), this.valuePlace);
+    this.checkLength(this.length - this.keepFrom(), this.valuePlace);
+  }
+
+  /** Readers look some bytes ahead, and code that has once read behind the end of an array is slow ever after: so there are zeros. */
+  private append(keepFrom: number, piece: Buffer): void {
+    const kept = this.length - keepFrom;
+    const bytes = Buffer.allocUnsafe(kept + piece.length + LOOK_AHEAD_BYTES);
+    this.bytes.copy(bytes, 0, keepFrom, this.length);
+    piece.copy(bytes, kept);
+    this.length = kept + piece.length;
+    bytes.fill(0, this.length);
+    this.bytes = bytes;
   }
 
   private checkLength(length: number, place: Place): void {
@@ -148,7 +163,7 @@ export class JsonCutter {
 
   /** Declares the end of the text. Throws `JsonCutError` if a value is still open. */
   end(): void {
-    if (this.at < this.bytes.length) throw new JsonCutError('text in quotes without an end', this.place(this.at));
+    if (this.at < this.length) throw new JsonCutError('text in quotes without an end', this.place(this.at));
     if (this.depth > 0) {
       const what = this.isObject ? "object that '{' opened" : "list that '[' opened";
       throw new JsonCutError(`unexpected end: the ${what} is not closed`, this.valuePlace);
@@ -192,7 +207,7 @@ export class JsonCutter {
 
   private scan(): void {
     const bytes = this.bytes;
-    const length = bytes.length;
+    const { length } = this;
     let at = this.at;
     while (at < length) {
       const code = bytes[at]!;
@@ -225,7 +240,7 @@ export class JsonCutter {
   private closingQuote(from: number): number {
     const bytes = this.bytes;
     let at = from;
-    for (; at < bytes.length; at++) {
+    for (; at < this.length; at++) {
       const code = bytes[at];
       if (code === QUOTE) return at;
       if (code === BACKSLASH) at++;
