@@ -26,6 +26,8 @@ export class Owners {
   /** 1 + entry by hash of an IPv4 address. */
   readonly #slots: Int32Array;
   readonly #addresses: Prefix[] = [];
+  /** By entry: the word of an IPv4 address, to be compared without a look at its object. */
+  readonly #words: Int32Array;
   /** By entry: the pod that alone owns the address, or OTHER. */
   readonly #pods: Int32Array;
   readonly #others = new Map<number, Owner>();
@@ -37,6 +39,7 @@ export class Owners {
     while (slots < 2 * limit) slots *= 2;
     this.#slots = new Int32Array(slots);
     this.#pods = new Int32Array(limit);
+    this.#words = new Int32Array(limit);
   }
 
   get count(): number {
@@ -50,7 +53,7 @@ export class Owners {
     const mask = this.#slots.length - 1;
     for (let slot = addressHash(word, 0, 0, 0) & mask; ; slot = (slot + 1) & mask) {
       const entry = this.#slots[slot]! - 1;
-      if (entry < 0 || this.#addresses[entry]!.words[0] === word) return entry;
+      if (entry < 0 || this.#words[entry] === word) return entry;
     }
   }
 
@@ -111,6 +114,7 @@ export class Owners {
       let slot = addressHash(address.words[0], 0, 0, 0) & mask;
       while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
       this.#slots[slot] = entry + 1;
+      this.#words[entry] = address.words[0];
     }
     return entry;
   }

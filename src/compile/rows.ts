@@ -66,7 +66,7 @@ export function addressRows(
       own.set(word, isPositive ? own.at(word) | bit : own.at(word) & ~bit);
     }
   });
-  return numberRows(template, own.view(), placeOf, named.length, words);
+  return numberRows(template, own.view(), placeOf, named, words);
 }
 
 /** Rows of the destination keys, or of the source keys. */
@@ -114,16 +114,16 @@ function numberRows(
   template: Int32Array,
   own: Int32Array,
   placeOf: Int32Array,
-  ownCount: number,
+  named: readonly number[],
   words: number,
 ): AddressRows {
-  if (ownCount === 0) return { rows: [template], rowOf: undefined };
+  if (named.length === 0) return { rows: [template], rowOf: undefined };
   const rows = new WordInterner();
   rows.number(template);
   const rowOf = new Int32Array(placeOf.length);
-  for (let peerClass = 0; peerClass < placeOf.length; peerClass++) {
+  for (const peerClass of Int32Array.from(named).sort()) {
     const place = placeOf[peerClass]! - 1;
-    if (place >= 0) rowOf[peerClass] = rows.number(own.subarray(place * words, (place + 1) * words));
+    rowOf[peerClass] = rows.number(own.subarray(place * words, (place + 1) * words));
   }
   // Every step that names a class changes the class's bit of it, so rows of one's own are never the template.
   return { rows: Array.from({ length: rows.count }, (_, number) => rows.array(number)), rowOf };
