@@ -1,16 +1,18 @@
 /**
- * The fast path of a replay, where nothing but counts of packets by themselves is asked for: plain frames in batches (match/plain.ts),
- * the rest one by one through `slow`.
+ * The fast path of a replay, where nothing but counts of packets by themselves is asked for: plain frames of IPv4 in batches (match/plain.ts),
+ * those of IPv6 one by one over the same tables (match/plain6.ts), and the rest through `slow`.
  *
  * Records of an ordinary pcap file are walked and parsed in one loop over the read buffer; other formats come as batches that their
  * reader has found. The loops run as WebAssembly where they can (wasm-lane.ts), else as scripts; the answers are the same.
  */
 import type { Counters } from '../match/counters.ts';
 import { account, countPlain, createPlainJudge, foldPlainCounts, judgePlain, type PlainJudge } from '../match/plain.ts';
+import { judgePlain6 } from '../match/plain6.ts';
 import { BATCH_RECORDS, type CaptureReader, RECORD_BYTES_MAX, type RecordBatch } from '../packets/source.ts';
 import type { Tables } from '../tables/tables.ts';
 import { LINKTYPE_ETHERNET } from '../wire/link.ts';
 import { createPlainColumns, createPlainScan, type PlainColumns, type PlainScan, readPlain } from '../wire/plain.ts';
+import { PLAIN6_WORDS, readPlain6 } from '../wire/plain6.ts';
 import {
   STAGE_CLASSIFY,
   STAGE_COUNT,
@@ -32,6 +34,7 @@ export class FastPath {
   readonly #judge: PlainJudge;
   readonly #slow: SlowPath;
   readonly #times: StageTimes | undefined;
+  readonly #words6 = new Int32Array(PLAIN6_WORDS);
   #reader: CaptureReader | undefined;
   #isTimed = false;
 
@@ -55,7 +58,7 @@ export class FastPath {
     const slow = this.#match(parsing);
     const { side, sideCount } = this.#judge;
     for (let i = 0; i < sideCount; i++) this.#slow(batch, frames[side[i]!]!, frames[side[i]!]! + 1);
-    for (let i = 0; i < columns.otherCount; i++) this.#slow(batch, others[i]!, others[i]! + 1);
+    for (let i = 0; i < columns.otherCount; i++) this.#other(batch, others[i]!, others[i]! + 1);
     if (this.#isTimed) this.#times!.add(STAGE_SLOW, slow);
   }
 
@@ -108,10 +111,27 @@ export class FastPath {
     }
     for (let i = 0; i < columns.otherCount; i++) {
       reader.describe?.(batch, others[i]!);
-      this.#slow(batch, 0, otherNumbers[i]! + 1);
+      this.#other(batch, 0, otherNumbers[i]! + 1);
     }
     if (this.#isTimed) this.#times!.add(STAGE_SLOW, slow);
     return taken;
+  }
+
+  /** A frame that is no plain one of IPv4. */
+  #other(batch: RecordBatch, row: number, number: number): void {
+    const bytes = batch.wireBytes[row]!;
+    const words = this.#words6;
+    if (
+      batch.linkTypes[row] === LINKTYPE_ETHERNET &&
+      readPlain6(words, batch.view, batch.offsets[row]!, batch.capturedBytes[row]!, bytes)
+    ) {
+      const value = judgePlain6(this.#judge.tables, words);
+      if (value >= 0) {
+        countPlain(this.#judge, value, bytes);
+        return;
+      }
+    }
+    this.#slow(batch, row, number);
   }
 
   /** Counts one packet that `slow` found an answer for in the folded tables (match/folded.ts). */

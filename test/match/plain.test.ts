@@ -13,6 +13,7 @@ import { buildFrame, Xorshift32 } from '../../src/packets/synthetic.ts';
 import { openTables } from '../../src/tables/tables.ts';
 import { decodePacket } from '../../src/wire/decode.ts';
 import { createPlainColumns, readPlain } from '../../src/wire/plain.ts';
+import { PLAIN6_KEY, PLAIN6_WORDS, readPlain6 } from '../../src/wire/plain6.ts';
 import {
   DECODE_OK,
   FLAG_FRAGMENT,
@@ -94,5 +95,41 @@ describe('readPlain', () => {
       plainCount += columns.count;
     }
     expect(plainCount).toBeGreaterThan(10_000);
+  });
+
+  test('readPlain6 takes what decodePacket takes', () => {
+    const random = new Xorshift32(6);
+    const words = new Int32Array(PLAIN6_WORDS);
+    const record = new Int32Array(PACKET_WORDS);
+    let plain = 0;
+    for (let i = 0; i < 20_000; i++) {
+      const address = (): [number, number, number, number] => [
+        0xfd00_0000 | 0,
+        random.next() | 0,
+        0,
+        random.next() | 0,
+      ];
+      const whole = buildFrame({
+        src: address(),
+        dst: address(),
+        protocol: [6, 17, 58, 132][random.below(4)]!,
+        srcPort: random.below(65_536),
+        dstPort: random.below(65_536),
+        payload: random.bytes(random.below(30)),
+        ...(random.float() < 0.2 ? { extensionHeaders: [{ protocol: 0, bytes: 8 }] } : {}),
+      });
+      if (random.float() < 0.3) whole[12 + random.below(whole.length - 12)] = random.below(256);
+      const frame = random.float() < 0.2 ? whole.slice(0, random.below(whole.length + 1)) : whole;
+      const view = new DataView(frame.buffer, frame.byteOffset);
+      if (!readPlain6(words, view, 0, frame.length, whole.length)) continue;
+      plain++;
+      expect(decodePacket(view, 0, frame.length, whole.length, 1, record, 0)).toBe(DECODE_OK);
+      expect(record[PACKET_FLAGS]! & (FLAG_FRAGMENT | FLAG_IPV6 | FLAG_L4_PORTS)).toBe(FLAG_IPV6 | FLAG_L4_PORTS);
+      expect(words.subarray(0, 4)).toEqual(record.subarray(PACKET_SRC, PACKET_SRC + 4));
+      expect(words.subarray(4, 8)).toEqual(record.subarray(PACKET_DST, PACKET_DST + 4));
+      const slot = record[PACKET_PROTOCOL] === 6 ? 0 : 1;
+      expect(words[PLAIN6_KEY]).toBe((slot << 16) | record[PACKET_DST_PORT]!);
+    }
+    expect(plain).toBeGreaterThan(4000);
   });
 });

@@ -13,11 +13,13 @@ import { compile } from '../../src/compile/compile.ts';
 import { judgeFolded } from '../../src/match/folded.ts';
 import { decidingStep, judgeNewPacket } from '../../src/match/judge.ts';
 import { createPlainJudge, judgePlain, type PlainJudge } from '../../src/match/plain.ts';
+import { judgePlain6 } from '../../src/match/plain6.ts';
 import { createJudge } from '../../src/match/state.ts';
 import type { Flow } from '../../src/model/flow.ts';
 import { VERDICT_ALLOW, VERDICT_DENY, VERDICT_UNPOLICED } from '../../src/model/flow.ts';
 import { NONE, STEP_DENY, STEP_JUMP, STEP_NONE, STEP_SIZE, VALUE_STEP_SHIFT } from '../../src/tables/layout.ts';
 import { openTables, type Tables } from '../../src/tables/tables.ts';
+import { PLAIN6_DST, PLAIN6_KEY, PLAIN6_SRC, PLAIN6_WORDS } from '../../src/wire/plain6.ts';
 import { PACKET_DST, PACKET_DST_PORT, PACKET_PROTOCOL, PACKET_SRC, PACKET_WORDS } from '../../src/wire/record.ts';
 import { type EvalWorker, startEvalWorker } from '../support/eval-worker.ts';
 import { drawFlows, loadWorld, randomFrom, type World, world } from './world.ts';
@@ -89,6 +91,25 @@ describe('the same deciding step', () => {
       const tables = openTables(compile(loadWorld(drawn).resources));
       const flows = drawFlows(drawn.flowSeed, 600).filter(isPlain).slice(0, 128);
       plain += checkPlain(tables, flows);
+    });
+    expect(plain).toBeGreaterThan(2000);
+  });
+
+  test('over the pairs of IPv6 as over its policy classes', async () => {
+    let plain = 0;
+    await worlds(100, (drawn) => {
+      const tables = openTables(compile(loadWorld(drawn).resources));
+      const packet = new Int32Array(PACKET_WORDS);
+      const words = new Int32Array(PLAIN6_WORDS);
+      for (const flow of drawFlows(drawn.flowSeed, 300)) {
+        if (!flow.src.includes(':') || (flow.protocol !== 'tcp' && flow.protocol !== 'udp')) continue;
+        writeFlow(flow, packet);
+        words.set(packet.subarray(PACKET_SRC, PACKET_SRC + 4), PLAIN6_SRC);
+        words.set(packet.subarray(PACKET_DST, PACKET_DST + 4), PLAIN6_DST);
+        words[PLAIN6_KEY] = ((flow.protocol === 'udp' ? 1 : 0) << 16) | packet[PACKET_DST_PORT]!;
+        expect({ flow, value: judgePlain6(tables, words) }).toEqual({ flow, value: judgeFolded(tables, packet, 0) });
+        plain++;
+      }
     });
     expect(plain).toBeGreaterThan(2000);
   });
