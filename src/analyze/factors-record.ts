@@ -124,6 +124,7 @@ export interface FactorsRecord {
   /** Of the rules below, the one that most says yes to; absent without any. */
   readonly factors?: '2 of 2' | '1 of 2' | '0 of 2';
   readonly rules: readonly RuleRecord[];
+  readonly rules_left_out?: number;
   readonly verdicts: {
     /** Calico's: by addresses. */
     readonly address: string;

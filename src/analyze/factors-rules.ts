@@ -14,17 +14,20 @@
  *     by certificate   others and account; rules that name no account: network
  *     by both          network and account
  *
+ * Labels that a rule asks of its source beside the account are in one IP set with it, and count as fitting by certificate, which has no labels.
+ *
  * Without a certificate a rule that allows or passes by account does not match, by certificate or by both; one that denies does, since
  * leaving a certificate out must open nothing. Where the certificate is not known, both answers are tried; if they differ, the answer is
  * `uncertain`. The walk by both is Calico's second layer (semantics 8.2) with identities required.
  */
-import { type IpAddress, parseAddress, prefixContains } from '../base/ip.ts';
-import type { Plan, PlanGroup, PlanIdentityMatch, PlanPolicy, PlanRule } from '../compile/plan.ts';
+import { formatAddress, type IpAddress, parseAddress } from '../base/ip.ts';
+import type { Plan, PlanIdentityMatch, PlanPolicy, PlanRule } from '../compile/plan.ts';
 import { addressKey, type TimedAddresses, timedAddresses } from '../compile/timed-owners.ts';
 import { PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
 import { parseSelector, type Selector } from '../selector/selector.ts';
-import { ruleParts } from './explain-rule.ts';
+import { type Probe, ruleParts } from './explain-rule.ts';
 import type { SpiffeAccount } from './factors-certificate.ts';
+import { Members } from './factors-members.ts';
 import type { FlowRecord } from './record.ts';
 
 /** What a certificate says: an account; `absent` = none was shown; `invalid` = one that names nobody; `unknown` = cannot be told. */
@@ -68,8 +71,11 @@ export interface MetPolicies {
   readonly asking: readonly MetRule[];
 }
 
-/** Flows with the same ends, port and protocol meet the same; as many are remembered. */
-const MET_MAX = 50_000;
+/** Flows with the same ends, port and protocol meet the same; that many rules are remembered, some 100 bytes each. */
+const MET_RULES_MAX = 1_000_000;
+
+/** Places that flows go to of which that is remembered. */
+const PLACES_MAX = 200;
 
 const PROTOCOLS: Readonly<Record<string, number>> = { tcp: PROTOCOL_TCP, udp: PROTOCOL_UDP, sctp: PROTOCOL_SCTP };
 
@@ -82,12 +88,19 @@ export class RuleBook {
   readonly #labels: ReadonlyMap<string, ReadonlyMap<string, string>>;
   readonly #selectors = new Map<string, Selector>();
   readonly #met = new Map<string, MetPolicies>();
+  #metRules = 0;
+  readonly #members: Members;
+  /** By destination, port and protocol: whether a rule fits but for its sets. */
+  readonly #known = new Map<string, Map<PlanRule, boolean>>();
+  /** Rules without their IP sets, which `#members` answers for. */
+  readonly #rest = new Map<PlanRule, PlanRule>();
   /** Addresses that change their owners; empty for a plan from manifests alone. */
   readonly #timed: TimedAddresses;
 
   constructor(plan: Plan) {
     this.#plan = plan;
     this.#timed = timedAddresses(plan);
+    this.#members = new Members(plan);
     for (const policy of plan.policies) {
       if (policy.isStaged) continue;
       for (const [index, rule] of policy.ingress.entries()) {
@@ -115,10 +128,14 @@ export class RuleBook {
     const key = `${record.source_ip} ${ofSrc} ${record.dest_ip} ${ofDst} ${endpoint} ${ports}`;
     const known = this.#met.get(key);
     if (known !== undefined) return known;
-    const plan = this.#planWith([src, ofSrc], [dst, ofDst]);
     const ends = { src, dst, protocol, srcPort: record.source_port, dstPort: record.dest_port };
-    const met = this.#look(plan, endpoint, ends);
-    if (this.#met.size >= MET_MAX) this.#met.clear();
+    const ofSource = this.#members.setsOf(src, this.#ownersIn(src, ofSrc));
+    const met = this.#look(endpoint, ends, ofSource, this.#members.setsOf(dst, this.#ownersIn(dst, ofDst)));
+    this.#metRules += met.tiers.reduce((sum, { rules }) => sum + rules.length, 1);
+    if (this.#metRules > MET_RULES_MAX) {
+      this.#met.clear();
+      this.#metRules = 0;
+    }
     this.#met.set(key, met);
     return met;
   }
@@ -140,69 +157,92 @@ export class RuleBook {
     return states === undefined ? -1 : states.findLastIndex(({ fromMs }) => fromMs <= timeMs);
   }
 
-  /** The plan in which each of these addresses is a member of the groups of its owners at the time, and of no others. */
-  #planWith(...addresses: readonly (readonly [IpAddress, number])[]): Plan {
-    let groups: PlanGroup[] | undefined;
-    for (const [address, state] of addresses) {
-      if (state < 0) continue;
-      const { pods } = this.#timed.get(addressKey({ ...address, length: 0 }))!.states[state]!;
-      const owning = new Set(pods.flatMap((pod) => this.#plan.endpoints[pod]?.group ?? []));
-      groups ??= [...this.#plan.groups];
-      groups = groups.map((group, index) => {
-        if (group.kind !== 'wep' || owning.has(index)) return group;
-        const prefixes = group.prefixes.filter((prefix) => !prefixContains(prefix, address));
-        return prefixes.length === group.prefixes.length ? group : { ...group, prefixes };
-      });
-    }
-    return groups === undefined ? this.#plan : { ...this.#plan, groups };
+  /** Groups of the pods that own an address in one of its states; undefined for an address of one state. */
+  #ownersIn(address: IpAddress, state: number): ReadonlySet<number> | undefined {
+    if (state < 0) return undefined;
+    const { pods } = this.#timed.get(addressKey({ ...address, length: 0 }))!.states[state]!;
+    return new Set(pods.flatMap((pod) => this.#plan.endpoints[pod]?.group ?? []));
   }
 
+  /** @param ofSource, ofDest  the sets that the two addresses are members of */
   #look(
-    plan: Plan,
     endpoint: number,
-    ends: {
-      src: IpAddress;
-      dst: IpAddress;
-      protocol: number;
-      srcPort: number | undefined;
-      dstPort: number | undefined;
-    },
+    ends: Pick<Probe, 'src' | 'dst' | 'protocol' | 'srcPort' | 'dstPort'>,
+    ofSource: ReadonlySet<number>,
+    ofDest: ReadonlySet<number>,
   ): MetPolicies {
-    const probe = {
+    const plan = this.#plan;
+    const probe: Probe = {
       ...ends,
       icmpType: undefined,
       icmpCode: undefined,
       srcOwners: [],
       dstOwners: [],
-      dataplane: 'iptables' as const,
+      dataplane: 'iptables',
     };
+    const toWhere = this.#fitsFor(probe);
     const meet = (rule: PlanRule): MetRule => {
-      const parts = ruleParts(plan, rule, probe);
-      const account = this.#ofRule.get(rule);
-      return {
-        action: rule.action,
-        others: parts.every(({ field, holds }) => holds || field === 'source.selector'),
-        network: parts.every(({ holds }) => holds),
-        account,
-        match: rule.conditions?.source,
-      };
+      const { source, destination } = rule;
+      const [asked, services] = this.#sourceSets(source);
+      const others =
+        services.every((set) => ofSource.has(set)) &&
+        !source.notIpSets.some((set) => ofSource.has(set)) &&
+        destination.ipSets.every((set) => ofDest.has(set)) &&
+        !destination.notIpSets.some((set) => ofDest.has(set)) &&
+        this.#fits(rule, probe, toWhere);
+      const network = others && asked.every((set) => ofSource.has(set));
+      return { action: rule.action, others, network, account: this.#ofRule.get(rule), match: rule.conditions?.source };
     };
     const group = plan.groups[plan.endpoints[endpoint]!.group]!;
     const tiers = group.tiers.flatMap(({ tier, ingress }) => {
       const policies = ingress.map((index) => plan.policies[index]!).filter(({ isStaged }) => !isStaged);
       if (policies.length === 0) return [];
-      return [
-        {
-          rules: policies.flatMap(({ ingress: rules }) => rules.map(meet)),
-          defaultAction: plan.tiers[tier]!.defaultAction,
-        },
-      ];
+      const rules = policies.flatMap((policy) => policy.ingress.map(meet));
+      return [{ rules, defaultAction: plan.tiers[tier]!.defaultAction }];
     });
     return {
       tiers,
       end: this.#profiles(group.profiles, meet),
       asking: tiers.flatMap(({ rules }) => rules.filter(({ account, others }) => account !== undefined && others)),
     };
+  }
+
+  /** The sets that say who the source is, and those of services, which say where it is. */
+  #sourceSets({ ipSets }: PlanRule['source']): readonly [readonly number[], readonly number[]] {
+    const isService = (set: number): boolean => this.#plan.ipSets[set]!.id.startsWith('svc');
+    return ipSets.some(isService) ? [ipSets.filter((set) => !isService(set)), ipSets.filter(isService)] : [ipSets, []];
+  }
+
+  /** What was found before of rules and flows to the same place. */
+  #fitsFor({ dst, dstPort, protocol }: Probe): Map<PlanRule, boolean> {
+    const key = `${formatAddress(dst)} ${dstPort} ${protocol}`;
+    let known = this.#known.get(key);
+    if (known === undefined) {
+      if (this.#known.size >= PLACES_MAX) this.#known.clear();
+      known = new Map();
+      this.#known.set(key, known);
+    }
+    return known;
+  }
+
+  /** All of a rule but its sets: of most rules it depends on where a flow goes alone. */
+  #fits(rule: PlanRule, probe: Probe, known: Map<PlanRule, boolean>): boolean {
+    const { nets, notNets, ports, namedPorts, notPorts, notNamedPorts } = rule.source;
+    const asksSource = [nets, notNets, ports, namedPorts, notPorts, notNamedPorts].some((list) => list.length > 0);
+    const before = asksSource ? undefined : known.get(rule);
+    if (before !== undefined) return before;
+    const fits = ruleParts(this.#plan, this.#withoutSets(rule), probe).every(({ holds }) => holds);
+    if (!asksSource) known.set(rule, fits);
+    return fits;
+  }
+
+  #withoutSets(rule: PlanRule): PlanRule {
+    const known = this.#rest.get(rule);
+    if (known !== undefined) return known;
+    const without = (side: PlanRule['source']): PlanRule['source'] => ({ ...side, ipSets: [], notIpSets: [] });
+    const rest = { ...rule, source: without(rule.source), destination: without(rule.destination) };
+    this.#rest.set(rule, rest);
+    return rest;
   }
 
   /** A profile that is not there denies; a Pass goes on to the next (semantics 4.4). */

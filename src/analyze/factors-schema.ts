@@ -162,6 +162,7 @@ export const FACTORS_SCHEMA: Schema = {
         items: RULE,
         description: 'Ingress rules of the destination that name accounts, and that fit in everything but the source.',
       },
+      rules_left_out: whole('Further rules of that kind; the matrix of -o json counts them all.'),
       verdicts: closed(
         {
           address: { enum: VERDICT_NAMES, description: "Calico's, as in a replay." },

@@ -41,6 +41,8 @@ import { type Crypto, type MetPolicies, RuleBook } from './factors-rules.ts';
 
 /** Flows that are kept to be answered for; the rest is counted. */
 const FLOWS_KEPT_MAX = 200_000;
+/** Rules in a record; the matrix counts all. */
+const RULES_SHOWN_MAX = 20;
 
 export interface FactorsInput {
   readonly plan: Plan;
@@ -79,7 +81,6 @@ export interface FactorsResult {
 
 interface KeptFlow {
   readonly flow: SeenFlow;
-  readonly met: MetPolicies | undefined;
   readonly statements: readonly PeerStatement[];
 }
 
@@ -100,7 +101,7 @@ export async function analyzeFactors(input: FactorsInput): Promise<FactorsResult
       const hasShown = (flow.tls?.clientCertificates?.length ?? 0) > 0;
       const isAsked = (met?.asking.length ?? 0) > 0 || hasShown || statements.length > 0 || input.all === true;
       if (!isAsked) return;
-      if (kept.length < FLOWS_KEPT_MAX) kept.push({ flow, met, statements });
+      if (kept.length < FLOWS_KEPT_MAX) kept.push({ flow, statements });
       else dropped++;
     },
     ...(input.signal === undefined ? {} : { signal: input.signal }),
@@ -140,12 +141,13 @@ class RecordMaker {
     this.#labels = new Map(input.plan.endpoints.map(({ key, labels }) => [key, new Map(labels)]));
   }
 
-  record({ flow, met, statements }: KeptFlow, ambiguous: ReadonlyMap<PeerStatement, unknown>): FactorsRecord {
+  record({ flow, statements }: KeptFlow, ambiguous: ReadonlyMap<PeerStatement, unknown>): FactorsRecord {
     const { record, source, dest, tls } = flow;
     const evidence = this.#evidence.read(
       flow,
       statements.filter((each) => !ambiguous.has(each)),
     );
+    const met = this.#book.meet(record, flow.startMs);
     const rules = this.#rules(met, evidence.crypto);
     const verdicts = this.#verdicts(record.action, met, evidence.crypto);
     const transport = tls?.transport ?? 'plain';
@@ -173,7 +175,7 @@ class RecordMaker {
       ...tlsPart(flow),
       ...(record.proto === 'tcp' && record.dest_port === HBONE_PORT ? { hbone: true as const } : {}),
       ...(rules.length === 0 ? {} : { factors: factorsOf(rules) }),
-      rules,
+      ...shownRules(rules),
       verdicts,
       ...this.#peerAuthentication(flow, evidence.crypto),
       findings,
@@ -320,6 +322,14 @@ function factorsOf(rules: readonly RuleRecord[]): '2 of 2' | '1 of 2' | '0 of 2'
   );
   const best = Math.max(...counts);
   return best === 2 ? '2 of 2' : best === 1 ? '1 of 2' : '0 of 2';
+}
+
+/** Of many rules those that something speaks for, in their order, then others. */
+function shownRules(rules: readonly RuleRecord[]): Pick<FactorsRecord, 'rules' | 'rules_left_out'> {
+  if (rules.length <= RULES_SHOWN_MAX) return { rules };
+  const weight = ({ network, crypto }: RuleRecord): number => (network === 'yes' ? 2 : 0) + (crypto === 'yes' ? 1 : 0);
+  const first = new Set([...rules].sort((a, b) => weight(b) - weight(a)).slice(0, RULES_SHOWN_MAX));
+  return { rules: rules.filter((rule) => first.has(rule)), rules_left_out: rules.length - RULES_SHOWN_MAX };
 }
 
 function cryptoName(crypto: Crypto): CryptoName {

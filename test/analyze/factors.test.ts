@@ -289,6 +289,42 @@ describe('which accounts a rule names', () => {
   });
 });
 
+describe('many rules', () => {
+  test('are all counted and asked, and the record has those that something speaks for', async () => {
+    const rules = Array.from({ length: 60 }, (_, index) => allow({ names: [index === 47 ? 'api' : `other-${index}`] }));
+    const result = await analyze([policy(rules)], packets(API_IP, (await session(API)).pieces));
+    expect(result.records.map(line)).toEqual(['allow allow allow 2 of 2']);
+    expect([result.records[0]!.rules.length, result.records[0]!.rules_left_out]).toEqual([20, 40]);
+    expect(result.records[0]!.rules.find(({ index }) => index === 47)).toMatchObject({ network: 'yes', crypto: 'yes' });
+    expect(result.matrix.map(({ cells }) => cells['yes/yes'] + cells['no/no'])).toEqual(new Array(60).fill(1));
+  });
+
+  test('whose nets, ports and destinations differ are told apart', async () => {
+    const of = (more: object, source: object = {}) => ({
+      action: 'Allow',
+      protocol: 'TCP',
+      source: { serviceAccounts: { names: ['api'] }, ...source },
+      ...more,
+    });
+    const rules = [
+      of({}, { nets: ['10.244.1.11/32'] }),
+      of({}, { notNets: [`${API_IP}/32`] }),
+      of({ destination: { selector: 'app == "web"' } }),
+      of({ destination: { notSelector: 'app == "db"' } }),
+      of({ destination: { ports: [1] } }),
+      of({}, { notSelector: 'app == "api"' }),
+      of({ notProtocol: 'TCP', protocol: undefined }),
+      of({ destination: { selector: 'app == "db"', nets: ['10.244.2.0/24'] } }, { selector: 'app == "api"' }),
+    ];
+    const { records } = await analyze([policy(rules)], [...packets(API_IP, PLAIN), ...packets(WEB_IP, PLAIN)]);
+    expect(records.map((each) => each.rules.map(({ index, network }) => `${index} ${network}`))).toEqual([
+      // A notSelector is part of the set that the account is in: it says who the source is, as the account does.
+      ['5 no', '7 yes'],
+      ['0 no', '1 no', '5 no', '7 no'],
+    ]);
+  });
+});
+
 describe('other rules around it', () => {
   const deny = (serviceAccounts: object) => ({ action: 'Deny', source: { serviceAccounts } });
   const ANY = { action: 'Allow' };
