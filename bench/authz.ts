@@ -61,7 +61,7 @@ async function runService(rounds: number): Promise<Measurement[]> {
   const cluster = join(folder, 'cluster.json');
   const socket = join(folder, 'authz.sock');
   writeFileSync(cluster, authzCluster('policies'));
-  const args = ['dist/cli/main.js', 'authz', '-q', '-f', cluster, '--listen', `unix:${socket}`];
+  const args = ['dist/cli/main.js', 'authz', '-f', cluster, '--listen', `unix:${socket}`];
   const server = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   try {
     await listening(server);

@@ -48,7 +48,7 @@ export async function serveAuthz(
 ): Promise<number> {
   const address = parseListen(listen, '--listen', options.allowRemote === true);
   const metricsAddress = metricsOf(options);
-  const logger = loggerTo(output);
+  const logger = loggerTo(output, options.quiet === true);
   const metrics = new AuthzMetrics();
   const reloader = new Reloader(options, logger, metrics);
   const authorizer = new Authorizer(await openForm(options, output), authorizerOptions(options));
@@ -82,11 +82,11 @@ export async function serveAuthz(
   return isDrained ? EXIT_FINE : EXIT_TROUBLE;
 }
 
-/** JSON lines on standard error. */
-function loggerTo(output: Output): Logger {
+/** JSON lines on standard error; quiet: denials and errors alone. */
+function loggerTo(output: Output, isQuiet: boolean): Logger {
   return pino(
     {
-      level: 'info',
+      level: isQuiet ? 'warn' : 'info',
       base: null,
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },

@@ -298,9 +298,9 @@ describe('as a process', () => {
     const redis = await RedisServer.start();
     const url = redis.url;
     writeFileSync(folder.path('cluster.yaml'), `${CLUSTER_TEXT}\n---\n${POLICY_TEXT}`);
-    const store = ['--redis', url, '--cluster', 'c', '-q'];
+    const store = ['--redis', url, '--cluster', 'c'];
     const program = [process.execPath, folder.path('dist/cli/main.mjs')] as const;
-    const publish = ['identities', 'publish', '-f', folder.path('cluster.yaml'), ...store, '--once'];
+    const publish = ['identities', 'publish', '-f', folder.path('cluster.yaml'), ...store, '--once', '-q'];
     expect(spawnSync(program[0], [program[1], ...publish], { encoding: 'utf8' })).toMatchObject({
       status: 0,
       stderr: '',

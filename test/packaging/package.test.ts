@@ -3,7 +3,7 @@
  * imported, type-checked and run there, with nothing of this repository in reach.
  */
 
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -67,6 +67,25 @@ describe('the packed tarball', () => {
     const { totals } = JSON.parse(run(join(project, 'node_modules/.bin/margay'), args, project));
     expect(totals.packets).toBeGreaterThan(0);
     expect(totals.allow + totals.deny + totals.unpoliced + totals.uncertain + totals.undecoded).toBe(totals.packets);
+  });
+
+  test('serves authorization requests', async ({ skip }) => {
+    skipWithoutRegistry(skip);
+    const lesson = join(project, 'node_modules/margay/pcaps/sa-names');
+    const args = ['authz', '-f', lesson, '--listen', `unix:${join(folder, 'authz.sock')}`];
+    const child = spawn(join(project, 'node_modules/.bin/margay'), args, { cwd: project });
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    const text = await new Promise<string>((resolve) => {
+      let all = '';
+      child.stderr.on('data', (piece: Buffer) => {
+        all += piece.toString();
+        if (all.includes('"msg":"listening"')) resolve(all);
+      });
+      child.once('close', () => resolve(all));
+    });
+    expect(text).toContain('"msg":"listening"');
+    child.kill('SIGTERM');
+    expect(await ended).toBe(0);
   });
 
   test('works as a library, and its types hold under a strict compiler', ({ skip }) => {
