@@ -139,7 +139,8 @@ class Gathering {
     this.#options = options;
     this.#progress = progress;
     this.#counters = createCounters(tables);
-    this.#fragments = new Replayer(tables, workerOptions(options), {});
+    // Few packets at most: not worth the WebAssembly form.
+    this.#fragments = new Replayer(tables, { ...workerOptions(options), wasm: false }, {});
     this.#workers = workers;
     this.#ahead = AHEAD_PER_WORKER * workers;
     const bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);

@@ -162,6 +162,7 @@ class Gathering {
       {
         ...workerOptions(options),
         stateless: true,
+        wasm: false,
         ...(isFragmentLine ? { onPacket: (line) => this.#lines.put(line.packet, () => JSON.stringify(line)) } : {}),
       },
       {},

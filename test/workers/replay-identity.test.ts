@@ -107,7 +107,7 @@ describe('recorded conversations of the conformance suite', () => {
   test('are many', () => expect(recorded.length).toBeGreaterThan(60));
   const shares = [0, 1, 2, 3, 4, 5];
   test.each(shares)('share %i', async (share) => {
-    for (let i = share; i < recorded.length; i += 2 * shares.length) {
+    for (let i = share; i < recorded.length; i += 3 * shares.length) {
       const directory = new URL(`${recorded[i]!}/`, CONFORMANCE);
       const tables = tablesOf([{ name: 'cluster', text: readFileSync(new URL('cluster.yaml', directory), 'utf8') }]);
       const capture = fileURLToPath(new URL('packets.pcap', directory));
@@ -117,10 +117,15 @@ describe('recorded conversations of the conformance suite', () => {
 });
 
 describe('random traffic', () => {
-  test.each([1, 2])('seed %i, whatever is printed', async (seed) => {
-    const records = randomTraffic(seed, 3000);
-    const file = written(`traffic-${seed}`, seed % 2 === 0 ? writePcapng(records) : writePcap(records));
-    for (const mode of MODES) await expectSame(world, [file], mode, [1 + seed], SMALL);
+  test('whatever is printed', async () => {
+    const file = written('traffic-1.pcap', writePcap(randomTraffic(1, 3000)));
+    for (const [i, mode] of MODES.entries()) await expectSame(world, [file], mode, [2 + (i % 2)], SMALL);
+  });
+
+  test('from a file that only a walk can read', async () => {
+    const file = written('traffic-2.pcapng', writePcapng(randomTraffic(2, 3000)));
+    for (const mode of [CONNECTIONS, modeOf('packets stateless'), COUNTS])
+      await expectSame(world, [file], mode, [4], SMALL);
   });
 
   test('with room for everything', async () => {
@@ -146,7 +151,7 @@ describe('captures that are not simply a file of records', () => {
   test('compressed, alone and among others', async () => {
     const packed = written('packed.gz', gzipSync(pcap));
     const plain = written('plain.pcap', pcap);
-    for (const mode of [CONNECTIONS, COUNTS, modeOf('packets stateless')]) {
+    for (const mode of [CONNECTIONS, COUNTS]) {
       await expectSame(world, [packed], mode, [2], SMALL);
       await expectSame(world, [plain, packed, plain], mode, [2], SMALL);
     }
@@ -167,8 +172,8 @@ describe('captures that are not simply a file of records', () => {
       written('cut.gz', gzipSync(pcap).subarray(0, 40_000)),
       written('damaged.pcapng', writePcapng(records).fill(0xff, 90_000, 90_010)),
     ];
+    for (const file of files) await expectSame(world, [file], COUNTS, [2]);
     for (const mode of [CONNECTIONS, COUNTS, modeOf('packets stateless')]) {
-      for (const file of files) await expectSame(world, [file], mode, [2]);
       const all = await expectSame(world, files, mode, [3]);
       expect(all).toContain('record 1801 claims 268435455 captured bytes');
       expect(all).toContain('the 2499 packets before it can be used');
