@@ -145,15 +145,24 @@ export class JsonCutter {
     this.checkLength(this.length - this.keepFrom(), this.valuePlace);
   }
 
-  /** Readers look some bytes ahead, and code that has once read behind the end of an array is slow ever after: so there are zeros. */
+  /**
+   * Puts the piece behind what is kept, in the same memory if it fits. Readers look some bytes ahead, and code that has once read
+   * behind the end of an array is slow ever after: so zeros follow.
+   */
   private append(keepFrom: number, piece: Buffer): void {
     const kept = this.length - keepFrom;
-    const bytes = Buffer.allocUnsafe(kept + piece.length + LOOK_AHEAD_BYTES);
-    this.bytes.copy(bytes, 0, keepFrom, this.length);
-    piece.copy(bytes, kept);
-    this.length = kept + piece.length;
-    bytes.fill(0, this.length);
-    this.bytes = bytes;
+    const length = kept + piece.length;
+    if (length + LOOK_AHEAD_BYTES <= this.bytes.length) this.bytes.copyWithin(0, keepFrom, this.length);
+    else {
+      const bytes = Buffer.allocUnsafe(
+        Math.max(length, Math.min(2 * this.bytes.length, 2 * length)) + LOOK_AHEAD_BYTES,
+      );
+      this.bytes.copy(bytes, 0, keepFrom, this.length);
+      this.bytes = bytes;
+    }
+    piece.copy(this.bytes, kept);
+    this.length = length;
+    this.bytes.fill(0, length, length + LOOK_AHEAD_BYTES);
   }
 
   private checkLength(length: number, place: Place): void {

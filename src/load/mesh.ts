@@ -35,16 +35,24 @@ export interface RawPeerAuthentication extends RawObject {
 
 export function checkPeerAuthentication(raw: RawPeerAuthentication, context: ObjectContext): void {
   checkMeta(raw, true, subdomainName, context);
+  const hasSelector = Object.keys(raw.spec?.selector?.matchLabels ?? {}).length > 0;
+  if (hasSelector && context.id.namespace === ROOT_NAMESPACE) {
+    const message = 'Istio ignores a PeerAuthentication with a selector in its root namespace';
+    context.warn(['spec', 'selector'], message, 'put it into the namespace of the workloads, or remove the selector');
+  }
   const ports = Object.keys(raw.spec?.portLevelMtls ?? {});
   const path = ['spec', 'portLevelMtls'];
   for (const port of ports) {
     if (/^[1-9]\d{0,4}$/.test(port) && Number(port) <= 65535) continue;
     context.error([...path, port], `${quoteText(port)} is not a port`, 'use a number from 1 to 65535');
   }
-  if (ports.length > 0 && Object.keys(raw.spec?.selector?.matchLabels ?? {}).length === 0) {
+  if (ports.length > 0 && !hasSelector) {
     context.refuse(path, 'ports without a selector of workloads', 'add spec.selector', 'the ports have no effect');
   }
 }
+
+/** Istio's own; it may be called otherwise, and then nothing is said. */
+const ROOT_NAMESPACE = 'istio-system';
 
 export function convertPeerAuthentication(raw: RawPeerAuthentication, context: ObjectContext): PeerAuthentication {
   const { selector, mtls, portLevelMtls } = raw.spec ?? {};

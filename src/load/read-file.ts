@@ -59,8 +59,15 @@ function readDescriptor(descriptor: number, name: string, sink: DocumentSink, li
 }
 
 function readWhole(name: string, bytes: Buffer, sink: DocumentSink): void {
-  if (isPlainDump(bytes)) readJsonPieces(name, [withoutMark(bytes)], sink, Number.POSITIVE_INFINITY);
+  if (isPlainDump(bytes)) readJsonPieces(name, piecesOf(withoutMark(bytes)), sink, Number.POSITIVE_INFINITY);
   else readDocuments(name, decode(bytes), sink);
+}
+
+/** Pieces that stay in the processor's cache while they are scanned. */
+const SCAN_BYTES = 1024 * 1024;
+
+function* piecesOf(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += SCAN_BYTES) yield bytes.subarray(at, at + SCAN_BYTES);
 }
 
 /** JSON that is too long to be anything else, and of which nothing but its values can be said: it needs no text. */
@@ -91,7 +98,7 @@ function readLargeJson(name: string, pieces: Iterable<Buffer>, sink: DocumentSin
         sink.problem({ file: name, place: { line: 1, column: 1 }, message, fix: 'split it' });
         return;
       }
-      yield isFirst ? withoutMark(piece) : piece;
+      yield* piecesOf(isFirst ? withoutMark(piece) : piece);
     }
   };
   readJsonPieces(name, limited(), sink, limits.objectBytesMax);
