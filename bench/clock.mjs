@@ -24,7 +24,10 @@ if (capture !== undefined && report !== undefined) {
   const say = (event) => {
     const heapBytes = getHeapStatistics().used_heap_size;
     const maxRssBytes = process.resourceUsage().maxRSS * 1024;
-    const line = { event, atMs: performance.now(), startedMs, heapBytes, maxRssBytes };
+    // Of all threads of the process.
+    const { user, system } = process.cpuUsage();
+    const cpuMs = (user + system) / 1000;
+    const line = { event, atMs: performance.now(), startedMs, cpuMs, heapBytes, maxRssBytes };
     fs.appendFileSync(report, `${JSON.stringify(line)}\n`);
   };
   const open = fs.openSync;

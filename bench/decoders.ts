@@ -29,7 +29,7 @@ export async function runDecoders(packets: number, rounds: number, skipped: stri
     ...readers.map(({ name: title, packetsMax, run }) => {
       const count = Math.min(packets, packetsMax);
       const capture = captureFile(scenario, workload, count);
-      return { name: title, run: () => (run(capture) * 1e9) / count };
+      return { name: title, run: () => (run(capture).seconds * 1e9) / count };
     }),
   ];
   const values = await alternate(name, rounds, runners);

@@ -9,10 +9,10 @@ import { CHECKED_PACKETS, checkReplay, compareSums } from './agree.ts';
 import { alternate, type Runner } from './alternate.ts';
 import { type Measurement, measured, ratio } from './measurement.ts';
 import { createNaive, type Naive, naiveMatches } from './naive.ts';
-import { BARE, LIBPCAP_ACL, over, RESIDENT, replayName } from './names.ts';
+import { BARE, cpuName, LIBPCAP_ACL, over, RESIDENT, replayName } from './names.ts';
 import { orSkipped } from './peers/build.ts';
 import { bareRead, libpcapLoop, type Reader, tcpdumpCopying, tcpdumpReading } from './peers/readers.ts';
-import { bestAlgorithm, startAclPcap } from './peers/rte-acl.ts';
+import { bestAlgorithm, bestOf, startAclPcap } from './peers/rte-acl.ts';
 import type { Prepared } from './prepare.ts';
 import { FORMS, type Form, type ReplayOptions, replayArgs, runReplay } from './replay.ts';
 import { drawTuples } from './workload-traffic.ts';
@@ -32,6 +32,8 @@ interface Way {
   readonly options: ReplayOptions;
   readonly loadMs: number[];
   readonly residentMb: number[];
+  /** Seconds of processors, one a round. */
+  readonly cpuSeconds: number[];
 }
 
 export async function runEndToEnd(prepared: Prepared, options: EndToEndOptions): Promise<Measurement[]> {
@@ -50,7 +52,7 @@ export async function runEndToEnd(prepared: Prepared, options: EndToEndOptions):
   ];
   try {
     const values = await alternate(scenario.name, options.rounds, runners);
-    return report(scenario.name, values, ways, peers);
+    return [...report(scenario.name, values, ways, peers), ...cpuReport(scenario.name, packets, ways, peers)];
   } finally {
     for (const { close } of peers) close();
   }
@@ -70,6 +72,7 @@ function waysOf({ scenario, cluster, capture }: Prepared): Way[] {
         options: { cluster, capture, form, tracked: isTracked, ...(count > 1 ? { workers: count } : {}) },
         loadMs: [],
         residentMb: [],
+        cpuSeconds: [],
       })),
     ),
   );
@@ -79,19 +82,23 @@ const WORKERS_SCENARIOS: readonly string[] = ['e1k', 'e1k-talk'];
 
 /** Nothing is timed that judges less: every packet must have a verdict, tracked or not. */
 function replayOnce(way: Way, packets: number): number {
-  const { judgeSeconds, loadSeconds, residentMb, answer } = runReplay(way.options);
+  const { judgeSeconds, cpuSeconds, loadSeconds, residentMb, answer } = runReplay(way.options);
   const { totals } = answer;
   if (totals.packets !== packets || totals.allow + totals.deny !== packets) {
     throw new Error(`${way.name} judged ${totals.allow + totals.deny} of ${packets} packets`);
   }
   way.loadMs.push(loadSeconds * 1000);
   way.residentMb.push(residentMb);
+  way.cpuSeconds.push(cpuSeconds);
   return judgeSeconds;
 }
 
 interface RunningPeer {
   readonly name: string;
+  readonly note?: string;
   readonly run: () => number | Promise<number>;
+  /** Seconds of processors, one a round where they are known. */
+  readonly cpuSeconds: number[];
   readonly close: () => void;
 }
 
@@ -100,7 +107,13 @@ async function peersOf(prepared: Prepared, naive: Naive, skipped: string[]): Pro
   for (const start of [tcpdumpReading, tcpdumpCopying, libpcapLoop]) {
     const reader = await orSkipped<Reader>(start, skipped);
     if (reader === undefined) continue;
-    peers.push({ name: reader.name, run: () => reader.run(prepared.capture), close: () => {} });
+    const cpuSeconds: number[] = [];
+    const run = (): number => {
+      const pass = reader.run(prepared.capture);
+      if (pass.cpuSeconds !== undefined) cpuSeconds.push(pass.cpuSeconds);
+      return pass.seconds;
+    };
+    peers.push({ name: reader.name, run, cpuSeconds, close: () => {} });
   }
   const { shape } = prepared.workload;
   if (shape.accounts > 1 || shape.overlapping || shape.rules > 1000) return peers;
@@ -117,8 +130,13 @@ async function libpcapWithAcl({ scenario, workload, capture, packets }: Prepared
   const tuples = drawTuples(workload, scenario.traffic, checked);
   const expected = naiveMatches(naive, tuples, checked);
   compareSums(`${scenario.name}, rte_acl`, { hits, sum }, { ...expected, allow: 0 });
-  const run = async (): Promise<number> => (await session.run(`run ${best}`)).ns / 1e9;
-  return { name: LIBPCAP_ACL, run, close: () => session.close() };
+  const cpuSeconds: number[] = [];
+  const run = async (): Promise<number> => {
+    const { ns, cpuNs } = await session.run(`run ${best}`);
+    cpuSeconds.push(cpuNs / 1e9);
+    return ns / 1e9;
+  };
+  return { name: LIBPCAP_ACL, note: bestOf(session, best), run, cpuSeconds, close: () => session.close() };
 }
 
 function report(
@@ -138,7 +156,9 @@ function report(
       measured(scenario, `${name}: ${RESIDENT}`, 'MB', residentMb),
     );
   }
-  for (const { name } of peers) rows.push(measured(scenario, name, 'ns/packet', of(name)));
+  for (const { name, note } of peers) {
+    rows.push(measured(scenario, name, 'ns/packet', of(name), note === undefined ? {} : { note }));
+  }
   for (const { name, form, isTracked, workers } of ways) {
     if (workers === 1) continue;
     const one = replayName(form, isTracked);
@@ -148,4 +168,26 @@ function report(
     for (const way of ways) rows.push(ratio(scenario, over(peer.name, way.name), of(peer.name), of(way.name)));
   }
   return rows;
+}
+
+/**
+ * The same in time of processors. It leaves out what others of a shared machine take, but not what they do to the caches: where it and
+ * the time on the wall tell different ratios, the machine was busy.
+ */
+function cpuReport(
+  scenario: string,
+  packets: number,
+  ways: readonly Way[],
+  peers: readonly RunningPeer[],
+): Measurement[] {
+  const perPacket = (seconds: readonly number[]): number[] => seconds.map((value) => (value * 1e9) / packets);
+  const known = peers.filter(({ cpuSeconds }) => cpuSeconds.length > 0);
+  return [
+    ...[...ways, ...known].map(({ name, cpuSeconds }) =>
+      measured(scenario, cpuName(name), 'ns/packet', perPacket(cpuSeconds)),
+    ),
+    ...known.flatMap((peer) =>
+      ways.map((way) => ratio(scenario, cpuName(over(peer.name, way.name)), peer.cpuSeconds, way.cpuSeconds)),
+    ),
+  ];
 }

@@ -4,15 +4,15 @@
  */
 import { join } from 'node:path';
 import { CHECKED_PACKETS, compareSums } from './agree.ts';
-import { alternate, type Runner } from './alternate.ts';
+import { alternate } from './alternate.ts';
 import type { LoadTimes } from './children/load.ts';
 import { type Measurement, measured, ratio } from './measurement.ts';
 import { createNaive, naiveMatches } from './naive.ts';
-import { ACL_CLASSES, ACL_EXPANDED, EBPF, matchName, OBJECTS_TO_TABLES, over, TABLES } from './names.ts';
+import { ACL_CLASSES, ACL_EXPANDED, cpuName, EBPF, matchName, OBJECTS_TO_TABLES, over, TABLES } from './names.ts';
 import { orSkipped } from './peers/build.ts';
 import { EBPF_REPEATS, startEbpf } from './peers/ebpf.ts';
-import { type AclMode, type AclSession, bestAlgorithm, startAclMatch } from './peers/rte-acl.ts';
-import { FORMS } from './replay.ts';
+import { type AclMode, type AclSession, bestAlgorithm, bestOf, startAclMatch } from './peers/rte-acl.ts';
+import { FORMS, type Form } from './replay.ts';
 import type { Scenario } from './scenario.ts';
 import { Session } from './session.ts';
 import { buildWorkload, type Shape, TUPLE_WORDS, type Workload } from './workload.ts';
@@ -27,15 +27,22 @@ export interface MatchOptions {
 
 interface MatchAnswer {
   readonly ns: number;
-  readonly packets: number;
+  readonly cpuNs: number;
 }
 
 /** Of one run, as in children/match.ts. */
 const PASSES = 5;
 
-interface Peer {
+/** Ours in one of its forms, or a peer. */
+interface Entrant {
   readonly name: string;
+  /** Nanoseconds a packet. */
   readonly run: () => Promise<number>;
+  /** The same in time of processors, one a round where it is known. */
+  readonly cpuNs: number[];
+}
+
+interface Peer extends Entrant {
   readonly close: () => void;
   readonly rows: readonly Measurement[];
 }
@@ -61,23 +68,11 @@ export async function runMatchOnly(scenario: Scenario, options: MatchOptions): P
       const ebpf = isForEbpf(scenario) ? await orSkipped(() => ebpfPeer(name, workload), skipped) : undefined;
       if (ebpf !== undefined) peers.push(ebpf);
     }
-    const runners: Runner[] = [
-      ...FORMS.map((form) => ({
-        name: matchName(form),
-        run: async () => (await ours.run(`run ${form}`)).ns / packets,
-      })),
-      ...peers.map((peer) => ({ name: peer.name, run: peer.run })),
-    ];
-    const values = await alternate(name, rounds, runners);
-    const of = (runner: string): readonly number[] => values.get(runner)!;
+    const forms = FORMS.map((form) => formEntrant(form, ours, packets));
+    const values = await alternate(name, rounds, [...forms, ...peers]);
     return [
-      ...runners.map((runner) => measured(name, runner.name, 'ns/packet', of(runner.name))),
-      ...peers.flatMap((peer) =>
-        FORMS.map((form) => {
-          const match = matchName(form);
-          return ratio(name, over(peer.name, match), of(peer.name), of(match), noteOf(peer));
-        }),
-      ),
+      ...rowsOf(name, forms, peers, ({ name: entrant }) => values.get(entrant)!),
+      ...rowsOf(name, forms, peers, ({ cpuNs }) => cpuNs, cpuName),
       measured(name, OBJECTS_TO_TABLES, 'ms', [ours.ready.planMs + ours.ready.packMs + ours.ready.openMs]),
       measured(name, TABLES, 'MB', [ours.ready.tableBytes / 1e6]),
       ...peers.flatMap(({ rows }) => rows),
@@ -86,6 +81,35 @@ export async function runMatchOnly(scenario: Scenario, options: MatchOptions): P
     ours.close();
     for (const { close } of peers) close();
   }
+}
+
+function formEntrant(form: Form, ours: Session<LoadTimes, MatchAnswer>, packets: number): Entrant {
+  const cpuNs: number[] = [];
+  const run = async (): Promise<number> => {
+    const answer = await ours.run(`run ${form}`);
+    cpuNs.push(answer.cpuNs / packets);
+    return answer.ns / packets;
+  };
+  return { name: matchName(form), run, cpuNs };
+}
+
+/** Each by itself, then every peer over every form of ours. */
+function rowsOf(
+  scenario: string,
+  forms: readonly Entrant[],
+  peers: readonly Entrant[],
+  valuesOf: (entrant: Entrant) => readonly number[],
+  nameOf = (name: string): string => name,
+): Measurement[] {
+  const known = peers.filter((peer) => valuesOf(peer).length > 0);
+  return [
+    ...[...forms, ...known].map((entrant) => measured(scenario, nameOf(entrant.name), 'ns/packet', valuesOf(entrant))),
+    ...known.flatMap((peer) =>
+      forms.map((form) =>
+        ratio(scenario, nameOf(over(peer.name, form.name)), valuesOf(peer), valuesOf(form), noteOf(peer)),
+      ),
+    ),
+  ];
 }
 
 function aclModes({ accounts, overlapping, rules }: Shape): AclMode[] {
@@ -106,16 +130,22 @@ async function aclPeer(
   const { hits, sum } = await session.run(`run ${best} ${checked}`);
   const expected = naiveMatches(createNaive(workload), tuples, checked);
   compareSums(`${name}, rte_acl (${mode})`, { hits, sum }, { ...expected, allow: 0 });
+  const cpuNs: number[] = [];
   const run = async (): Promise<number> => {
-    let ns = 0;
+    let [wall, cpu] = [0, 0];
     for (let i = 0; i < PASSES; i++) {
       const answer = await session.run(`run ${best}`);
-      ns += answer.ns / answer.packets;
+      wall += answer.ns / answer.packets;
+      cpu += answer.cpuNs / answer.packets;
     }
-    return ns / PASSES;
+    cpuNs.push(cpu / PASSES);
+    return wall / PASSES;
   };
-  const built = measured(name, `rte_acl build (${mode})`, 'ms', [session.ready.buildMs], { note: `best: ${best}` });
-  return { name: mode === 'classes' ? ACL_CLASSES : ACL_EXPANDED, run, close: () => session.close(), rows: [built] };
+  const built = measured(name, `rte_acl build (${mode})`, 'ms', [session.ready.buildMs], {
+    note: bestOf(session, best),
+  });
+  const title = mode === 'classes' ? ACL_CLASSES : ACL_EXPANDED;
+  return { name: title, run, cpuNs, close: () => session.close(), rows: [built] };
 }
 
 /** At most 200 rules of one endpoint: a program of a thousand does not load. */
@@ -127,9 +157,10 @@ async function ebpfPeer(name: string, workload: Workload): Promise<Peer> {
   const session = await startEbpf(workload);
   const run = async (): Promise<number> => (await session.run(`run ${EBPF_REPEATS}`)).ns;
   const rows = [measured(name, 'eBPF: filling the map of sets', 'ms', [session.ready.loadMs])];
-  return { name: EBPF, run, close: () => session.close(), rows };
+  // The kernel tells the time on the wall alone.
+  return { name: EBPF, run, cpuNs: [], close: () => session.close(), rows };
 }
 
-function noteOf({ name }: Peer): { note?: string } {
+function noteOf({ name }: Entrant): { note?: string } {
   return name === EBPF ? { note: 'the kernel enforces, we replay outside of it' } : {};
 }

@@ -32,5 +32,8 @@ export const heapName = (form: Form, isTracked: boolean): string =>
 export const EVAL_SECONDS = 'eval of 100 000 flows, 1 000 pods, 200 policies';
 export const LESSON = 'replay of a lesson, start to end';
 
+/** The same in time of processors. */
+export const cpuName = (name: string): string => `${name} (CPU time)`;
+
 /** Theirs over ours. */
 export const over = (peer: string, ours: string): string => `${peer} : ${ours}`;

@@ -6,6 +6,8 @@ export interface ProcessRun {
   readonly seconds: number;
   /** Undefined where GNU time is not installed. */
   readonly residentMb: number | undefined;
+  /** Of all its threads, in steps of 10 ms; undefined likewise. */
+  readonly cpuSeconds: number | undefined;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -23,7 +25,9 @@ const WORDS_KEPT = 600;
 
 /** Runs a command to its end; throws with its last words if it fails or takes too long. */
 export function runProcess(command: string, args: readonly string[], options: ProcessOptions = {}): ProcessRun {
-  const [program, all] = existsSync(TIME) ? [TIME, ['-f', 'resident %M', command, ...args]] : [command, args];
+  const [program, all] = existsSync(TIME)
+    ? [TIME, ['-f', 'resident %M user %U system %S', command, ...args]]
+    : [command, args];
   const start = performance.now();
   const { status, signal, error, stdout, stderr } = spawnSync(program, all, {
     encoding: 'utf8',
@@ -37,8 +41,14 @@ export function runProcess(command: string, args: readonly string[], options: Pr
     const words = error?.message ?? (stderr.trim().slice(-WORDS_KEPT) || `signal ${signal}`);
     throw new Error(`${command} ${args.join(' ')} failed: ${words}`);
   }
-  const resident = /resident (\d+)/.exec(stderr);
-  return { seconds, residentMb: resident === null ? undefined : Number(resident[1]) / 1024, stdout, stderr };
+  const [, resident, user, system] = /resident (\d+) user ([\d.]+) system ([\d.]+)/.exec(stderr) ?? [];
+  return {
+    seconds,
+    residentMb: resident === undefined ? undefined : Number(resident) / 1024,
+    cpuSeconds: resident === undefined ? undefined : Number(user) + Number(system),
+    stdout,
+    stderr,
+  };
 }
 
 /** Whether a program can be started at all. */

@@ -11,6 +11,8 @@ import { runProcess } from './process.ts';
 export interface ReplayRun {
   /** From opening the capture to the end. */
   readonly judgeSeconds: number;
+  /** The same in time of processors, of all threads: what others of the machine take does not count. */
+  readonly cpuSeconds: number;
   /** From the start of the process to opening the capture. */
   readonly loadSeconds: number;
   readonly residentMb: number;
@@ -86,6 +88,7 @@ export function runReplay(options: ReplayOptions): ReplayRun {
     const { opened, ended } = readReport(report);
     return {
       judgeSeconds: (wallMs(ended) - wallMs(opened)) / 1000,
+      cpuSeconds: (ended.cpuMs - opened.cpuMs) / 1000,
       loadSeconds: (wallMs(opened) - startedMs) / 1000,
       residentMb: residentMb ?? ended.maxRssBytes / 2 ** 20,
       opened,
@@ -103,6 +106,7 @@ export interface ClockEvent {
   readonly event: 'opened' | 'ended';
   readonly atMs: number;
   readonly startedMs: number;
+  readonly cpuMs: number;
   readonly heapBytes: number;
   readonly maxRssBytes: number;
 }

@@ -35,10 +35,13 @@ for (const [form, { pass, sums }] of judges) {
 await serveSession(times, ([, form = '']) => {
   const { pass, sums } = judges.get(form)!;
   const start = performance.now();
+  const startCpu = process.cpuUsage();
   for (let i = 0; i < PASSES; i++) pass(packets);
   const ns = ((performance.now() - start) * 1e6) / PASSES;
+  const { user, system } = process.cpuUsage(startCpu);
+  const cpuNs = ((user + system) * 1000) / PASSES;
   compareSums(`${name}, match (${form}), a later pass`, meanOf(sums(shape)), whole.get(form)!);
-  return { ns, packets };
+  return { ns, cpuNs, packets };
 });
 
 function meanOf(all: Sums): Sums {

@@ -11,8 +11,14 @@ export interface Reader {
   readonly name: string;
   /** Packets that it is given: the slow ones read the first packets of the same traffic, in a file of their own. */
   readonly packetsMax: number;
-  /** Seconds for a whole pass. */
-  readonly run: (capture: string) => number;
+  /** A whole pass. */
+  readonly run: (capture: string) => ReaderRun;
+}
+
+export interface ReaderRun {
+  readonly seconds: number;
+  /** Time of processors; undefined where it is not known. */
+  readonly cpuSeconds: number | undefined;
 }
 
 const ALL = Number.POSITIVE_INFINITY;
@@ -20,19 +26,19 @@ const READ_BYTES = 1 << 20;
 
 export function tcpdumpReading(): Reader {
   need('tcpdump', 'tcpdump');
-  const run = (capture: string): number => runProcess('tcpdump', ['-r', capture, '-w', '/dev/null', 'arp']).seconds;
+  const run = (capture: string): ReaderRun => runProcess('tcpdump', ['-r', capture, '-w', '/dev/null', 'arp']);
   return { name: TCPDUMP_READING, packetsMax: ALL, run };
 }
 
 export function tcpdumpCopying(): Reader {
   need('tcpdump', 'tcpdump');
-  const run = (capture: string): number => runProcess('tcpdump', ['-r', capture, '-w', '/dev/null']).seconds;
+  const run = (capture: string): ReaderRun => runProcess('tcpdump', ['-r', capture, '-w', '/dev/null']);
   return { name: TCPDUMP_COPYING, packetsMax: ALL, run };
 }
 
 export function libpcapLoop(): Reader {
   const program = compiled('libpcap loop', 'libpcap-loop', ['-lpcap']);
-  return { name: LIBPCAP, packetsMax: ALL, run: (capture) => runProcess(program, [capture]).seconds };
+  return { name: LIBPCAP, packetsMax: ALL, run: (capture) => runProcess(program, [capture]) };
 }
 
 export function tshark(): Reader {
@@ -43,7 +49,7 @@ export function tshark(): Reader {
   return {
     name: TSHARK,
     packetsMax: 100_000,
-    run: (capture) => seconds(capture) - seconds(emptyCapture()),
+    run: (capture) => ({ seconds: seconds(capture) - seconds(emptyCapture()), cpuSeconds: undefined }),
   };
 }
 
@@ -67,7 +73,12 @@ export function npmDecoder(mode: string, name: string): Reader {
   return {
     name,
     packetsMax: 1_000_000,
-    run: (capture) => Number(JSON.parse(runProcess('node', [script, modules, mode, capture]).stdout).seconds),
+    run: (capture) => {
+      const { seconds } = JSON.parse(runProcess('node', [script, modules, mode, capture]).stdout) as {
+        seconds: number;
+      };
+      return { seconds, cpuSeconds: undefined };
+    },
   };
 }
 

@@ -21,6 +21,8 @@ export interface AclReady {
 export interface AclAnswer {
   readonly algorithm: string;
   readonly ns: number;
+  /** Time of processors. */
+  readonly cpuNs: number;
   readonly packets: number;
   readonly hits: number;
   readonly sum: number;
@@ -53,17 +55,29 @@ export function startAclPcap(workload: Workload, capture: string): Promise<AclSe
   return start('pcap', rulesFile(workload, 'expanded'), capture);
 }
 
-/** Best of the algorithms, each run once over the packets. */
+/** Best of the algorithms by time of processors, the least of three runs each: a busy machine must not choose a slow one. */
 export async function bestAlgorithm(session: AclSession): Promise<string> {
-  let best: AclAnswer | undefined;
+  let best: string | undefined;
+  let bestNs = Number.POSITIVE_INFINITY;
   for (const algorithm of session.ready.algorithms) {
-    await session.run(`run ${algorithm} 100000`);
-    const answer = await session.run(`run ${algorithm}`);
-    if (best === undefined || answer.ns < best.ns) best = answer;
+    for (let i = 0; i < TRIALS; i++) {
+      const { cpuNs, packets } = await session.run(`run ${algorithm} ${TRIAL_PACKETS}`);
+      if (cpuNs / packets >= bestNs) continue;
+      bestNs = cpuNs / packets;
+      best = algorithm;
+    }
   }
   if (best === undefined) throw new PeerMissing(`${PEER}: no algorithm runs on this processor`);
-  return best.algorithm;
+  return best;
 }
+
+/** For the notes: a machine without AVX-512 has other figures. */
+export function bestOf(session: AclSession, best: string): string {
+  return `best: ${best} of ${session.ready.algorithms.join(', ')}`;
+}
+
+const TRIALS = 3;
+const TRIAL_PACKETS = 1_000_000;
 
 async function start(mode: string, rules: string, file: string): Promise<AclSession> {
   const program = compiled(PEER, 'rte-acl', [...libraryFlags(PEER, 'libdpdk'), '-lpcap']);

@@ -208,6 +208,7 @@ describe('allocation', () => {
     event: name,
     atMs,
     startedMs: 0,
+    cpuMs: 0,
     heapBytes: heapMb * 2 ** 20,
     maxRssBytes: 0,
   });
