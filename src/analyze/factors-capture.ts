@@ -5,12 +5,13 @@
  * alone. What tunnels carry is read instead of the tunnels, since that is where pods talk. Memory is bounded: FLOWS_MAX flows are
  * open at a time, and their streams share one budget; whatever has to go early says so in its gap.
  */
+import { momentOf } from '../base/time.ts';
 import { judgeNewPacket } from '../match/judge.ts';
 import { createJudge, type Judge } from '../match/state.ts';
 import { PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
 import { openCapture } from '../packets/pcap-file.ts';
 import { type CaptureReader, createRecordBatch, type RecordBatch } from '../packets/source.ts';
-import type { TimelineData } from '../tables/live.ts';
+import { OwnerTimeline, type TimelineData } from '../tables/live.ts';
 import type { Tables } from '../tables/tables.ts';
 import { decodePacket } from '../wire/decode.ts';
 import {
@@ -41,7 +42,6 @@ import { decodeInner, TUNNEL_DEPTH_MAX, TUNNEL_NONE, tunnelKind } from '../wire/
 import type { KeyStore } from './factors-keys.ts';
 import { type NetworkIdentity, networkIdentity } from './factors-network.ts';
 import { SessionMemory, type TlsOutcome, TlsSession } from './factors-tls.ts';
-import { OwnerChanges } from './owner-changes.ts';
 import { type FlowRecord, flowRecord } from './record.ts';
 import { HalfStream, StreamBudget } from './tcp-stream.ts';
 
@@ -114,12 +114,14 @@ export interface ReadOptions {
   readonly timeline?: TimelineData | undefined;
 }
 
+export interface ReadResult {
+  readonly sources: readonly CaptureSource[];
+  /** Flows that closed early because too many were open. */
+  readonly evicted: number;
+}
+
 /** Reads captures one after the other as one stream of packets. Flows come as they close. */
-export async function readFlows(
-  tables: Tables,
-  files: readonly string[],
-  options: ReadOptions,
-): Promise<readonly CaptureSource[]> {
+export async function readFlows(tables: Tables, files: readonly string[], options: ReadOptions): Promise<ReadResult> {
   const tracker = new FlowTracker(tables, options);
   const sources: CaptureSource[] = [];
   for (const file of files) {
@@ -134,7 +136,7 @@ export async function readFlows(
     }
   }
   tracker.finish();
-  return sources;
+  return { sources, evicted: tracker.evicted };
 }
 
 async function readOne(
@@ -202,7 +204,7 @@ class FlowTracker {
   readonly #flows = new Map<string, OpenFlow>();
   /** Flows whose streams are being kept, the oldest first. */
   readonly #reading = new Set<OpenFlow>();
-  readonly #owners: OwnerChanges | undefined;
+  readonly #owners: OwnerTimeline | undefined;
   #packets = 0;
 
   constructor(tables: Tables, options: ReadOptions) {
@@ -210,8 +212,8 @@ class FlowTracker {
     this.#options = options;
     this.#budget = options.budget ?? new StreamBudget();
     const { timeline } = options;
-    this.#owners = timeline === undefined ? undefined : new OwnerChanges(tables, timeline, undefined, undefined);
-    this.#owners?.rewind();
+    this.#owners = timeline === undefined ? undefined : new OwnerTimeline(tables, timeline);
+    this.#moveOwners(Number.NEGATIVE_INFINITY);
   }
 
   batch(batch: RecordBatch): void {
@@ -226,7 +228,7 @@ class FlowTracker {
         0,
       );
       this.#packets++;
-      this.#owners?.moveTo(batch.seconds[i]!, batch.nanos[i]!);
+      this.#moveOwners(momentOf(batch.seconds[i]!, batch.nanos[i]!));
       if (status === DECODE_OK) this.#unwrap(batch.view);
       const timeMs = batch.seconds[i]! * 1000 + batch.nanos[i]! / 1e6;
       if (status === DECODE_OK && this.#isOfFlow()) this.#packet(batch.view, timeMs);
@@ -237,7 +239,12 @@ class FlowTracker {
   /** Closes what is open, in the order of first packets. */
   finish(): void {
     for (const [key, flow] of this.#flows) this.#close(key, flow);
-    this.#owners?.rewind();
+    this.#moveOwners(Number.NEGATIVE_INFINITY);
+  }
+
+  /** Moves the tables to the owners of a moment. */
+  #moveOwners(ms: number): void {
+    if (this.#owners?.isBusy(ms, ms) === true) this.#owners.moveTo(ms, () => {});
   }
 
   /** Replaces the record by that of the packet inside all tunnels, as far as they can be read. */

@@ -13,7 +13,8 @@
  *      "downstream_peer_uri_san":"spiffe://cluster.local/ns/prod/sa/api",   %DOWNSTREAM_PEER_URI_SAN%; "-", "" or null = none
  *      "downstream_tls_version":"TLSv1.3"}                           %DOWNSTREAM_TLS_VERSION%, optional
  *
- * ztunnel, one line a connection, written when it ends; its start is `duration` earlier
+ * ztunnel, one line a connection, written when it ends; its start is `duration` earlier. Its JSON form has the same fields, with `time`
+ * and `message`
  *
  *     2026-01-01T00:00:01.000Z info access connection complete src.addr=10.244.1.10:40001 src.identity="spiffe://…"
  *         dst.addr=10.244.2.10:15008 dst.hbone_addr=10.244.2.10:8443 dst.identity="spiffe://…" direction="inbound" duration="12ms"
@@ -66,7 +67,7 @@ export interface PeerLog {
 
 /** Reads an access log; each line by its own form. */
 export function parseAccessLog(name: string, lines: Iterable<string>): PeerLog {
-  return parseLines(name, lines, (text) => (text.startsWith('{') ? envoyStatement(text) : ztunnelStatement(text)));
+  return parseLines(name, lines, (text) => (text.startsWith('{') ? jsonStatement(text) : ztunnelLine(text)));
 }
 
 /** Reads a file of identities. */
@@ -98,9 +99,18 @@ function parseLines(name: string, lines: Iterable<string>, parse: (text: string)
   return { statements, problems, passedOver };
 }
 
-function envoyStatement(text: string): Parsed {
+function jsonStatement(text: string): Parsed {
   const fields = jsonObject(text);
   if (typeof fields === 'string') return fields;
+  if (!('src.addr' in fields) && !('message' in fields)) return envoyStatement(fields);
+  const word = (name: string): string | undefined => {
+    const value = fields[name];
+    return typeof value === 'string' ? value : undefined;
+  };
+  return ztunnelStatement(word('message') ?? '', word('time'), word);
+}
+
+function envoyStatement(fields: Readonly<Record<string, unknown>>): Parsed {
   const remote = endOf(fields.downstream_direct_remote_address ?? fields.downstream_remote_address);
   const local = endOf(fields.downstream_local_address);
   if (remote === undefined) return 'no downstream_remote_address of the form ADDRESS:PORT';
@@ -132,24 +142,35 @@ function namedBy(uri: string | null): NamedPeer | undefined {
 
 const ZTUNNEL_FIELD = /([a-z_.]+)=("(?:[^"\\]|\\.)*"|\S+)/g;
 
-function ztunnelStatement(text: string): Parsed {
-  if (!/\bconnection (complete|opened|failed)\b/.test(text)) {
+const ABOUT_A_CONNECTION = /\bconnection (complete|opened|failed)\b/;
+
+function ztunnelLine(text: string): Parsed {
+  if (!ABOUT_A_CONNECTION.test(text)) {
     return /^\d{4}-\d\d-\d\dT/.test(text) ? undefined : 'neither JSON of Envoy nor a line of ztunnel';
   }
   const fields = new Map<string, string>();
   for (const [, key, value] of text.matchAll(ZTUNNEL_FIELD)) {
     if (key !== undefined && value !== undefined && !fields.has(key)) fields.set(key, unquoted(value));
   }
-  const src = endOf(fields.get('src.addr'));
-  const dst = endOf(fields.get('dst.addr'));
+  return ztunnelStatement(text, text.split(/\s/, 1)[0], (name) => fields.get(name));
+}
+
+/** @param time  of the end of the connection, or of its opening */
+function ztunnelStatement(
+  message: string,
+  time: string | undefined,
+  field: (name: string) => string | undefined,
+): Parsed {
+  if (!ABOUT_A_CONNECTION.test(message)) return undefined;
+  const src = endOf(field('src.addr'));
+  const dst = endOf(field('dst.addr'));
   if (src === undefined) return 'no src.addr of the form ADDRESS:PORT';
   if (dst === undefined) return 'no dst.addr of the form ADDRESS:PORT';
-  const endMs = timeOf(text.split(/\s/, 1)[0]);
+  const endMs = timeOf(time);
   if (endMs === undefined) return 'the line does not begin with a time';
-  const durationMs = goDuration(fields.get('duration') ?? '0ms');
+  const durationMs = goDuration(field('duration') ?? '0ms');
   if (durationMs === undefined) return 'duration is none';
-  const identity = fields.get('src.identity') ?? '';
-  const isOpening = text.includes('connection opened');
+  const isOpening = message.includes('connection opened');
   return {
     source: 'ztunnel-log',
     src: src.address,
@@ -158,7 +179,7 @@ function ztunnelStatement(text: string): Parsed {
     dstPort: dst.port,
     fromMs: isOpening ? endMs : endMs - durationMs,
     toMs: endMs,
-    peer: namedBy(identity),
+    peer: namedBy(field('src.identity') ?? ''),
   };
 }
 

@@ -72,6 +72,8 @@ export interface FactorsResult {
   /** What is missing from no single flow: lines of key logs and access logs, flows that were too many. */
   readonly gaps: readonly Gap[];
   readonly sources: readonly CaptureSource[];
+  /** Flows that were answered for early, since too many were open at one time. */
+  readonly evictedFlows: number;
   /** Lines of logs that are about no flow of the captures. */
   readonly unmatchedStatements: number;
   /** Evidence is missing where a rule asks for it, or was given and cannot be used. */
@@ -91,7 +93,7 @@ export async function analyzeFactors(input: FactorsInput): Promise<FactorsResult
   const kept: KeptFlow[] = [];
   let flows = 0;
   let dropped = 0;
-  const sources = await readFlows(input.tables, input.captures, {
+  const { sources, evicted } = await readFlows(input.tables, input.captures, {
     keys: input.keys,
     timeline: input.timeline,
     onFlow: (flow) => {
@@ -119,6 +121,7 @@ export async function analyzeFactors(input: FactorsInput): Promise<FactorsResult
     totals: totalsOf(records, gaps, flows, sources),
     gaps,
     sources,
+    evictedFlows: evicted,
     unmatchedStatements: (input.statements?.length ?? 0) - index.matchedCount,
     isIncomplete: gaps.length > 0 || records.some((each) => each.rules.length > 0 && each.gaps.length > 0),
     interrupted: input.signal?.aborted === true,

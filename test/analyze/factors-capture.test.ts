@@ -43,6 +43,7 @@ interface Read {
   readonly flows: SeenFlow[];
   readonly sources: readonly CaptureSource[];
   readonly keys: KeyStore;
+  readonly evicted: number;
 }
 
 async function read(captures: readonly Uint8Array[], options: Partial<ReadOptions> = {}): Promise<Read> {
@@ -53,8 +54,8 @@ async function read(captures: readonly Uint8Array[], options: Partial<ReadOption
   });
   const flows: SeenFlow[] = [];
   const keys = options.keys ?? new KeyStore();
-  const sources = await readFlows(tables, files, { onFlow: (flow) => flows.push(flow), ...options, keys });
-  return { flows, sources, keys };
+  const { sources, evicted } = await readFlows(tables, files, { onFlow: (flow) => flows.push(flow), ...options, keys });
+  return { flows, sources, keys, evicted };
 }
 
 const readRecords = async (records: readonly CaptureRecord[], keyLog = '', options: Partial<ReadOptions> = {}) =>
@@ -224,7 +225,8 @@ describe('many connections', () => {
   });
 
   test('past the limit of flows close early, the oldest first', async () => {
-    const flows = await readRecords(many(50), '', { flowsMax: 20 });
+    const { flows, evicted } = await read([captureOf(many(50))], { flowsMax: 20 });
+    expect(evicted).toBe(flows.length - 20);
     expect(flows.length).toBeGreaterThan(50);
     expect(flows.reduce((sum, { packets }) => sum + packets, 0)).toBe(many(50).length);
   });

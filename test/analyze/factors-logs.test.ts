@@ -101,6 +101,18 @@ describe('ztunnel', () => {
     ]);
   });
 
+  test('in JSON says the same', () => {
+    const fields = Object.fromEntries(
+      [...FIELDS.matchAll(/([a-z_.]+)=("[^"]*"|\S+)/g)].map(([, key, value]) => [key!, value!.replaceAll('"', '')]),
+    );
+    const json = (message: string) =>
+      JSON.stringify({ level: 'info', time: '2026-01-01T00:00:02.000000Z', scope: 'access', message, ...fields });
+    const [{ place: _, ...asText }] = access(line(FIELDS)).statements as [{ place: string }];
+    const { statements, passedOver } = access(json('connection complete'), json('workload added'));
+    expect([statements, passedOver]).toEqual([[{ place: 'access.log:1', ...asText }], 1]);
+    expect(access(json('connection opened')).statements[0]).toMatchObject({ fromMs: START + 2000, toMs: START + 2000 });
+  });
+
   test('without an identity is plain text; other messages are passed over', () => {
     const { statements, passedOver, problems } = access(
       line('src.addr=10.244.1.10:40001 dst.addr=10.244.2.10:8443 direction="inbound"'),

@@ -52,7 +52,6 @@ describe('the lesson', () => {
   test.each([
     ['factors', FACTORS],
     ['factors-json', [...FACTORS, '-o', 'json']],
-    ['help-factors', ['factors', '--help']],
     ['validate-two-factor', ['validate', ...lesson('two-factor')]],
     ['replay-two-factor', ['replay', ...capture('two-factor')]],
   ])('prints %s', async (file, args) => {
@@ -113,6 +112,17 @@ describe('the lesson', () => {
     expect(code).toBe(3);
     expect(stdout).toContain('unknown (no-keys)');
     expect(stderr).toContain(`${closed}, packet 17: no-keys: TLS 1.3 encrypts certificates`);
+  });
+
+  test('where nothing rests on an account, all is fine', async () => {
+    const { code, stdout, stderr } = await margay([
+      'factors',
+      ...lesson('two-factor'),
+      '-r',
+      'pcaps/sa-names/capture.pcapng',
+    ]);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toContain('0 connections of 21 that a rule with accounts asks about');
   });
 
   test('with its secrets beside it says the same as with them inside', async () => {

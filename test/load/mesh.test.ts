@@ -60,6 +60,14 @@ describe('PeerAuthentication', () => {
     expect(errorsOf(peer({}, { name: 'p' }, 'v1alpha1'))[0]).toContain('use apiVersion: security.istio.io/v1');
   });
 
+  test('a selector in the root namespace is warned of', () => {
+    const spec = { selector: { matchLabels: { app: 'db' } } };
+    expect(warningsOf(peer(spec, { name: 'p', namespace: 'istio-system' })).join('\n')).toContain(
+      'spec.selector: Istio ignores a PeerAuthentication with a selector in its root namespace',
+    );
+    expect(warningsOf(peer(spec))).toEqual([]);
+  });
+
   test('its neighbours in the group are left out in silence', () => {
     const of = (kind: string): string =>
       JSON.stringify({ apiVersion: 'security.istio.io/v1', kind, metadata: { name: 'x' } });

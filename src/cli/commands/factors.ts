@@ -221,7 +221,7 @@ async function print(result: FactorsResult, format: FactorsOptions['output'], ou
 
 /** What is missing, and the exit code. */
 function conclude(result: FactorsResult, options: FactorsOptions, output: Output): number {
-  const { records, gaps, sources, totals, unmatchedStatements, interrupted } = result;
+  const { records, gaps, sources, totals, unmatchedStatements, evictedFlows, interrupted } = result;
   const missing = [...gaps, ...records.filter(({ rules }) => rules.length > 0).flatMap((record) => record.gaps)];
   const write = (text: string): void => {
     if (!output.isClosed()) output.stderr.write(`margay: ${text}\n`);
@@ -234,6 +234,9 @@ function conclude(result: FactorsResult, options: FactorsOptions, output: Output
     if (totals.hbone > 0) write(hboneNote(totals.hbone));
     if (unmatchedStatements > 0)
       write(`${counted(unmatchedStatements, 'line')} of logs are about no connection of the capture`);
+    if (evictedFlows > 0) {
+      write(`${counted(evictedFlows, 'connection')} answered for early, since too many were open at one time`);
+    }
     if (interrupted) write('interrupted: the answer covers what was read up to here');
   }
   const lost = sources.reduce((sum, source) => sum + source.lost, 0);
