@@ -2,7 +2,7 @@
 import { openCapture } from '../packets/pcap-file.ts';
 import { guessRecord, PcapSegmentReader } from '../packets/pcap-segment.ts';
 import { type CaptureReader, createRecordBatch } from '../packets/source.ts';
-import { openTables } from '../tables/tables.ts';
+import { viewTables } from '../tables/tables.ts';
 import { FeedGate } from '../workers/feed.ts';
 import { FramePacker } from '../workers/frames.ts';
 import type { SegmentTask } from '../workers/segments.ts';
@@ -51,7 +51,7 @@ class SegmentJudge {
     this.#times = start.wantsTimes ? new StageTimes() : undefined;
     const times = this.#times === undefined ? {} : { times: this.#times };
     this.#replayer = new Replayer(
-      openTables(start.tables),
+      viewTables(start.tables),
       { ...start.options, ...times },
       {
         onFragment: (batch, index, packet) =>

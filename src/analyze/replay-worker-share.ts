@@ -7,7 +7,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { openByteSource } from '../packets/byte-source.ts';
 import { openSource, openUnpacked } from '../packets/pcap-file.ts';
 import { type CaptureReader, createRecordBatch, type RecordBatch } from '../packets/source.ts';
-import { openTables } from '../tables/tables.ts';
+import { viewTables } from '../tables/tables.ts';
 import { FeedGate, RingSource } from '../workers/feed.ts';
 import { FramePacker } from '../workers/frames.ts';
 import { RowFilter } from '../workers/rows.ts';
@@ -28,7 +28,7 @@ export async function judgeShare(start: WorkerStart, port: MessagePort): Promise
   const nameOf = (number: number): string | undefined => reader?.interfaceName(number);
   const times = start.wantsTimes ? new StageTimes() : undefined;
   const replayer: Replayer = new Replayer(
-    openTables(start.tables),
+    viewTables(start.tables),
     { ...optionsOf(start, outbox, () => replayer.moment), ...(times === undefined ? {} : { times }) },
     shareOf(start, filter, outbox, nameOf, () => replayer.moment),
   );
