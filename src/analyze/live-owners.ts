@@ -40,10 +40,10 @@ export class LiveOwners {
   /** Addresses whose owner was switched, and that were left in doubt. */
   switched = 0;
   doubted = 0;
+  onOwner: OnOwner;
   readonly #tables: Tables;
   readonly #data: LiveData;
   readonly #source: IdentityTable;
-  readonly #onOwner: OnOwner;
   /** Word offset in `data.addresses`, by text. */
   readonly #addresses = new Map<string, number>();
   /** Endpoints by short uid, and the first endpoint of each shape. */
@@ -59,7 +59,7 @@ export class LiveOwners {
     this.#tables = tables;
     this.#data = data;
     this.#source = source;
-    this.#onOwner = onOwner;
+    this.onOwner = onOwner;
     this.#learnPods(plan);
     const { addresses } = data;
     for (let at = 0; at < addresses.length; at += LIVE_SIZE) {
@@ -148,7 +148,7 @@ export class LiveOwners {
   #switch(at: number, classNumber: number, list: number): void {
     this.switched++;
     this.#store(at, classNumber, list);
-    this.#onOwner(this.#data.addresses[at + LIVE_VERSION]!, this.#data.addresses, at + LIVE_ADDRESS);
+    this.onOwner(this.#data.addresses[at + LIVE_VERSION]!, this.#data.addresses, at + LIVE_ADDRESS);
   }
 
   #store(at: number, classNumber: number, list: number): void {

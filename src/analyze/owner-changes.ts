@@ -10,13 +10,18 @@ import { momentOf } from '../base/time.ts';
 import { forgetAddress } from '../conntrack/forget.ts';
 import type { Conntrack } from '../conntrack/table.ts';
 import type { RecordBatch } from '../packets/source.ts';
-import { OwnerTimeline, type TimelineData } from '../tables/live.ts';
+import { type OnChange, OwnerTimeline, type TimelineData } from '../tables/live.ts';
 import type { Tables } from '../tables/tables.ts';
 import { FLAG_IPV6, PACKET_DST, PACKET_FLAGS, PACKET_SRC } from '../wire/record.ts';
 import type { ConnectionTable } from './connections.ts';
 
+/** Who changes owners by themselves (live-owners.ts), and is to tell which. */
+export interface LiveOwnership {
+  onOwner: OnChange;
+}
+
 export class OwnerChanges {
-  readonly #timeline: OwnerTimeline;
+  readonly #timeline: OwnerTimeline | undefined;
   readonly #conntrack: Conntrack | undefined;
   readonly #connections: ConnectionTable | undefined;
   /** Addresses that changed since a packet of them was last seen. */
@@ -27,24 +32,27 @@ export class OwnerChanges {
 
   constructor(
     tables: Tables,
-    data: TimelineData,
+    data: TimelineData | undefined,
+    live: LiveOwnership | undefined,
     conntrack: Conntrack | undefined,
     connections: ConnectionTable | undefined,
   ) {
-    this.#timeline = new OwnerTimeline(tables, data);
+    this.#timeline = data === undefined ? undefined : new OwnerTimeline(tables, data);
+    if (live !== undefined) live.onOwner = this.#note;
     this.#conntrack = conntrack;
     this.#connections = connections;
   }
 
   /** Moves to the time of a packet. */
   moveTo(seconds: number, nanos: number): void {
+    if (this.#timeline === undefined) return;
     const ms = momentOf(seconds, nanos);
     if (this.#timeline.isBusy(ms, ms)) this.#timeline.moveTo(ms, this.#note);
   }
 
   /** True if no owner changes while the packets of the batch go by; the tables are then at their time. */
   isQuiet({ seconds, nanos, count }: RecordBatch): boolean {
-    if (count === 0) return true;
+    if (count === 0 || this.#timeline === undefined) return true;
     this.moveTo(seconds[0]!, nanos[0]!);
     for (let i = 1; i < count; i++) {
       const ms = momentOf(seconds[i]!, nanos[i]!);
@@ -55,7 +63,7 @@ export class OwnerChanges {
 
   /** Back to before the first change, where whoever reads the tables next begins. */
   rewind(): void {
-    this.#timeline.moveTo(Number.NEGATIVE_INFINITY, () => {});
+    this.#timeline?.moveTo(Number.NEGATIVE_INFINITY, () => {});
   }
 
   /** Lets the past of the packet's addresses be forgotten where they changed their owners. */

@@ -44,7 +44,7 @@ export async function replayCaptures(
 ): Promise<ReplayResult> {
   // Loaded only where more than one worker is asked for: a short replay starts as fast as ever.
   // Tables that change with the time of packets stand at one time, and who vouches for them is known here alone.
-  const isFixed = options.timeline === undefined && options.isStale === undefined;
+  const isFixed = options.timeline === undefined && options.live === undefined && options.isStale === undefined;
   if (options.workers !== undefined && options.workers !== 1 && isFixed) {
     const { planParallel, replayParallel } = await import('./replay-parallel.ts');
     const plan = await planParallel(files, options);

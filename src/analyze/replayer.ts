@@ -57,7 +57,7 @@ import type { RuleCount } from './counters.ts';
 import { FastPath } from './fast-path.ts';
 import { GenerationCounters, NodeNumbers } from './generations.ts';
 import { PodInterfaces } from './interfaces.ts';
-import { OwnerChanges } from './owner-changes.ts';
+import { type LiveOwnership, OwnerChanges } from './owner-changes.ts';
 import { LineQueue, type PacketRecord } from './packet-lines.ts';
 import { addPending, type FlowRecord, flowRecord } from './record.ts';
 import { STAGE_CONNTRACK, STAGE_COUNT, STAGE_OUTPUT, STAGE_PARSE, STAGE_SLOW, type StageTimes } from './stage-times.ts';
@@ -88,6 +88,8 @@ export interface ReplayOptions {
   readonly timeline?: TimelineData | undefined;
   /** Measures where the time goes. */
   readonly times?: StageTimes;
+  /** Who changes the owners of addresses while packets are judged. */
+  readonly live?: LiveOwnership | undefined;
   /** True while nobody vouches for who owns which address: verdicts of policy are then `stale-identity`. */
   readonly isStale?: () => boolean;
 }
@@ -199,9 +201,9 @@ export class Replayer {
       incomplete: (tickets) => this.#incomplete(tickets),
     };
     this.#owners =
-      options.timeline === undefined
+      options.timeline === undefined && options.live === undefined
         ? undefined
-        : new OwnerChanges(tables, options.timeline, this.#conntrack, this.#connections);
+        : new OwnerChanges(tables, options.timeline, options.live, this.#conntrack, this.#connections);
     this.#fast = this.#fastPath(tables);
   }
 
@@ -217,6 +219,7 @@ export class Replayer {
       // The WebAssembly form has a copy of the tables, which takes a while to make and sees no change of owners.
       options.wasm !== false &&
         options.timeline === undefined &&
+        options.live === undefined &&
         options.isStale === undefined &&
         options.newTables === undefined,
       options.times,
@@ -273,7 +276,7 @@ export class Replayer {
       const newer = newTables?.();
       if (newer !== undefined) this.#swap(newer);
       // A scan does not look at times.
-      const mayScan = this.#owners === undefined && this.#options.isStale?.() !== true;
+      const mayScan = this.#options.timeline === undefined && this.#options.isStale?.() !== true;
       const taken = mayScan ? (this.#fast?.scan(reader, batch) ?? -1) : -1;
       if (taken === 0) return;
       if (taken > 0) this.#packets += taken;

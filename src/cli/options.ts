@@ -50,6 +50,8 @@ export interface IdentityOptions {
   readonly redis?: string;
   readonly cluster?: string;
   readonly verifyKey?: string;
+  /** Seconds. */
+  readonly identityStaleAfter?: number;
   /** Milliseconds since 1970. */
   readonly at?: number;
 }
@@ -75,6 +77,14 @@ export function addIdentityOptions(command: Command): Command {
         '--verify-key <file>',
         'with --redis: take only what is signed; PEM of an Ed25519 public key',
       ).helpGroup(group),
+    )
+    .addOption(
+      new Option(
+        '--identity-stale-after <seconds>',
+        'with --redis and a capture that streams in: verdicts are stale-identity when Redis was away for longer (30)',
+      )
+        .argParser(wholeNumber(1, 86_400))
+        .helpGroup(group),
     )
     .addOption(
       new Option('--at <time>', 'judge everything as at this time (2026-01-01T00:00:00Z, or seconds since 1970)')

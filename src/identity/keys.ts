@@ -14,7 +14,7 @@
  *
  * Redis is hostile: anyone who can write there can write anything. What does not parse is refused, by a `Refusal` that says why.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { formatAddress, parseAddress } from '../base/ip.ts';
 import type { ContainerPort, StringMap } from '../model/resources.ts';
 import {
@@ -80,9 +80,9 @@ export function keysOf(cluster: string): Keys {
 
 /** The bucket of an address (or of any key, for signatures): FNV-1a over the bytes of its text. */
 export function bucketOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return ((hash ^ (hash >>> 15)) >>> 0) % BUCKETS;
+  let mixed = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) mixed = Math.imul(mixed ^ text.charCodeAt(i), 0x01000193);
+  return ((mixed ^ (mixed >>> 15)) >>> 0) % BUCKETS;
 }
 
 const shortUids = new Map<string, string>();
@@ -92,7 +92,7 @@ const SHORT_UIDS_MAX = 500_000;
 export function shortUid(uid: string): string {
   let short = shortUids.get(uid);
   if (short === undefined) {
-    short = createHash('sha256').update(uid).digest('base64url').slice(0, 12);
+    short = hash('sha256', uid, 'base64url').slice(0, 12);
     if (shortUids.size >= SHORT_UIDS_MAX) shortUids.clear();
     shortUids.set(uid, short);
   }

@@ -26,6 +26,8 @@ const BATCH_CHANGES = 50;
 /** Batches in one round. */
 const ROUND_BATCHES = 16;
 const LEASE_MS = 10_000;
+/** How often the lease is kept and the data set looked at, at most. */
+const LOOK_MS = 1_000;
 const RECONCILE_MS = 60_000;
 const RETRY_MS = 50;
 const RETRY_MS_MAX = 2_000;
@@ -163,14 +165,16 @@ export class IdentityPublisher {
 
   async #keepLead(): Promise<void> {
     const { store, clock, id, leaseMs = LEASE_MS } = this.#options;
-    const { isLeader, fence } = await store.lead(id, leaseMs);
+    const { isLeader, fence, epoch, rev } = await store.lead(id, leaseMs);
     if (isLeader && (!this.isLeader || fence !== this.#fence)) {
       this.#isLoaded = false;
       this.takeOvers++;
     }
+    // A server that lost everything counts its fences anew, and may have come to the same number.
+    if (epoch !== this.epoch || rev !== String(this.rev)) this.#isLoaded = false;
     this.isLeader = isLeader;
     this.#fence = fence;
-    this.#leadDueMs = clock.now() + leaseMs / 3;
+    this.#leadDueMs = clock.now() + Math.min(LOOK_MS, leaseMs / 3);
   }
 
   /** Reads what is published and finds what differs. */

@@ -10,7 +10,7 @@
  */
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
-import { Redis } from 'ioredis';
+import { Redis, type RedisOptions } from 'ioredis';
 import { BUCKETS, bucketOf, type Keys, keysOf, type RawEntry, SCHEMA } from './keys.ts';
 import { WrongTypeError } from './publisher.ts';
 import type { RedisConfig } from './redis-config.ts';
@@ -46,7 +46,7 @@ const HASHES_AT_ONCE = 50;
 /** Entries that the log keeps: minutes of the busiest cluster, and what the server has memory for. */
 const LOG_ENTRIES_MAX = 100_000;
 
-type Command = readonly [string, ...(string | number)[]];
+export type Command = readonly [string, ...(string | number)[]];
 
 interface ScriptCall {
   readonly keys: readonly string[];
@@ -175,8 +175,8 @@ export class RedisStore implements WritableStore, ReportingStore {
 
   async lead(id: string, ttlMs: number): Promise<Lead> {
     const answer = await this.#script(LEAD_SCRIPT, [this.#keys.leader, this.#keys.meta], [id, ttlMs, Date.now()]);
-    const [isLeader, fence] = answer as [unknown, unknown];
-    return { isLeader: Number(isLeader) === 1, fence: Number(fence) };
+    const [isLeader, fence, epoch, rev] = (answer as unknown[]).map(String);
+    return { isLeader: isLeader === '1', fence: Number(fence), epoch: epoch ?? '', rev: rev ?? '' };
   }
 
   async resign(id: string): Promise<void> {
@@ -261,8 +261,31 @@ function shaOf(text: string): string {
   return sha;
 }
 
+type ClientOptions = Omit<RedisOptions, 'replyMapping' | 'protocol'>;
+
+/** A client that connects when it is first used and comes back by itself, half a second to a second apart in the end. */
+export function openClient(config: RedisConfig, options: ClientOptions): Redis {
+  const { host, port, db, username, password, tls } = config;
+  const base: ClientOptions = {
+    host,
+    port,
+    db,
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    // A server name must be no address.
+    ...(tls === undefined ? {} : { tls: isIP(host) === 0 ? { ...tls, servername: host } : { ...tls } }),
+    lazyConnect: true,
+    autoResubscribe: false,
+    disableClientInfo: true,
+    keepAlive: 5_000,
+    retryStrategy: (times) => Math.min(1_000, 25 * 2 ** Math.min(times, 6)) * (0.5 + Math.random() / 2),
+    reconnectOnError: (error) => /^(READONLY|LOADING|MASTERDOWN)/.test(error.message),
+  };
+  return new Redis({ ...base, ...options, protocol: 2 });
+}
+
 /** One connection that fails at once when it is away, and comes back by itself. */
-class Connection {
+export class Connection {
   readonly #redis: Redis;
   readonly #config: RedisConfig;
   #trouble = '';
@@ -271,26 +294,11 @@ class Connection {
 
   constructor(config: RedisConfig, onReady: () => void) {
     this.#config = config;
-    const { host, port, db, username, password, tls } = config;
-    this.#redis = new Redis({
-      host,
-      port,
-      db,
-      ...(username === undefined ? {} : { username }),
-      ...(password === undefined ? {} : { password }),
-      // A server name must be no address.
-      ...(tls === undefined ? {} : { tls: isIP(host) === 0 ? { ...tls, servername: host } : { ...tls } }),
-      protocol: 2,
-      lazyConnect: true,
+    this.#redis = openClient(config, {
       connectTimeout: CONNECT_TIMEOUT_MS,
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       autoResendUnfulfilledCommands: false,
-      autoResubscribe: false,
-      disableClientInfo: true,
-      keepAlive: 5_000,
-      retryStrategy: (times) => Math.min(1_000, 25 * 2 ** Math.min(times, 6)) * (0.5 + Math.random() / 2),
-      reconnectOnError: (error) => /^(READONLY|LOADING|MASTERDOWN)/.test(error.message),
     });
     this.#redis.on('error', (error: Error) => {
       this.#trouble = plainMessage(error);
@@ -384,7 +392,7 @@ class Connection {
 }
 
 /** An error in words that say what to do; never with a password, which no message of the server repeats. */
-function plainMessage(error: Error): string {
+export function plainMessage(error: Error): string {
   const { message } = error;
   if (message.startsWith('NOAUTH')) return 'NOAUTH: it wants a password; give it in MARGAY_REDIS_PASSWORD_FILE';
   if (message.startsWith('WRONGPASS')) return 'WRONGPASS: user or password is wrong, or the user is disabled';
@@ -402,9 +410,10 @@ function textsOf(answer: unknown): (string | null)[] {
 function fieldsOf(answer: unknown): Fields {
   // An empty list of Lua's is an empty object in JSON.
   const texts = Array.isArray(answer) ? textsOf(answer) : [];
-  const entries: [string, string][] = [];
-  for (let i = 0; i + 1 < texts.length; i += 2) entries.push([texts[i] ?? '', texts[i + 1] ?? '']);
-  return Object.fromEntries(entries);
+  // Without a prototype, so that every name is a name; and many times faster than from a list of pairs.
+  const fields = Object.create(null) as Record<string, string>;
+  for (let i = 0; i + 1 < texts.length; i += 2) fields[texts[i] ?? ''] = texts[i + 1] ?? '';
+  return fields;
 }
 
 const REFUSALS: readonly string[] = ['epoch', 'fence', 'rev', 'type'];

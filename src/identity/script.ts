@@ -81,7 +81,7 @@ return {'ok', string.format('%d', rev)}
 `;
 
 /**
- * Takes or keeps the lead. KEYS: leader, meta. ARGV: id, ttl. The fence grows with every take-over. Keys of a wrong type are removed: they
+ * Takes or keeps the lead, and says which data set is there. KEYS: leader, meta. ARGV: id, ttl, time. The fence grows with every take-over. Keys of a wrong type are removed: they
  * are ours, and nothing can be written beside them.
  */
 export const LEAD_SCRIPT = `#!lua
@@ -95,11 +95,13 @@ if fence and not string.match(fence, '^%d+$') then
   fence = false
 end
 local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return {0, fence or '0'} end
+local is = redis.call('HMGET', KEYS[2], 'epoch', 'rev')
+local epoch, rev = is[1] or '', is[2] or ''
+if holder and holder ~= ARGV[1] then return {0, fence or '0', epoch, rev} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 if not holder or not fence then fence = tostring(redis.call('HINCRBY', KEYS[2], 'fence', 1)) end
 if holder then redis.call('HSET', KEYS[2], 'updated', ARGV[3]) end
-return {1, fence}
+return {1, fence, epoch, rev}
 `;
 
 /** Gives the lead up. KEYS: leader. ARGV: id. */

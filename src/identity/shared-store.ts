@@ -61,6 +61,9 @@ export type WriteAnswer = { readonly rev: number } | { readonly refused: Refused
 export interface Lead {
   readonly isLeader: boolean;
   readonly fence: number;
+  /** Of the data set that is there, as text; empty if there is none. */
+  readonly epoch: string;
+  readonly rev: string;
 }
 
 export interface Batch {

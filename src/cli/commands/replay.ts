@@ -6,6 +6,7 @@ import type { ReplayStats, StageTimes } from '../../analyze/stage-times.ts';
 import { checkCaptures } from '../captures.ts';
 import { exitCodeOf, UsageError } from '../exit.ts';
 import { HboneCounter, hboneNote } from '../hbone.ts';
+import type { FollowedIdentities } from '../identity-follow.ts';
 import { openCluster, openTimedTables } from '../inputs.ts';
 import {
   addCommonOptions,
@@ -102,8 +103,29 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
     throw new UsageError('standard input can be read once only; put one of the inputs given as - into a file');
   }
   checkCaptures(captures);
+  // What streams in is of now, and so are the owners of its addresses.
+  const isLive = options.redis !== undefined && options.at === undefined && captures.join() === '-';
+  const followed = isLive
+    ? await (await import('../identity-follow.ts')).FollowedIdentities.start(options, output)
+    : undefined;
+  try {
+    return await replayCluster(captures, followed, options, output);
+  } finally {
+    await followed?.close();
+  }
+}
+
+async function replayCluster(
+  captures: readonly string[],
+  followed: FollowedIdentities | undefined,
+  options: ReplayCommandOptions,
+  output: Output,
+): Promise<number> {
   const cluster = await openCluster(options, output, true);
-  const { tables, timeline } = await openTimedTables(cluster.plan, options);
+  const { tables, timeline } =
+    followed === undefined
+      ? await openTimedTables(cluster.plan, options)
+      : { tables: followed.compile(cluster.resources), timeline: undefined };
   if (options.check === true && timeline !== undefined) {
     throw new UsageError(
       '--check asks the reference about one moment: addresses change their owners here, so add --at',
@@ -126,6 +148,9 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
       ...hbone.watch(mode, callbacks(mode, printer, checker)),
       workers: options.workers,
       timeline,
+      ...(followed === undefined
+        ? {}
+        : { live: followed, newTables: () => followed.newTables(), isStale: () => followed.isStale() }),
       ...(clock === undefined ? {} : { times: clock.times }),
       onProgress: (progress) => {
         bar?.update(progress);

@@ -161,11 +161,12 @@ export class SimulatedServer {
   lead(id: string, ttlMs: number): Lead {
     const { data, world } = this;
     const holder = data.leaderUntilMs > world.nowMs ? data.leader : '';
-    if (holder !== '' && holder !== id) return { isLeader: false, fence: Number(data.meta.fence ?? 0) };
+    const { epoch = '', rev = '' } = data.meta;
+    if (holder !== '' && holder !== id) return { isLeader: false, fence: Number(data.meta.fence ?? 0), epoch, rev };
     if (holder === '' || data.meta.fence === undefined) data.meta.fence = String(Number(data.meta.fence ?? 0) + 1);
     data.leader = id;
     data.leaderUntilMs = world.nowMs + ttlMs;
-    return { isLeader: true, fence: Number(data.meta.fence) };
+    return { isLeader: true, fence: Number(data.meta.fence), epoch, rev };
   }
 
   write({ epoch, fence, rev, changes }: Batch): WriteAnswer {

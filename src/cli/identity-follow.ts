@@ -1,0 +1,154 @@
+/**
+ * Owners of addresses from Redis while a capture streams in (`-r -`): what is judged now is judged by who owns the addresses now.
+ *
+ * Changes go into the tables in use (analyze/live-owners.ts). What those have no room for makes new tables, taken between two batches of packets.
+ * While Redis is away the last good owners stay, and after a while the verdicts by them are `stale-identity`.
+ */
+import { LiveOwners } from '../analyze/live-owners.ts';
+import type { LiveOwnership } from '../analyze/owner-changes.ts';
+import { fullPrefix, type IpPrefix, parsePrefix } from '../base/ip.ts';
+import { packTimedPlan } from '../compile/pack.ts';
+import { planCluster } from '../compile/plan-cluster.ts';
+import { StoreError, signatureCheck } from '../identity/once.ts';
+import { overlayIdentities } from '../identity/overlay.ts';
+import { IdentityReader } from '../identity/reader.ts';
+import type { IdentitySet } from '../identity/store.ts';
+import { SYSTEM_CLOCK } from '../identity/system-clock.ts';
+import type { Dataplane } from '../model/flow.ts';
+import { addResource, emptyResources, type Node, type Resource, type Resources } from '../model/resources.ts';
+import { openTables, type Tables } from '../tables/tables.ts';
+import { openRedis, readKey } from './identity-store.ts';
+import type { CommonOptions, IdentityOptions } from './options.ts';
+import type { Output } from './output.ts';
+
+const STALE_AFTER_SECONDS = 30;
+const PATIENCE_MS = 10_000;
+/** Addresses that pods may get without new tables, and pods that may come. */
+const POOL_ADDRESSES = 65_536;
+const SPARE_ENDPOINTS = 4_096;
+
+type FollowOptions = IdentityOptions &
+  CommonOptions & { readonly node?: string | undefined; readonly dataplane?: Dataplane };
+
+export class FollowedIdentities implements LiveOwnership {
+  /** Set by who judges: forgets what is known of an address that has another owner. */
+  onOwner: LiveOwners['onOwner'] = () => {};
+  readonly #reader: IdentityReader;
+  readonly #options: FollowOptions;
+  readonly #close: () => Promise<void>;
+  #resources: Resources | undefined;
+  #owners: LiveOwners | undefined;
+  #isReplaced = false;
+
+  private constructor(reader: IdentityReader, options: FollowOptions, close: () => Promise<void>) {
+    this.#reader = reader;
+    this.#options = options;
+    this.#close = close;
+  }
+
+  /** Connects and waits for the first whole table. Throws `StoreError`. */
+  static async start(options: FollowOptions, output: Output): Promise<FollowedIdentities> {
+    const store = await openRedis(options);
+    let trouble = '';
+    let followed: FollowedIdentities | undefined;
+    const reader = new IdentityReader({
+      store,
+      clock: SYSTEM_CLOCK,
+      // So that silence is told from absence well within the allowed age.
+      blockMs: Math.min(1_000, staleAfterMs(options) / 4),
+      signatures: signatureCheck(readKey('--verify-key', options.verifyKey)),
+      onTrouble: (text) => {
+        trouble = text;
+        if (options.quiet !== true) output.stderr.write(`margay: --redis: ${text}\n`);
+      },
+      onChange: (change) => {
+        if (change === undefined) followed?.replaced();
+        else followed?.changed(change);
+      },
+    });
+    const running = reader.run();
+    const close = async (): Promise<void> => {
+      reader.stop();
+      await store.close();
+      await running;
+    };
+    const end = SYSTEM_CLOCK.now() + PATIENCE_MS;
+    while (!reader.isSynced) {
+      if (SYSTEM_CLOCK.now() > end) {
+        await close();
+        throw new StoreError(trouble);
+      }
+      await SYSTEM_CLOCK.sleep(20);
+    }
+    followed = new FollowedIdentities(reader, options, close);
+    return followed;
+  }
+
+  get set(): IdentitySet {
+    return this.#reader.table.toSet('(redis)');
+  }
+
+  /** Tables of these objects with the owners there are now; they follow from here on. */
+  compile(resources: Resources): Tables {
+    this.#resources = resources;
+    this.#isReplaced = false;
+    const plan = planCluster(withIdentities(resources, this.set));
+    const { node, dataplane } = this.#options;
+    const live = { pool: poolOf(resources.nodes), spareEndpoints: SPARE_ENDPOINTS };
+    const packed = packTimedPlan(plan, { node, dataplane, needsIdentity: true, live });
+    const tables = openTables(packed.buffer);
+    this.#owners = new LiveOwners(tables, packed.live!, plan, this.#reader.table, (version, words, at) =>
+      this.onOwner(version, words, at),
+    );
+    return tables;
+  }
+
+  changed(change: Parameters<LiveOwners['apply']>[0]): void {
+    if (!this.#isReplaced) this.#owners?.apply(change);
+  }
+
+  /** The reader has another table as a whole. */
+  replaced(): void {
+    this.#isReplaced = true;
+  }
+
+  /** New tables, where those in use cannot follow any more. */
+  newTables(): Tables | undefined {
+    if (this.#resources === undefined || (!this.#isReplaced && this.#owners?.isOutdated !== true)) return undefined;
+    return this.compile(this.#resources);
+  }
+
+  isStale(): boolean {
+    return this.#reader.ageMs() > staleAfterMs(this.#options);
+  }
+
+  close(): Promise<void> {
+    return this.#close();
+  }
+}
+
+function staleAfterMs({ identityStaleAfter = STALE_AFTER_SECONDS }: FollowOptions): number {
+  return identityStaleAfter * 1_000;
+}
+
+/** The objects with the pods of `set`, and the accounts and namespaces that only it knows. */
+function withIdentities(resources: Resources, set: IdentitySet): Resources {
+  const owned: readonly Resource[] = [...resources.namespaces, ...resources.serviceAccounts, ...resources.pods];
+  const lists = emptyResources();
+  for (const resource of overlayIdentities(owned, set).resources) addResource(lists, resource);
+  const { namespaces, serviceAccounts, pods } = lists;
+  return { ...resources, namespaces, serviceAccounts, pods };
+}
+
+/** The addresses of nodes' podCIDRs, as many as there is room for. */
+function poolOf(nodes: readonly Node[]): IpPrefix[] {
+  const pool: IpPrefix[] = [];
+  const prefixes = nodes.flatMap(({ podCIDRs }) => podCIDRs.map(parsePrefix));
+  const ofVersion4 = prefixes.filter((prefix): prefix is IpPrefix => prefix?.version === 4 && prefix.length >= 16);
+  for (const { words, length } of ofVersion4) {
+    const count = 2 ** (32 - length);
+    if (pool.length + count > POOL_ADDRESSES) break;
+    for (let i = 0; i < count; i++) pool.push(fullPrefix({ version: 4, words: [(words[0] + i) | 0, 0, 0, 0] }));
+  }
+  return pool;
+}
