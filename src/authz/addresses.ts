@@ -23,6 +23,7 @@ export class AddressIndex {
   readonly #setPredicates = new Map<number, number>();
   readonly #netPredicates = new Map<string, number>();
   #predicateCount = 0;
+  #weight = 0;
   /** By length: masked address to the predicates of that prefix. Filled by `index`. */
   readonly #v4 = new Map<number, Map<number, number[]>>();
   readonly #v6 = new Map<number, Map<string, number[]>>();
@@ -76,14 +77,21 @@ export class AddressIndex {
       const has = new Uint8Array(this.#predicateCount);
       for (const predicate of found) has[predicate] = 1;
       known = { id: this.#classes.size, has };
+      this.#weight += has.length >> 2;
       this.#classes.set(key, known);
     }
     return known;
   }
 
+  /** Of all classes, about in words. */
+  get weight(): number {
+    return this.#weight;
+  }
+
   /** Forgets the classes; those given out must be forgotten, too. */
   clear(): void {
     this.#classes.clear();
+    this.#weight = 0;
   }
 
   #add(prefix: IpPrefix, predicates: number[]): void {
@@ -120,8 +128,12 @@ export function addressKey(address: IpAddress): string {
   return address.words.join(',');
 }
 
+/** Characters of the longest address with the longest name of an interface, and some. */
+const ADDRESS_LENGTH_MAX = 80;
+
 /** As `parseAddress`, but also with a zone, which Envoy writes for link-local peers and which no rule knows. */
 export function parsePeerAddress(text: string): IpAddress | undefined {
+  if (text.length > ADDRESS_LENGTH_MAX) return undefined;
   const zone = text.indexOf('%');
   return parseAddress(zone < 0 ? text : text.slice(0, zone));
 }

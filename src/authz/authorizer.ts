@@ -148,7 +148,7 @@ export class Authorizer {
   }
 
   check(request: AuthzRequest): Decision {
-    if (this.#remembered > this.#rememberedMax) this.#forget();
+    if (this.#remembered + this.#addresses.weight > this.#rememberedMax) this.#forget();
     const source = this.#peer(request.src);
     const destination = this.#peer(request.dst);
     if (source === undefined || destination === undefined || !hasSoundNumbers(request)) {
@@ -358,7 +358,8 @@ export class Authorizer {
     if (known !== undefined) return known;
     const identity = this.#matches.identity(this.#identities.size, text, hasLabels ? labels : undefined);
     this.#identities.set(key, identity);
-    this.#remembered += PEER_WEIGHT + (this.#matches.count >> 2);
+    // Whoever asks chooses the text.
+    this.#remembered += PEER_WEIGHT + (this.#matches.count >> 2) + (key.length >> 2);
     return identity;
   }
 

@@ -1,12 +1,19 @@
 /** The parts of the authorization service by themselves: paths, identities, addresses to listen at, the log of denials. */
 import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
+import { Authorizer, type AuthzRequest } from '../../src/authz/authorizer.ts';
+import { codeName } from '../../src/authz/codes.ts';
 import { DenialLog } from '../../src/authz/denial-log.ts';
 import { compilePaths, matchesPath, normalisePath } from '../../src/authz/http-path.ts';
 import { IdentityMatches, parsePrincipal } from '../../src/authz/identities.ts';
 import { listenText, parseListen } from '../../src/authz/listen.ts';
 import { parseAuthzRequest } from '../../src/authz/request.ts';
-import { DB } from '../rows/cluster.ts';
+import { authorizationForm } from '../../src/compile/authorization.ts';
+import { planCluster } from '../../src/compile/plan-cluster.ts';
+import { loadResources } from '../../src/load/load.ts';
+import { AuthzReference } from '../../src/reference/authz.ts';
+import { CLUSTER, DB, dbAllowsFrom, NODES } from '../rows/cluster.ts';
+import { documents, endpointSlice, networkPolicy, pod, profile } from '../rows/objects.ts';
 import { AUTHORIZER_TEXT, authorizerFor, WEB } from './service.ts';
 
 describe('paths', () => {
@@ -212,4 +219,98 @@ test('what is remembered is forgotten when it becomes too much, and the answers 
   }
   expect(right()).toBe(0);
   expect(ask('10.0.0.3', '')).toBe(7);
+});
+
+describe('what only plain CRD writes can hold, and Calico’s reference answers', () => {
+  const answersOf = (text: string, requests: readonly Partial<AuthzRequest>[]): string[] => {
+    const { resources, errors } = loadResources([{ name: 'world.yaml', text }], { permissive: true });
+    expect(errors).toEqual([]);
+    const authorizer = new Authorizer(authorizationForm(planCluster(resources)));
+    const reference = new AuthzReference(resources);
+    return requests.map((fields) => {
+      const base = {
+        src: WEB,
+        dst: DB,
+        srcPort: 1,
+        dstPort: 80,
+        protocol: 6,
+        sourcePrincipal: '',
+        destinationPrincipal: '',
+      };
+      const request = { ...base, ...fields };
+      const answer = codeName(authorizer.check(request).code);
+      expect(reference.check(request)).toBe(answer);
+      return answer;
+    });
+  };
+
+  test('a services match on the destination: its tuples, but never for SCTP', () => {
+    const text = documents(
+      ...CLUSTER,
+      dbAllowsFrom({}, { destination: { services: { name: 'db', namespace: 'app' } } }),
+      endpointSlice('app/db', [{ addresses: [DB] }], [{ port: 80 }, { port: 81, protocol: 'SCTP' }]),
+    );
+    expect(answersOf(text, [{}, { dstPort: 81 }, { dstPort: 81, protocol: 132 }, { protocol: 17 }])).toEqual([
+      'OK',
+      'PERMISSION_DENIED',
+      'PERMISSION_DENIED',
+      'PERMISSION_DENIED',
+    ]);
+  });
+
+  test('HTTP parts of Deny, Pass and Log rules: a bad path ends the check at each of them', () => {
+    const rule = (action: string): object => ({ action, protocol: 'TCP', http: { paths: [{ prefix: '/x' }] } });
+    for (const action of ['Deny', 'Pass', 'Log']) {
+      const text = documents(
+        ...CLUSTER,
+        networkPolicy('app/p', {
+          selector: 'app == "db"',
+          types: ['Ingress'],
+          ingress: [rule(action), { action: 'Allow' }],
+        }),
+      );
+      const http = (path: string) => ({ http: { method: 'GET', path } });
+      const hit = action === 'Deny' ? 'PERMISSION_DENIED' : 'OK';
+      expect(answersOf(text, [http('/x'), http('/y'), http('x')])).toEqual([hit, 'OK', 'INVALID_ARGUMENT']);
+    }
+  });
+
+  test('an address of two pods: both must allow', () => {
+    const policies = (second: string): string =>
+      documents(
+        ...CLUSTER,
+        pod('app/twin', { ip: DB, labels: { app: 'twin' }, account: 'db' }),
+        dbAllowsFrom({}, {}),
+        networkPolicy('app/twin', { selector: 'app == "twin"', types: ['Ingress'], ingress: [{ action: second }] }),
+      );
+    expect(answersOf(policies('Allow'), [{}])).toEqual(['OK']);
+    expect(answersOf(policies('Deny'), [{}])).toEqual(['PERMISSION_DENIED']);
+  });
+
+  test('Pass in a profile denies, and a profile that is missing is passed over', () => {
+    const host = (action: string): string =>
+      documents(
+        ...NODES,
+        { ...pod('gone/db', { ip: DB, account: 'db' }) },
+        profile('ksa.gone.db', { ingress: [{ action }, { action: 'Allow' }] }),
+      );
+    const asIs = (text: string): string => {
+      const { resources } = loadResources([{ name: 'w.yaml', text }], { permissive: true, asIs: true });
+      const authorizer = new Authorizer(authorizationForm(planCluster(resources)));
+      const request = {
+        src: WEB,
+        dst: DB,
+        srcPort: 1,
+        dstPort: 80,
+        protocol: 6,
+        sourcePrincipal: '',
+        destinationPrincipal: '',
+      };
+      expect(new AuthzReference(resources).check(request)).toBe(codeName(authorizer.check(request).code));
+      return codeName(authorizer.check(request).code);
+    };
+    expect(asIs(host('Allow'))).toBe('OK');
+    expect(asIs(host('Pass'))).toBe('PERMISSION_DENIED');
+    expect(asIs(host('Log'))).toBe('OK');
+  });
 });
