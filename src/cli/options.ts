@@ -79,14 +79,6 @@ export function addIdentityOptions(command: Command): Command {
       ).helpGroup(group),
     )
     .addOption(
-      new Option(
-        '--identity-stale-after <seconds>',
-        'with --redis and a capture that streams in: verdicts are stale-identity when Redis was away for longer (30)',
-      )
-        .argParser(wholeNumber(1, 86_400))
-        .helpGroup(group),
-    )
-    .addOption(
       new Option('--at <time>', 'judge everything as at this time (2026-01-01T00:00:00Z, or seconds since 1970)')
         .argParser(moment)
         .helpGroup(group),

@@ -8,11 +8,16 @@ import { capture, LESSONS, lesson, margay } from './support.ts';
 const DEMO = ['--src', 'prod-engineering/web-0', '--dst', 'prod-engineering/db-0', '--port', '5432'];
 const FLOWS = ['--flows', 'test/cli/data/flows.jsonl'];
 
-const VERBS = ['replay', 'explain', 'eval', 'validate', 'compile', 'get', 'factors', 'schema'] as const;
+const VERBS = ['replay', 'explain', 'eval', 'validate', 'compile', 'get', 'factors', 'identities', 'schema'] as const;
 
 const CASES: readonly (readonly [file: string, args: readonly string[]])[] = [
   ['help', ['--help']],
   ...VERBS.map((verb) => [`help-${verb}`, [verb, '--help']] as const),
+  ...['dump', 'load', 'show', 'watch', 'publish'].map(
+    (verb) => [`help-identities-${verb}`, ['identities', verb, '--help']] as const,
+  ),
+  ['identities-show', ['identities', 'show', ...lesson('sa-names')]],
+  ['identities-dump', ['identities', 'dump', ...lesson('sa-names')]],
   ['validate', ['validate', ...lesson('sa-labels')]],
   ['validate-bad', ['validate', '-f', 'test/cli/data/bad.yaml']],
   ['validate-bad-json', ['validate', '-f', 'test/cli/data/bad.yaml', '-o', 'json']],
