@@ -41,7 +41,8 @@ import {
 import { decodeInner, TUNNEL_DEPTH_MAX, TUNNEL_NONE, tunnelKind } from '../wire/tunnel.ts';
 import type { KeyStore } from './factors-keys.ts';
 import { type NetworkIdentity, networkIdentity } from './factors-network.ts';
-import { SessionMemory, type TlsOutcome, TlsSession } from './factors-tls.ts';
+import { TlsSession } from './factors-tls.ts';
+import { SessionMemory, type TlsOutcome } from './factors-tls-outcome.ts';
 import { type FlowRecord, flowRecord } from './record.ts';
 import { HalfStream, StreamBudget } from './tcp-stream.ts';
 

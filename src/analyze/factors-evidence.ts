@@ -5,7 +5,7 @@ import { CertificateCache, type NamedPeer, type ParsedCertificate } from './fact
 import type { PeerStatement } from './factors-logs.ts';
 import type { CertificateRecord, Finding, FindingName, Gap, GapName } from './factors-record.ts';
 import type { Crypto } from './factors-rules.ts';
-import type { Proof } from './factors-tls.ts';
+import type { Proof } from './factors-tls-outcome.ts';
 
 export interface EvidenceOptions {
   /** The only trust domain whose accounts count; undefined = any, as Calico has it. */

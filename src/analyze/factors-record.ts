@@ -1,7 +1,7 @@
 /** The record of `margay factors`: one flow, who its address and its certificate say it is, and what follows. */
 import type { MtlsMode } from '../model/mesh.ts';
 import type { Answer } from './factors-rules.ts';
-import type { TlsGapKind } from './factors-tls.ts';
+import type { TlsGapKind } from './factors-tls-outcome.ts';
 
 /** What is wrong; each is a finding (exit code 1). Said in full where `FINDING_TEXTS` has them. */
 export type FindingName =

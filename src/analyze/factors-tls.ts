@@ -51,9 +51,9 @@ import {
   TLS_RECORD_PARTIAL,
   tlsBodyBytes,
 } from '../wire/tls-record.ts';
-import { CertificateCache } from './factors-certificate.ts';
 import { type KeyStore, RecordOpener, type SecretLabel, suiteHash } from './factors-keys.ts';
 import { isSignatureOf, signedBytes } from './factors-proof.ts';
+import type { Proof, SessionMemory, TlsGap, TlsGapKind, TlsOutcome } from './factors-tls-outcome.ts';
 import type { HalfStream } from './tcp-stream.ts';
 
 /** Records of early data, under keys that nobody asks for, that may come before the client's handshake goes on. */
@@ -61,66 +61,6 @@ const EARLY_RECORDS_MAX = 64;
 
 /** Of a connection without a SYN: as much is waited for, in case that packets are out of order. */
 const MIDSTREAM_BYTES_MAX = 4096;
-
-/** Why the client's certificate is not known though TLS was spoken; `TlsGap.detail` says the rest. */
-export type TlsGapKind =
-  | 'no-keys'
-  | 'keys-do-not-fit'
-  | 'unsupported-cipher'
-  | 'handshake-not-captured'
-  | 'handshake-incomplete'
-  | 'handshake-malformed'
-  | 'handshake-too-long'
-  | 'conflicting-segments'
-  | 'resumed-session'
-  | 'evicted';
-
-export interface TlsGap {
-  readonly kind: TlsGapKind;
-  readonly detail: string;
-}
-
-/** `signature`: checked here. `handshake`: the server went on, so it was content. `wrong`: the signature does not fit. */
-export type Proof = 'signature' | 'handshake' | 'wrong' | 'none';
-
-export interface TlsOutcome {
-  /** `silent`: no payload was seen. `unknown`: payload was seen, but not its beginning. */
-  readonly transport: 'tls' | 'plain' | 'silent' | 'unknown';
-  /** `TLS 1.3`; undefined if no ServerHello was seen. */
-  readonly version: string | undefined;
-  readonly serverName: string;
-  readonly alpn: readonly string[];
-  /** DER, the client's own first; empty = it showed none; undefined = not known, see `gap`. */
-  readonly clientCertificates: readonly Uint8Array[] | undefined;
-  readonly proof: Proof;
-  /** The server asked for a certificate; undefined = not known. */
-  readonly wasAsked: boolean | undefined;
-  readonly serverCertificates: readonly Uint8Array[] | undefined;
-  /** The client offered to show a certificate later, which cannot be seen. */
-  readonly mayAuthenticateLater: boolean;
-  readonly isResumed: boolean;
-  /** A fatal or closing alert in the clear, `server alert 42`. */
-  readonly alert: string | undefined;
-  readonly gap: TlsGap | undefined;
-}
-
-/** Client certificates of TLS 1.2 sessions, by ticket or session id, for those that go on in another connection. */
-export class SessionMemory {
-  readonly certificates = new CertificateCache();
-  readonly #known = new Map<string, readonly Uint8Array[]>();
-
-  put(key: string, certificates: readonly Uint8Array[]): void {
-    if (this.#known.size >= SESSIONS_MAX) this.#known.delete(this.#known.keys().next().value!);
-    this.#known.set(key, certificates);
-  }
-
-  get(key: string): readonly Uint8Array[] | undefined {
-    return this.#known.get(key);
-  }
-}
-
-/** Sessions of TLS 1.2 that are remembered; the oldest are forgotten. */
-const SESSIONS_MAX = 10_000;
 
 /** One direction: where reading stands. */
 class Side {
@@ -133,6 +73,8 @@ class Side {
   opener: RecordOpener | undefined;
   openedRecords = 0;
   certificates: readonly Uint8Array[] | undefined;
+  /** The certificates came encrypted, as those of TLS 1.3 must. */
+  isSealed = false;
   /** Raw messages, for the transcript. */
   readonly messages: Uint8Array[] = [];
   verify: CertificateVerify | undefined;
@@ -354,10 +296,8 @@ export class TlsSession {
         if (this.#answer?.isRetry === true) this.#hasRetry = true;
         return;
       case CERTIFICATE:
-        side.certificates = parseCertificates(body, this.#answer?.version ?? TLS_1_2) ?? this.#malformed('Certificate');
-        return;
       case COMPRESSED_CERTIFICATE:
-        side.certificates = decompressed(body) ?? this.#malformed('CompressedCertificate');
+        this.#certificates(side, message);
         return;
       case CERTIFICATE_REQUEST:
         if (!isClient) this.#wasAsked = true;
@@ -377,6 +317,18 @@ export class TlsSession {
         return;
       default:
     }
+  }
+
+  /** One message of certificates is all that a side has; a second one would leave open which of them counted. */
+  #certificates(side: Side, { type, body }: HandshakeMessage): void {
+    if (side.certificates !== undefined) {
+      this.#fail('handshake-malformed', 'there is a second Certificate');
+      return;
+    }
+    const version = this.#answer?.version ?? TLS_1_2;
+    side.certificates =
+      (type === CERTIFICATE ? parseCertificates(body, version) : decompressed(body)) ?? this.#malformed('Certificate');
+    side.isSealed = side.openedRecords > 0;
   }
 
   #malformed(name: string): undefined {
@@ -458,7 +410,11 @@ export class TlsSession {
   }
 
   #clientCertificates(isResumed: boolean): readonly Uint8Array[] | undefined {
-    const { certificates, isDone } = this.#client;
+    const { certificates, isDone, isSealed } = this.#client;
+    if (certificates !== undefined && (this.#answer?.version ?? TLS_1_2) >= TLS_1_3 && !isSealed) {
+      this.#fail('handshake-malformed', 'a certificate in the clear where TLS 1.3 was spoken');
+      return undefined;
+    }
     if (certificates !== undefined) return certificates;
     if (isResumed) return this.#resumedCertificates();
     if (!isDone) return undefined;

@@ -32,12 +32,12 @@ import type {
   Finding,
   FindingName,
   Gap,
-  GapName,
   MatrixCell,
   MatrixRow,
   RuleRecord,
 } from './factors-record.ts';
 import { type Crypto, type MetPolicies, RuleBook } from './factors-rules.ts';
+import { totalsOf } from './factors-totals.ts';
 
 /** Flows that are kept to be answered for; the rest is counted. */
 const FLOWS_KEPT_MAX = 200_000;
@@ -392,36 +392,4 @@ function commonGaps(
     gaps.push({ name: 'too-many-flows', detail, place: 'captures' });
   }
   return gaps;
-}
-
-function totalsOf(
-  records: readonly FactorsRecord[],
-  common: readonly Gap[],
-  flows: number,
-  sources: readonly CaptureSource[],
-): FactorsTotals {
-  const count = (test: (record: FactorsRecord) => boolean): number => records.filter(test).length;
-  const findings: Partial<Record<FindingName, number>> = {};
-  const gaps: Partial<Record<GapName, number>> = {};
-  for (const each of records) {
-    for (const { name } of each.findings) findings[name] = (findings[name] ?? 0) + 1;
-    for (const { name } of each.gaps) gaps[name] = (gaps[name] ?? 0) + 1;
-  }
-  for (const { name } of common) gaps[name] = (gaps[name] ?? 0) + 1;
-  return {
-    packets: sources.reduce((sum, { packets }) => sum + packets, 0),
-    flows,
-    shown: records.length,
-    by_factors: {
-      '2 of 2': count(({ factors }) => factors === '2 of 2'),
-      '1 of 2': count(({ factors }) => factors === '1 of 2'),
-      '0 of 2': count(({ factors }) => factors === '0 of 2'),
-    },
-    findings,
-    gaps,
-    opened_by_address_alone: count(({ verdicts }) => verdicts.address === 'allow' && verdicts.both === 'deny'),
-    opened_by_certificate_alone: count(({ verdicts }) => verdicts.certificate === 'allow' && verdicts.both === 'deny'),
-    hbone: count(({ hbone }) => hbone === true),
-    refused_by_peer_authentication: count(({ peer_authentication: peer }) => peer?.refuses !== undefined),
-  };
 }

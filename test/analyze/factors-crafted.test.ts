@@ -6,7 +6,8 @@ import { createCipheriv, createHash, createHmac } from 'node:crypto';
 import { brotliCompressSync, deflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { KeyStore } from '../../src/analyze/factors-keys.ts';
-import { SessionMemory, type TlsOutcome, TlsSession } from '../../src/analyze/factors-tls.ts';
+import { TlsSession } from '../../src/analyze/factors-tls.ts';
+import { SessionMemory, type TlsOutcome } from '../../src/analyze/factors-tls-outcome.ts';
 import { HalfStream, StreamBudget } from '../../src/analyze/tcp-stream.ts';
 import { makeCertificate, spiffe } from '../support/certificate.ts';
 
@@ -173,6 +174,20 @@ describe('the handshake of a client', () => {
       'handshake-malformed',
     );
     expect(readWith(compressed(1, Buffer.alloc(30))).gap?.kind).toBe('handshake-malformed');
+  });
+
+  test('with a certificate in the clear, or with two, is not believed', () => {
+    const seal = sealer(SECRETS.client);
+    const inTheClear = [HELLO, record(22, message(11, vector(3, vector(3, CLIENT.der)))), CHANGE, seal(22, FINISHED)];
+    expect(read(Buffer.concat(inTheClear), serverFlight())).toMatchObject({
+      clientCertificates: undefined,
+      gap: { kind: 'handshake-malformed', detail: expect.stringContaining('in the clear') },
+    });
+    const other = makeCertificate({ names: [spiffe('prod', 'api')] });
+    const twice = Buffer.concat([CERTIFICATE, message(11, certificates(other.der)), FINISHED]);
+    const outcome = read(Buffer.concat([HELLO, sealer(SECRETS.client)(22, twice)]), serverFlight());
+    expect(outcome.gap).toEqual({ kind: 'handshake-malformed', detail: 'there is a second Certificate' });
+    expect(outcome.proof).toBe('none');
   });
 
   test('that may go on later is told', () => {

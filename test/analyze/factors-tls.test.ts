@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { KeyStore } from '../../src/analyze/factors-keys.ts';
-import { SessionMemory, type TlsOutcome, TlsSession } from '../../src/analyze/factors-tls.ts';
+import { TlsSession } from '../../src/analyze/factors-tls.ts';
+import { SessionMemory, type TlsOutcome } from '../../src/analyze/factors-tls-outcome.ts';
 import { HalfStream, StreamBudget } from '../../src/analyze/tcp-stream.ts';
 import { Xorshift32 } from '../../src/packets/synthetic.ts';
 import { makeCertificate, spiffe } from '../support/certificate.ts';
