@@ -12,6 +12,7 @@ import { prepare } from './prepare.ts';
 import { runChurn, runCompile, runDump, runNodeScale } from './scale.ts';
 import { parseScenario, scenarioOf } from './scenario.ts';
 import { runStartUp } from './start-up.ts';
+import { runWhoCan } from './who-can.ts';
 import { FELIX_SCALE, SMALL_SCALE } from './workload-scale.ts';
 
 export interface RunOptions {
@@ -33,6 +34,7 @@ export const SCENARIO_HELP = `Scenarios:
   start-up, parts   a lesson start to end; selector, compile, lookup, batch, decode by tinybench
   decoders          npm packages and tshark on the first packets of e1k
   authz             the authorization service: decisions a second, and over gRPC
+  who-can           who can reach a pod, 5 000 roles, 20 000 bindings
   eval              margay eval of 100 000 flows, 1 000 pods, 200 policies
   heap              what the packet loop allocates
   dump              kubectl get pods -A -o json of 250 000 pods, 10 000 policies
@@ -67,6 +69,8 @@ export async function runScenario(name: string, options: RunOptions): Promise<Me
       return runDecoders(few, rounds, skipped);
     case 'authz':
       return runAuthz(rounds);
+    case 'who-can':
+      return runWhoCan(rounds);
     case 'eval':
       return runEval(rounds);
     case 'heap':
