@@ -111,7 +111,7 @@ describe('the lesson', () => {
     const { code, stdout, stderr } = await margay(['factors', ...lesson('two-factor'), '-r', closed, '--exit-zero']);
     expect(code).toBe(3);
     expect(stdout).toContain('unknown (no-keys)');
-    expect(stderr).toContain(`${closed}, packet 17: no-keys: TLS 1.3 encrypts certificates`);
+    expect(stderr).toMatch(/^margay: \S+closed\.pcapng, packet \d+: no-keys: TLS 1\.3 encrypts certificates/);
   });
 
   test('where nothing rests on an account, all is fine', async () => {
@@ -159,7 +159,7 @@ describe('the lesson', () => {
     ]);
     expect(code).toBe(3);
     expect(stderr).toMatch(
-      /closed\.pcapng, packet 17: keys-do-not-fit: the secret of client random \w{16}… fails on record 1 of the client/,
+      /closed\.pcapng, packet \d+: keys-do-not-fit: the secret of client random \w{16}… fails on record 1 of the client/,
     );
   });
 
