@@ -4,6 +4,7 @@
  * Changes go into the tables in use (analyze/live-owners.ts). What those have no room for makes new tables, taken between two batches of packets.
  * While Redis is away the last good owners stay, and after a while the verdicts by them are `stale-identity`.
  */
+import { hostname } from 'node:os';
 import { LiveOwners } from '../analyze/live-owners.ts';
 import type { LiveOwnership } from '../analyze/owner-changes.ts';
 import { fullPrefix, type IpPrefix, parsePrefix } from '../base/ip.ts';
@@ -12,6 +13,7 @@ import { planCluster } from '../compile/plan-cluster.ts';
 import { StoreError, signatureCheck } from '../identity/once.ts';
 import { overlayIdentities } from '../identity/overlay.ts';
 import { IdentityReader } from '../identity/reader.ts';
+import type { RedisStore } from '../identity/redis.ts';
 import type { IdentitySet } from '../identity/store.ts';
 import { SYSTEM_CLOCK } from '../identity/system-clock.ts';
 import type { Dataplane } from '../model/flow.ts';
@@ -23,6 +25,9 @@ import type { Output } from './output.ts';
 
 const STALE_AFTER_SECONDS = 30;
 const PATIENCE_MS = 10_000;
+/** How often a reader tells what it has applied, and how long that is believed. */
+const REPORT_MS = 5_000;
+const REPORT_EXPIRY_MS = 30_000;
 /** Addresses that pods may get without new tables, and pods that may come. */
 const POOL_ADDRESSES = 65_536;
 const SPARE_ENDPOINTS = 4_096;
@@ -67,7 +72,9 @@ export class FollowedIdentities implements LiveOwnership {
       },
     });
     const running = reader.run();
+    const reporting = setInterval(() => report(store, reader, options), REPORT_MS);
     const close = async (): Promise<void> => {
+      clearInterval(reporting);
       reader.stop();
       await store.close();
       await running;
@@ -125,6 +132,17 @@ export class FollowedIdentities implements LiveOwnership {
   close(): Promise<void> {
     return this.#close();
   }
+}
+
+/** Tells the store what was applied here; a reader that may not write there goes on all the same. */
+function report(
+  store: RedisStore,
+  { isSynced, epoch, rev, lag, refused }: IdentityReader,
+  options: FollowOptions,
+): void {
+  if (!isSynced) return;
+  const node = options.node ?? hostname();
+  store.report({ node, epoch, rev, lag, refused }, REPORT_EXPIRY_MS).catch(() => {});
 }
 
 function staleAfterMs({ identityStaleAfter = STALE_AFTER_SECONDS }: FollowOptions): number {

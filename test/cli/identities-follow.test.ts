@@ -79,6 +79,10 @@ describe.skipIf(!hasRedis)('a stream judged through Redis', () => {
     expect(answer('10.0.0.3')[0]).toBe('allow');
     expect(tables).not.toBe(first);
     expect(followed.isStale()).toBe(false);
+    const agents = async () =>
+      (await redis.admin.keys('margay:{default}:agent:*')).map((key) => redis.admin.hgetall(key));
+    await until(async () => (await agents()).length === 1);
+    expect(await (await agents())[0]).toMatchObject({ lag: '0', refused: '0' });
     await redis.kill();
     await until(() => followed.isStale());
     expect(answer('10.0.0.3')[2]).toBe('db-0');

@@ -22,7 +22,7 @@ export function removeBuiltSources(): void {
 export function builtSources(): string {
   if (folder !== undefined) return folder;
   const made = mkdtempSync(join(tmpdir(), 'margay-built-'));
-  writeFileSync(join(made, 'package.json'), '{"type":"module"}');
+  writeFileSync(join(made, 'package.json'), '{"type":"module","version":"0.0.0"}');
   symlinkSync(join(ROOT, 'node_modules'), join(made, 'node_modules'));
   const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
   const args = [tsc, '-p', 'tsconfig.json', '--outDir', join(made, 'src'), '--declaration', 'false'];
