@@ -4,7 +4,9 @@
  * The plan after any sequence of changes equals the plan of the objects that are left, from scratch: numbers depend on
  * content alone, so there is no state to drift. What is kept between compiles is only what an object decides by itself
  * (parsed selectors, converted pods, policies and profiles, each by the object's identity) and what was interned; the joins
- * (groups, order, sets) are made anew. An object must not be changed in place: `set` a new one.
+ * (groups, order, sets) are made anew. The join of endpoints to groups, by far the largest, is kept as long as no object that takes part
+ * in it changes: labels of accounts and namespaces are inherited, and policies select, so a change of these leaves it alone. An object
+ * must not be changed in place: `set` a new one.
  */
 import { addResource, emptyResources, type Resource, type Resources, resourceKey } from '../model/resources.ts';
 import type { Plan } from './plan.ts';
@@ -14,12 +16,24 @@ import { newPlanCaches, type PlanCaches, planCluster } from './plan-cluster.ts';
 const STALE_IDENTITY_FACTOR_MAX = 4;
 const STALE_IDENTITY_COUNT_MIN = 10_000;
 
+type ListName = keyof Resources;
+
+/** Objects of one list of `Resources`, by key, and the list itself until one of them changes. */
+interface ObjectList {
+  readonly objects: Map<string, Resource>;
+  list: readonly Resource[] | undefined;
+}
+
 export class IncrementalCompiler {
-  readonly #objects = new Map<string, Resource>();
+  readonly #lists = new Map<ListName, ObjectList>();
+  readonly #listOfKind = new Map<string, ObjectList>();
   #caches: PlanCaches = newPlanCaches();
   #plan: Plan | undefined;
 
   constructor(resources?: Resources) {
+    for (const name of Object.keys(emptyResources()) as ListName[]) {
+      this.#lists.set(name, { objects: new Map(), list: undefined });
+    }
     if (resources === undefined) return;
     for (const list of Object.values(resources) as readonly (readonly Resource[])[]) {
       for (const resource of list) this.set(resource);
@@ -29,16 +43,34 @@ export class IncrementalCompiler {
   /** Adds an object, or replaces the one of its kind, namespace and name. */
   set(resource: Resource): void {
     const key = resourceKey(resource);
-    if (this.#objects.get(key) === resource) return;
-    this.#objects.set(key, resource);
+    const list = this.#listOf(resource);
+    if (list.objects.get(key) === resource) return;
+    list.objects.set(key, resource);
+    list.list = undefined;
     this.#plan = undefined;
   }
 
   /** Removes the object of this kind, namespace and name; whether there was one. */
   delete(resource: Pick<Resource, 'kind' | 'meta'>): boolean {
-    const isDeleted = this.#objects.delete(resourceKey(resource));
-    if (isDeleted) this.#plan = undefined;
+    const list = this.#listOf(resource);
+    const isDeleted = list.objects.delete(resourceKey(resource));
+    if (isDeleted) {
+      list.list = undefined;
+      this.#plan = undefined;
+    }
     return isDeleted;
+  }
+
+  #listOf(resource: Pick<Resource, 'kind' | 'meta'>): ObjectList {
+    let list = this.#listOfKind.get(resource.kind);
+    if (list === undefined) {
+      const probe = emptyResources();
+      addResource(probe, resource as Resource);
+      const [name] = (Object.entries(probe) as [ListName, readonly Resource[]][]).find(([, each]) => each.length > 0)!;
+      list = this.#lists.get(name)!;
+      this.#listOfKind.set(resource.kind, list);
+    }
+    return list;
   }
 
   /** The plan of the objects as they are now. */
@@ -51,10 +83,12 @@ export class IncrementalCompiler {
     return plan;
   }
 
-  /** The objects as they are now, in the order in which their keys first came. */
+  /** The objects as they are now, in the order in which their keys first came. A list that did not change is the same array. */
   resources(): Resources {
-    const lists = emptyResources();
-    for (const resource of this.#objects.values()) addResource(lists, resource);
-    return lists;
+    const entries = [...this.#lists].map(([name, each]) => {
+      each.list ??= [...each.objects.values()];
+      return [name, each.list] as const;
+    });
+    return Object.fromEntries(entries) as unknown as Resources;
   }
 }

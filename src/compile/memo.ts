@@ -59,7 +59,7 @@ export class ListMemo<K extends object, V> {
         if (at + 1 < last.length && last[at + 1] === keys[i + 1]) at++;
       }
     }
-    this.#keys = keys;
+    this.#keys = keys.slice();
     this.#values = values;
     return values;
   }

@@ -65,6 +65,10 @@ export interface PlanCaches {
   readonly pods: ListMemo<Pod, EndpointDraft | NoEndpoint>;
   readonly policies: Memo<Policy, Converted<PolicyDraft>>;
   readonly profiles: ProfileMemo;
+  /** Of the last plan, and what it was made from. */
+  placement: Placement | undefined;
+  /** Numbers of the last plan, and policies as they are under these numbers. */
+  numbered: Numbered | undefined;
 }
 
 export function newPlanCaches(): PlanCaches {
@@ -75,19 +79,16 @@ export function newPlanCaches(): PlanCaches {
     pods: new ListMemo(),
     policies: new Memo(),
     profiles: new Memo(),
+    placement: undefined,
+    numbered: undefined,
   };
 }
 
 /** The plan of these objects. Throws `PolicyError` only for what passes a limit of ours. */
 export function planCluster(resources: Resources, caches: PlanCaches = newPlanCaches()): Plan {
-  const warnings: PlanWarning[] = [];
-  const settingsOf = nodeSettings(resources.felixConfigurations, warnings);
-  const settled = settleEndpoints(resources, settingsOf, caches, warnings);
-  const sets = unwrap(
-    resources.networkSets.map((set) => networkSetDraft(set, caches.identities)),
-    warnings,
-  );
-  const { endpoints, groups } = assemble(settled.endpoints, settled.allowedSources, sets);
+  const placement = place(resources, caches);
+  const { endpoints, groups } = placement;
+  const warnings = [...placement.warnings];
 
   const profiles = collectProfiles(resources, caches.selectors, caches.profiles, warnings);
   const usedProfiles = profilesInUse(groups, profiles);
@@ -109,13 +110,9 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
   const members = groups.map(({ identity, prefixes }) => ({ prefixes, namedPorts: identity.namedPorts }));
   const ipSets = specs.map((spec) => planIpSet(spec, members, index, slices));
 
-  for (const memo of [caches.policies, caches.profiles]) memo.turn();
-
-  const numbers: Numbers = {
-    setOf: new Map(specs.map((spec, i) => [spec.id, i])),
-    tierOf: new Map(tiers.map((tier, i) => [tier.name, i])),
-  };
-  const policies = ordered.map((draft) => planPolicy(draft, numbers));
+  const { numbers, planned } = number(specs, tiers, caches);
+  const policies = ordered.map((draft) => planned.get(draft, () => planPolicy(draft, numbers)));
+  for (const memo of [caches.policies, caches.profiles, planned]) memo.turn();
   return {
     policies,
     tiers,
@@ -127,14 +124,82 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
       ordered.map((draft) => index.select(draft.selector)),
     ),
     endpoints,
-    nodes: planNodes(resources.nodes, endpoints, settled.rejected, settingsOf),
+    nodes: placement.nodes,
     services: planServices(resources.services, slices),
     serviceLoopPrefixes: serviceLoopPrefixes(resources.bgpConfigurations),
-    sharedAddresses: sharedAddresses(endpoints, warnings),
-    rejectedPods: settled.rejected,
+    sharedAddresses: placement.sharedAddresses,
+    rejectedPods: placement.rejectedPods,
     subjects: planSubjects(resources),
     warnings: sortWarnings(warnings),
   };
+}
+
+/** Endpoints on their nodes and in their groups: what pods, hosts, network sets and Felix's settings decide among themselves. */
+interface Placement extends Pick<Plan, 'endpoints' | 'nodes' | 'sharedAddresses' | 'rejectedPods'> {
+  /** The lists it was made from, and their lengths. */
+  readonly lists: readonly (readonly unknown[])[];
+  readonly lengths: readonly number[];
+  readonly groups: readonly AssembledGroup[];
+  readonly warnings: readonly PlanWarning[];
+}
+
+/** The placement of these objects: the last one if none of the lists is another. */
+function place(resources: Resources, caches: PlanCaches): Placement {
+  const { felixConfigurations, hostEndpoints, networkSets, nodes, pods } = resources;
+  const lists = [felixConfigurations, hostEndpoints, networkSets, nodes, pods];
+  const last = caches.placement;
+  if (last !== undefined && lists.every((list, i) => list === last.lists[i] && list.length === last.lengths[i]))
+    return last;
+  const warnings: PlanWarning[] = [];
+  const settingsOf = nodeSettings(felixConfigurations, warnings);
+  const settled = settleEndpoints(resources, settingsOf, caches, warnings);
+  const sets = unwrap(
+    networkSets.map((set) => networkSetDraft(set, caches.identities)),
+    warnings,
+  );
+  const { endpoints, groups } = assemble(settled.endpoints, settled.allowedSources, sets);
+  caches.placement = {
+    lists,
+    lengths: lists.map((list) => list.length),
+    endpoints,
+    groups,
+    nodes: planNodes(nodes, endpoints, settled.rejected, settingsOf),
+    sharedAddresses: sharedAddresses(endpoints, warnings),
+    rejectedPods: settled.rejected,
+    warnings,
+  };
+  return caches.placement;
+}
+
+/** Indexes of IP sets and tiers, and the policies that were written with them. */
+interface Numbered {
+  readonly specs: readonly IpSetSpec[];
+  readonly tierNames: readonly string[];
+  readonly numbers: Numbers;
+  readonly planned: Memo<PolicyDraft, PlanPolicy>;
+}
+
+function number(specs: readonly IpSetSpec[], tiers: readonly PlanTier[], caches: PlanCaches): Numbered {
+  const tierNames = tiers.map((tier) => tier.name);
+  const last = caches.numbered;
+  const isSame =
+    last !== undefined &&
+    isSameList(
+      specs.map(({ id }) => id),
+      last.specs.map(({ id }) => id),
+    ) &&
+    isSameList(tierNames, last.tierNames);
+  if (isSame) return last;
+  const numbers: Numbers = {
+    setOf: new Map(specs.map((spec, i) => [spec.id, i])),
+    tierOf: new Map(tierNames.map((name, i) => [name, i])),
+  };
+  caches.numbered = { specs, tierNames, numbers, planned: new Memo() };
+  return caches.numbered;
+}
+
+function isSameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((each, i) => each === b[i]);
 }
 
 /** The values, with the warnings of all; objects without a value are gone. */

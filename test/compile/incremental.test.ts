@@ -119,3 +119,17 @@ test('random changes one by one: set, replace by another version, delete', () =>
 test('the order of the input does not matter', () => {
   for (const pool of pools) expect(planCluster(listed(pool.toReversed()))).toStrictEqual(planCluster(listed(pool)));
 });
+
+test('a change of an account keeps the endpoints as they are, and its labels arrive', () => {
+  const compiler = new IncrementalCompiler(listed(pools[0]!));
+  const before = compiler.plan();
+  const account = compiler.resources().serviceAccounts[0]!;
+  compiler.set({ ...account, meta: { ...account.meta, labels: new Map([['tier', 'changed']]) } });
+  const after = compiler.plan();
+  expect(after.endpoints).toBe(before.endpoints);
+  expect(after).toEqual(planCluster(compiler.resources()));
+  const pod = compiler.resources().pods[0]!;
+  compiler.set({ ...pod, meta: { ...pod.meta, labels: new Map([['app', 'changed']]) } });
+  expect(compiler.plan()).toEqual(planCluster(compiler.resources()));
+  expect(compiler.plan().endpoints).not.toBe(before.endpoints);
+});
