@@ -1,4 +1,5 @@
 /** What the main thread of a replay and its workers tell each other. Everything here is plain data that can be copied. */
+import type { MessagePort } from 'node:worker_threads';
 import type { Counters } from '../match/counters.ts';
 import type { PcapHeader } from '../packets/pcap.ts';
 import type { FeedMemory } from '../workers/feed.ts';
@@ -18,6 +19,7 @@ export interface PlannedFile {
   readonly header: PcapHeader | undefined;
 }
 
+/** The first message to a worker. */
 export interface WorkerStart {
   readonly tables: ArrayBufferLike;
   readonly options: Omit<
@@ -33,6 +35,8 @@ export interface WorkerStart {
   /** Measure where the time goes. */
   readonly wantsTimes: boolean;
   readonly feed: FeedMemory;
+  /** Where the feed's errors come. */
+  readonly errors: MessagePort;
   readonly conntrack: SharedArrayBuffer | undefined;
   /** PROGRESS_NUMBERS float64 a worker: what it has done of its segment. */
   readonly progress: SharedArrayBuffer;

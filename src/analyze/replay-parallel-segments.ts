@@ -1,5 +1,6 @@
 /** The main thread's side of `segments` (replay-parallel.ts): hands out pieces of captures, and adds up what counts. */
 
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { threadEntry } from '../base/thread-entry.ts';
 import { createCounters } from '../match/counters.ts';
 import { PCAP_FIRST_RECORD, PcapSegmentReader } from '../packets/pcap-segment.ts';
@@ -36,7 +37,7 @@ export async function replaySegments(
   plan: ParallelPlan,
   options: ParallelOptions,
 ): Promise<ReplayResult> {
-  const { workers, files } = plan;
+  const { workers } = plan;
   const feed = new Feed(workers, false);
   const progress = new SharedArrayBuffer(workers * PROGRESS_NUMBERS * 8);
   const gathering = new Gathering(tables, plan, options, new Float64Array(progress));
@@ -56,29 +57,12 @@ export async function replaySegments(
     }
     if (busy.size === 0 && (gathering.isDone || options.signal?.aborted === true)) finish();
   };
-  const pool = new WorkerPool({
-    entry: threadEntry(import.meta.url, 'replay-worker'),
-    count: workers,
-    dataOf: (worker): WorkerStart => ({
-      tables: tables.buffer,
-      options: workerOptions(options),
-      worker,
-      workers,
-      division: 'segments',
-      files,
-      wantsLines: false,
-      wantsConnections: false,
-      wantsTimes: options.times !== undefined,
-      feed: feed.memory,
-      conntrack: undefined,
-      progress,
-    }),
-    onMessage: (worker, message) => {
-      busy.delete(worker);
-      idle.push(worker);
-      gathering.put(worker, message as SegmentResult);
-      assign();
-    },
+  const pool = poolOf(options, workers);
+  pool.listen((worker, message) => {
+    busy.delete(worker);
+    idle.push(worker);
+    gathering.put(worker, message as SegmentResult);
+    assign();
   });
   const onAbort = (): void => {
     feed.end();
@@ -87,6 +71,7 @@ export async function replaySegments(
   options.signal?.addEventListener('abort', onAbort, { once: true });
   const timer = setInterval(() => gathering.report(), POLL_MS);
   try {
+    startAll(pool, tables, plan, options, { feed, progress, conntrack: undefined });
     for (let worker = 0; worker < workers; worker++) idle.push(worker);
     if (options.signal?.aborted === true) onAbort();
     assign();
@@ -97,6 +82,49 @@ export async function replaySegments(
     options.signal?.removeEventListener('abort', onAbort);
     await pool.stop();
   }
+}
+
+/** The threads that were started for this replay ahead of time, or new ones. */
+export function poolOf({ pool }: ParallelOptions, workers: number): WorkerPool {
+  return pool?.size === workers ? pool : startPool(workers);
+}
+
+export function startPool(workers: number): WorkerPool {
+  return new WorkerPool(threadEntry(import.meta.url, 'replay-worker'), workers);
+}
+
+/** Tells each worker what it is to do; returns the ports by which they hear of errors of the feed. */
+export function startAll(
+  pool: WorkerPool,
+  tables: Tables,
+  { workers, files, division }: ParallelPlan,
+  options: ParallelOptions,
+  memory: {
+    readonly feed: Feed;
+    readonly progress: SharedArrayBuffer;
+    readonly conntrack: SharedArrayBuffer | undefined;
+  },
+): MessagePort[] {
+  return Array.from({ length: workers }, (_, worker) => {
+    const { port1, port2 } = new MessageChannel();
+    const start: WorkerStart = {
+      tables: tables.buffer,
+      options: workerOptions(options),
+      worker,
+      workers,
+      division,
+      files,
+      wantsLines: options.onPacket !== undefined || options.onPacketText !== undefined,
+      wantsConnections: options.onConnection !== undefined || options.onConnectionText !== undefined,
+      wantsTimes: options.times !== undefined,
+      feed: memory.feed.memory,
+      errors: port2,
+      conntrack: memory.conntrack,
+      progress: memory.progress,
+    };
+    pool.post(worker, start, [port2]);
+    return port1;
+  });
 }
 
 /** The options that a worker needs; functions cannot travel. */
@@ -124,7 +152,7 @@ interface FileState {
 }
 
 /** What has been found so far. */
-class Gathering {
+export class Gathering {
   readonly #options: ParallelOptions;
   readonly #states: FileState[];
   readonly #counters;

@@ -2,7 +2,7 @@
  * The main thread's side of `blocks` and `flows` (replay-parallel.ts): lets the workers go on side by side, feeds them what they
  * cannot read themselves, and puts what they found in the order of one worker.
  */
-import { threadEntry } from '../base/thread-entry.ts';
+import type { MessagePort } from 'node:worker_threads';
 import { CONNTRACK_ENTRIES_DEFAULT, createConntrack } from '../conntrack/table.ts';
 import { createCounters } from '../match/counters.ts';
 import { openBytes } from '../packets/pcap-file.ts';
@@ -12,14 +12,13 @@ import { addCounters } from '../workers/counters.ts';
 import { Feed, type FeedError } from '../workers/feed.ts';
 import { type FrameBatch, oneRow, unpackFrames } from '../workers/frames.ts';
 import { OrderedMerge } from '../workers/ordered-merge.ts';
-import { WorkerPool } from '../workers/pool.ts';
 import { type ConnectionRecord, ConnectionTable, type Orphan } from './connections.ts';
 import { totalsOf } from './counters.ts';
 import { LineQueue, type PacketRecord } from './packet-lines.ts';
 import type { ReplayResult } from './replay.ts';
 import type { ParallelOptions, ParallelPlan } from './replay-parallel.ts';
-import type { Final, Report, WorkerStart } from './replay-parallel-messages.ts';
-import { workerOptions } from './replay-parallel-segments.ts';
+import type { Final, Report } from './replay-parallel-messages.ts';
+import { poolOf, startAll, workerOptions } from './replay-parallel-segments.ts';
 import { MOMENTS, Replayer } from './replayer.ts';
 
 const POLL_MS = 100;
@@ -29,7 +28,7 @@ export async function replayShares(
   plan: ParallelPlan,
   options: ParallelOptions,
 ): Promise<ReplayResult> {
-  const { workers, files, division, needsRing } = plan;
+  const { workers, needsRing } = plan;
   const feed = new Feed(workers, needsRing);
   const gathering = new Gathering(tables, plan, options);
   const isTracked = options.stateless !== true;
@@ -40,57 +39,43 @@ export async function replayShares(
   const finished = new Promise<void>((resolve) => {
     finish = resolve;
   });
-  const pool = new WorkerPool({
-    entry: threadEntry(import.meta.url, 'replay-worker'),
-    count: workers,
-    dataOf: (worker): WorkerStart => ({
-      tables: tables.buffer,
-      options: workerOptions(options),
-      worker,
-      workers,
-      division,
-      files,
-      wantsLines: gathering.wantsLines,
-      wantsConnections: gathering.wantsConnections,
-      wantsTimes: options.times !== undefined,
-      feed: feed.memory,
-      conntrack: buffer,
-      progress: new SharedArrayBuffer(0),
-    }),
-    onMessage: (worker, message) => {
-      const found = message as Report | Final;
-      if (found.kind === 'final') {
-        pool.done(worker);
-        if (gathering.final(worker, found)) finish();
-        return;
-      }
-      gathering.report(worker, found);
-      feed.report(worker, found.steps);
-    },
+  const pool = poolOf(options, workers);
+  pool.listen((worker, message) => {
+    const found = message as Report | Final;
+    if (found.kind === 'final') {
+      pool.done(worker);
+      if (gathering.final(worker, found)) finish();
+      return;
+    }
+    gathering.report(worker, found);
+    feed.report(worker, found.steps);
   });
   const onAbort = (): void => feed.end();
   options.signal?.addEventListener('abort', onAbort, { once: true });
   if (options.signal?.aborted === true) onAbort();
   const progress = { bytesRead: 0 };
   const timer = setInterval(() => gathering.progress(needsRing ? progress.bytesRead : undefined), POLL_MS);
+  const memory = { feed, progress: new SharedArrayBuffer(0), conntrack: buffer };
+  const errors = startAll(pool, tables, plan, options, memory);
   try {
-    const fed = needsRing ? feedAll(feed, pool, plan, gathering, progress) : finished;
+    const fed = needsRing ? feedAll(feed, errors, plan, gathering, progress) : finished;
     await Promise.race([Promise.all([fed, finished]), pool.failure]);
     return gathering.finish();
   } finally {
     clearInterval(timer);
     options.signal?.removeEventListener('abort', onAbort);
     feed.end();
+    for (const port of errors) port.close();
     await pool.stop();
   }
 }
 
 /** Reads all captures into the ring. */
-async function feedAll(
+export async function feedAll(
   feed: Feed,
-  pool: WorkerPool,
-  { files, workers }: ParallelPlan,
-  gathering: Gathering,
+  errors: readonly MessagePort[],
+  { files }: ParallelPlan,
+  gathering: Pick<Gathering, 'leaves'>,
   progress: { bytesRead: number },
 ): Promise<void> {
   for (const [index, { path }] of files.entries()) {
@@ -112,7 +97,7 @@ async function feedAll(
       if (!(error instanceof CaptureError) || error.kind === 'open') throw error;
       const { kind, offset, message } = error;
       const failure: FeedError = { kind, offset, message };
-      for (let worker = 0; worker < workers; worker++) pool.post(worker, failure);
+      for (const port of errors) port.postMessage(failure);
       feed.fail();
     }
   }
@@ -122,7 +107,7 @@ async function feedAll(
 type Event = string | Orphan;
 
 /** What has been found so far. */
-class Gathering {
+export class Gathering {
   readonly wantsLines: boolean;
   readonly wantsConnections: boolean;
   readonly #plan: ParallelPlan;

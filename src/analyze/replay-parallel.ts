@@ -24,9 +24,10 @@ import { isCompressed } from '../packets/pcap-file.ts';
 import { readPcapHeader } from '../packets/pcap-segment.ts';
 import type { Tables } from '../tables/tables.ts';
 import { countedPackets } from '../workers/counters.ts';
+import type { WorkerPool } from '../workers/pool.ts';
 import type { ReplayResult } from './replay.ts';
 import type { Division, PlannedFile } from './replay-parallel-messages.ts';
-import { replaySegments } from './replay-parallel-segments.ts';
+import { replaySegments, startPool } from './replay-parallel-segments.ts';
 import { replayShares } from './replay-parallel-shares.ts';
 import type { ReplayOptions } from './replayer.ts';
 
@@ -40,6 +41,8 @@ export interface ParallelOptions extends ReplayOptions {
   /** What `onConnection` and `onPacket` get, as a line of JSON: instead of them, where several threads judge. */
   readonly onConnectionText?: (record: string) => void;
   readonly onPacketText?: (line: string) => void;
+  /** Threads that `startWorkers` has started for this replay. It ends them. */
+  readonly pool?: WorkerPool;
   /** Bytes of captures that another worker is worth, for tests; default BYTES_PER_WORKER. */
   readonly bytesPerWorker?: number;
   /** Bytes of a segment, for tests. */
@@ -54,28 +57,24 @@ export interface ParallelPlan {
   readonly needsRing: boolean;
 }
 
+/**
+ * Starts the threads that a replay of `files` will want, ahead of the time when there are tables; undefined: it will want none. To be
+ * stopped by the caller if there will be no replay.
+ */
+export function startWorkers(files: readonly string[], options: ParallelOptions): WorkerPool | undefined {
+  const workers = countWorkers(files, options);
+  return workers < 2 ? undefined : startPool(workers);
+}
+
 /** How to divide the work, or undefined: one thread, this one, is right. Opens nothing that cannot be read again. */
 export async function planParallel(
   files: readonly string[],
   options: ParallelOptions,
 ): Promise<ParallelPlan | undefined> {
-  const { workers: wanted = 1, bytesPerWorker = BYTES_PER_WORKER } = options;
-  if (wanted === 1 || files.length === 0) return undefined;
-  const stats = files.map((file) => (file === '-' ? undefined : statSync(file, { throwIfNoEntry: false })));
-  const isStream = stats.map((stat) => stat === undefined || !stat.isFile());
-  // A stream may be a live one, of a packet a second: only who asks for them gets workers.
-  if (wanted === 'auto' && isStream.some(Boolean)) return undefined;
-  const bytes = stats.reduce((sum, stat, i) => sum + (isStream[i] ? Number.POSITIVE_INFINITY : stat!.size), 0);
-  const workers = Math.min(wanted === 'auto' ? availableParallelism() : wanted, Math.floor(bytes / bytesPerWorker));
+  const workers = countWorkers(files, options);
   if (workers < 2) return undefined;
   try {
-    return await divide(
-      files,
-      isStream,
-      stats.map((stat) => stat?.size ?? 0),
-      workers,
-      options,
-    );
+    return await divide(files, workers, options);
   } catch (error) {
     // A file that cannot be opened is reported where it stands among the others.
     if (error instanceof Error && error.name === 'CaptureError') return undefined;
@@ -83,27 +82,41 @@ export async function planParallel(
   }
 }
 
-async function divide(
-  files: readonly string[],
-  isStream: readonly boolean[],
-  sizes: readonly number[],
-  workers: number,
-  options: ParallelOptions,
-): Promise<ParallelPlan> {
+/** As many as are asked for and the captures are worth. */
+function countWorkers(files: readonly string[], options: ParallelOptions): number {
+  const { workers: wanted = 1, bytesPerWorker = BYTES_PER_WORKER } = options;
+  if (wanted === 1 || files.length === 0) return 1;
+  const sizes = files.map(sizeOf);
+  // A stream may be a live one, of a packet a second: only who asks for them gets workers.
+  if (wanted === 'auto' && sizes.includes(undefined)) return 1;
+  const bytes = sizes.reduce<number>((sum, size) => sum + (size ?? Number.POSITIVE_INFINITY), 0);
+  return Math.min(wanted === 'auto' ? availableParallelism() : wanted, Math.floor(bytes / bytesPerWorker));
+}
+
+/** Bytes of a file on disk; undefined for a stream, and for what is not there. */
+function sizeOf(file: string): number | undefined {
+  if (file === '-') return undefined;
+  const stat = statSync(file, { throwIfNoEntry: false });
+  return stat?.isFile() === true ? stat.size : undefined;
+}
+
+async function divide(files: readonly string[], workers: number, options: ParallelOptions): Promise<ParallelPlan> {
+  const sizes = files.map(sizeOf);
+  const hasStream = sizes.includes(undefined);
   const planned = files.map((path, i): PlannedFile => {
-    const found = isStream[i] ? undefined : readPcapHeader(path);
+    const found = sizes[i] === undefined ? undefined : readPcapHeader(path);
     const header = found === undefined ? undefined : { form: found.form, linkType: found.linkType };
-    return { path, sizeBytes: sizes[i]!, header };
+    return { path, sizeBytes: sizes[i] ?? 0, header };
   });
   const hasConnections = options.onConnection !== undefined || options.onConnectionText !== undefined;
   const hasLines = options.onPacket !== undefined || options.onPacketText !== undefined;
   const isStateless = options.stateless === true && !hasConnections;
   const arePlain = planned.every(({ header }) => header !== undefined);
-  const areMany = !isStream.some(Boolean) && files.length >= workers;
+  const areMany = !hasStream && files.length >= workers;
   if (isStateless && !hasLines && (arePlain || areMany)) {
     return { workers, division: 'segments', files: planned, needsRing: false };
   }
-  let needsRing = isStream.some(Boolean);
+  let needsRing = hasStream;
   for (const { path, header } of planned) needsRing ||= header === undefined && (await isCompressed(path));
   return { workers, division: isStateless ? 'blocks' : 'flows', files: planned, needsRing };
 }

@@ -39,7 +39,7 @@ export async function judgeShare(start: WorkerStart, port: MessagePort): Promise
     // A file that every worker reads for itself is opened by a step, too: opening reads.
     if (start.feed.ring === undefined && !enter(gate, outbox)) break;
     const ring =
-      start.feed.ring === undefined ? undefined : new RingSource(gate, start.feed, port, () => outbox.flush());
+      start.feed.ring === undefined ? undefined : new RingSource(gate, start.feed, start.errors, () => outbox.flush());
     reader = await openOne(file, ring);
     try {
       do {

@@ -7,26 +7,22 @@
  * Idea. `failure` rejects with a WorkerFault when the first worker throws or ends before it said that it is done; whoever waits for
  * anything of the pool races against it. `stop` ends all threads, whatever they are doing, and is to be called in a `finally`.
  */
-import { Worker } from 'node:worker_threads';
+import { type MessagePort, Worker } from 'node:worker_threads';
 import { WorkerFault } from '../base/thread-entry.ts';
 
-export interface PoolOptions {
-  readonly entry: URL;
-  readonly count: number;
-  /** What worker `index` (0, 1, …) is told at its start; SharedArrayBuffers in it are shared, the rest is copied. */
-  readonly dataOf: (index: number) => unknown;
-  readonly onMessage: (index: number, message: unknown) => void;
-}
-
 export class WorkerPool {
+  readonly size: number;
   /** Rejects when a worker fails, or `onMessage` does; never resolves. */
   readonly failure: Promise<never>;
   readonly #workers: Worker[];
   readonly #done: boolean[];
   #fail: (reason: unknown) => void = () => {};
+  #onMessage: (index: number, message: unknown) => void = () => {};
   #isStopped = false;
 
-  constructor({ entry, count, dataOf, onMessage }: PoolOptions) {
+  /** Starts `count` threads at once: they load their code while there is nothing for them to do yet. */
+  constructor(entry: URL, count: number) {
+    this.size = count;
     this.failure = new Promise((_, reject) => {
       this.#fail = reject;
     });
@@ -34,15 +30,8 @@ export class WorkerPool {
     this.failure.catch(() => {});
     this.#done = new Array(count).fill(false);
     this.#workers = Array.from({ length: count }, (_, index) => {
-      const worker = new Worker(entry, { workerData: dataOf(index), name: `margay worker ${index + 1}` });
-      worker.on('message', (message: unknown) => {
-        if (this.#isStopped) return;
-        try {
-          onMessage(index, message);
-        } catch (error) {
-          this.#fail(error);
-        }
-      });
+      const worker = new Worker(entry, { name: `margay worker ${index + 1}` });
+      worker.on('message', (message: unknown) => this.#receive(index, message));
       worker.on('error', (error: unknown) => this.#failed(index, reasonOf(error)));
       worker.on('messageerror', (error) => this.#failed(index, reasonOf(error)));
       worker.on('exit', (code) => {
@@ -52,7 +41,13 @@ export class WorkerPool {
     });
   }
 
-  post(index: number, message: unknown, transfer: readonly ArrayBuffer[] = []): void {
+  /** Who hears from the workers from now on; they are silent until they are told something. */
+  listen(onMessage: (index: number, message: unknown) => void): void {
+    this.#onMessage = onMessage;
+  }
+
+  /** SharedArrayBuffers in the message are shared, what `transfer` lists is moved, the rest is copied. */
+  post(index: number, message: unknown, transfer: readonly MessagePort[] = []): void {
     this.#workers[index]!.postMessage(message, transfer);
   }
 
@@ -65,6 +60,15 @@ export class WorkerPool {
   async stop(): Promise<void> {
     this.#isStopped = true;
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+
+  #receive(index: number, message: unknown): void {
+    if (this.#isStopped) return;
+    try {
+      this.#onMessage(index, message);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #failed(index: number, reason: string): void {

@@ -39,12 +39,10 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 afterEach(() => useThreadEntries(undefined));
 
-/** Threads run this instead. */
+/** Threads run this instead, when worker number `worker` is told what to do. */
 function runInstead(code: string): void {
-  writeFileSync(
-    join(folder, 'replay-worker.mjs'),
-    `import { parentPort, workerData } from 'node:worker_threads';\n${code}`,
-  );
+  const script = `import { parentPort } from 'node:worker_threads';\nparentPort.once('message', ({ worker }) => { ${code} });`;
+  writeFileSync(join(folder, 'replay-worker.mjs'), script);
   useThreadEntries(`${pathToFileURL(folder).href}/`);
 }
 
@@ -58,7 +56,7 @@ describe.each([
     replayCaptures(tables, [capture], { ...options, workers: 3, bytesPerWorker: 1 });
 
   test('that throws', async () => {
-    runInstead(`if (workerData.worker === 1) throw new Error('no luck'); else ${WAITS}`);
+    runInstead(`if (worker === 1) throw new Error('no luck'); else ${WAITS}`);
     await expect(replay()).rejects.toMatchObject({
       name: 'WorkerFault',
       message: 'worker 2 of 3 failed: no luck; the answer is incomplete and must not be used',
@@ -66,7 +64,7 @@ describe.each([
   });
 
   test('that ends without a word', async () => {
-    runInstead(`if (workerData.worker === 2) process.exit(0); else ${WAITS}`);
+    runInstead(`if (worker === 2) process.exit(0); else ${WAITS}`);
     await expect(replay()).rejects.toThrow('worker 3 of 3 failed: it ended by itself with code 0');
   });
 
@@ -80,10 +78,17 @@ describe('the command line', () => {
   const args = (...more: string[]): string[] => ['replay', '-f', manifests, '-r', capture, '-q', ...more];
 
   test('ends with exit code 4 and says so', async () => {
-    runInstead(`if (workerData.worker === 0) throw new Error('no luck'); else ${WAITS}`);
+    runInstead(`if (worker === 0) throw new Error('no luck'); else ${WAITS}`);
     const { code, stdout, stderr } = await margay(args('--summary', '--workers', '2'));
     expect([code, stdout]).toEqual([4, '']);
     expect(stderr).toBe('margay: worker 1 of 2 failed: no luck; the answer is incomplete and must not be used\n');
+  });
+
+  test('ends its threads when the cluster cannot be loaded', async () => {
+    runInstead(WAITS);
+    const { code, stderr } = await margay(['replay', '-f', join(folder, 'absent'), '-r', capture, '--workers', '2']);
+    expect(code).toBe(2);
+    expect(stderr).not.toContain('worker');
   });
 
   test('gives one answer, however many workers', async () => {
@@ -99,7 +104,8 @@ describe('the command line', () => {
   });
 
   test('starts no thread for a small capture', async () => {
-    runInstead('throw new Error("not wanted")');
+    writeFileSync(join(folder, 'replay-worker.mjs'), 'throw new Error("not wanted")');
+    useThreadEntries(`${pathToFileURL(folder).href}/`);
     const small = ['replay', '-f', 'pcaps/tiers', '-r', 'pcaps/tiers/capture.pcapng', '-o', 'json'];
     expect(await margay([...small, '--workers', '8'])).toEqual(await margay(small));
     expect(await margay([...small, '--workers', 'auto'])).toEqual(await margay(small));

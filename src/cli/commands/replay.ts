@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ConnectionRecord } from '../../analyze/connections.ts';
 import type { PacketRecord, ReplayOptions, ReplayResult, WorkerCount } from '../../analyze/replay.ts';
 import type { ReplayStats, StageTimes } from '../../analyze/stage-times.ts';
+import type { WorkerPool as Pool } from '../../workers/pool.ts';
 import { checkCaptures } from '../captures.ts';
 import { exitCodeOf, UsageError } from '../exit.ts';
 import { HboneCounter, hboneNote } from '../hbone.ts';
@@ -20,6 +21,7 @@ import {
   isEvidenceThin,
   type JudgeOptions,
   outputOption,
+  wholeNumber,
 } from '../options.ts';
 import type { Output } from '../output.ts';
 import type { Finish } from '../program.ts';
@@ -41,6 +43,7 @@ interface ReplayCommandOptions extends InputOptions, CommonOptions, EvidenceOpti
   readonly schema?: boolean;
   readonly workers: WorkerCount;
   readonly stats?: boolean;
+  readonly queue?: string;
 }
 
 export function addReplay(program: Command, output: Output, finish: Finish): void {
@@ -78,6 +81,16 @@ export function addReplay(program: Command, output: Output, finish: Finish): voi
           '--stats',
           'say on standard error where the time went, stage by stage; with -o json in the document too',
         )
+        .addOption(
+          new Option(
+            '--identity-stale-after <seconds>',
+            'with --redis and -r -: verdicts are stale-identity when Redis was away for longer (30)',
+          ).argParser(wholeNumber(1, 86_400)),
+        )
+        .option(
+          '--queue <url>',
+          'let margay worker judge, on any hosts: redis[s]://[user@]host[:port][/db]; --workers: parts of the work',
+        )
         .option('--schema', 'print the JSON schema of records and exit'),
     ),
   )
@@ -87,9 +100,13 @@ export function addReplay(program: Command, output: Output, finish: Finish): voi
         '  margay replay -f pcaps/sa-names -r pcaps/sa-names/capture.pcapng\n' +
         '  margay replay -f pcaps/tiers -r pcaps/tiers/capture.pcapng -o jsonl | jq \'select(.action=="deny")\'\n' +
         '  margay replay -f cluster/ -r big.pcap --summary --stateless --workers auto\n' +
+        '  margay replay -f cluster/ -r day-1.pcap -r day-2.pcap --queue redis://host:6379     # see margay worker --help\n' +
         '  tcpdump -i any -w - | margay replay -f cluster/ -r - --packets -o jsonl',
     )
-    .action(async (options: ReplayCommandOptions) => finish(await replay(options, output)));
+    .argument('[captures...]', 'captures to read, as with -r')
+    .action(async (captures: readonly string[], options: ReplayCommandOptions) =>
+      finish(await replay({ ...options, read: [...(options.read ?? []), ...captures] }, output)),
+    );
 }
 
 async function replay(options: ReplayCommandOptions, output: Output): Promise<number> {
@@ -103,21 +120,35 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
     throw new UsageError('standard input can be read once only; put one of the inputs given as - into a file');
   }
   checkCaptures(captures);
+  if (options.queue !== undefined) (await import('../queue.ts')).checkQueue(captures);
   // What streams in is of now, and so are the owners of its addresses.
   const isLive = options.redis !== undefined && options.at === undefined && captures.join() === '-';
   const followed = isLive
     ? await (await import('../identity-follow.ts')).FollowedIdentities.start(options, output)
     : undefined;
+  const pool = followed === undefined ? await startThreads(captures, options) : undefined;
   try {
-    return await replayCluster(captures, followed, options, output);
+    return await replayCluster(captures, followed, pool, options, output);
   } finally {
+    await pool?.stop();
     await followed?.close();
   }
+}
+
+/** Threads load their code while this one loads the cluster. */
+async function startThreads(
+  captures: readonly string[],
+  { workers, queue }: ReplayCommandOptions,
+): Promise<Pool | undefined> {
+  if (workers === 1 || queue !== undefined) return undefined;
+  const { startWorkers } = await import('../../analyze/replay-parallel.ts');
+  return startWorkers(captures, { workers });
 }
 
 async function replayCluster(
   captures: readonly string[],
   followed: FollowedIdentities | undefined,
+  pool: Pool | undefined,
   options: ReplayCommandOptions,
   output: Output,
 ): Promise<number> {
@@ -131,8 +162,8 @@ async function replayCluster(
       '--check asks the reference about one moment: addresses change their owners here, so add --at',
     );
   }
-  const [{ replayCaptures }, { ruleCounts }] = await Promise.all([
-    import('../../analyze/replay.ts'),
+  const [replayCaptures, { ruleCounts }] = await Promise.all([
+    replayerOf(options, output),
     import('../../analyze/counters.ts'),
   ]);
   const mode = options.packets === true ? 'packets' : options.summary === true ? 'summary' : 'connections';
@@ -147,6 +178,7 @@ async function replayCluster(
       ...modeOptions(options),
       ...hbone.watch(mode, callbacks(mode, printer, checker)),
       workers: options.workers,
+      ...(pool === undefined ? {} : { pool }),
       timeline,
       ...(followed === undefined
         ? {}
@@ -173,6 +205,15 @@ async function replayCluster(
     bar?.end();
     printer.close();
   }
+}
+
+/** Who judges: this process, or the workers of a queue. */
+async function replayerOf(
+  options: ReplayCommandOptions,
+  output: Output,
+): Promise<typeof import('../../analyze/replay.ts').replayCaptures> {
+  if (options.queue !== undefined) return (await import('../queue.ts')).queueReplayer(options, output);
+  return (await import('../../analyze/replay.ts')).replayCaptures;
 }
 
 /** Measures from now on. */
