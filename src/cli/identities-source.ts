@@ -17,7 +17,7 @@ export async function identitySource(options: IdentitiesOptions, output: Output)
   return { ...set, records: recordsAt(set.records, options.at) };
 }
 
-export function recordsAt(records: readonly IdentityRecord[], atMs: number): readonly IdentityRecord[] {
+function recordsAt(records: readonly IdentityRecord[], atMs: number): readonly IdentityRecord[] {
   return records.filter(({ fromMs, toMs }) => fromMs <= atMs && atMs < toMs);
 }
 

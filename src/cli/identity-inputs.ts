@@ -1,6 +1,6 @@
 /** Identities for a verb that judges: from a file (`--identities`) or from Redis (`--redis`), laid over the manifests. */
 import { overlayIdentities, podsAt } from '../identity/overlay.ts';
-import type { IdentitySet } from '../identity/store.ts';
+import type { IdentitySet, IdentityStore } from '../identity/store.ts';
 import type { Resource, Resources } from '../model/resources.ts';
 import { UsageError } from './exit.ts';
 import { listed } from './inputs.ts';
@@ -50,6 +50,18 @@ export async function readIdentities(
   options: IdentityOptions & InputOptions & CommonOptions,
   output: Output,
 ): Promise<IdentitySet> {
+  const store = await openStore(options, output);
+  try {
+    return await store.read();
+  } finally {
+    await store.close();
+  }
+}
+
+async function openStore(
+  options: IdentityOptions & InputOptions & CommonOptions,
+  output: Output,
+): Promise<IdentityStore> {
   if (options.identities !== undefined && options.redis !== undefined) {
     throw new UsageError('--identities and --redis exclude each other: owners of addresses come from one place');
   }
@@ -57,21 +69,15 @@ export async function readIdentities(
     if (options.identities === '-' && options.filename?.includes('-') === true) {
       throw new UsageError('-f - and --identities - both ask for standard input; put one of them into a file');
     }
-    const { readIdentitiesFile } = await import('../identity/file.ts');
-    return readIdentitiesFile(options.identities);
+    return (await import('../identity/file.ts')).fileStore(options.identities);
   }
-  const [{ openRedis, readKey }, { readOnce }] = await Promise.all([
+  const [{ openRedis, readKey }, { sharedStore }] = await Promise.all([
     import('./identity-store.ts'),
     import('../identity/once.ts'),
   ]);
   const verifyKey = readKey('--verify-key', options.verifyKey);
-  const store = await openRedis(options);
   const onTrouble = (trouble: string): void => {
     if (options.quiet !== true) output.stderr.write(`margay: warning: --redis: ${trouble}\n`);
   };
-  try {
-    return await readOnce({ store, verifyKey, onTrouble });
-  } finally {
-    await store.close();
-  }
+  return sharedStore({ store: await openRedis(options), verifyKey, onTrouble });
 }

@@ -86,7 +86,7 @@ export function addIdentityOptions(command: Command): Command {
 }
 
 /** A parser of moments. */
-export function moment(text: string): number {
+function moment(text: string): number {
   const value = parseMoment(text);
   if (value === undefined) throw new InvalidArgumentError('It must be a time such as 2026-01-01T00:00:00Z.');
   return value;

@@ -18,7 +18,7 @@ export function entryName({ kind, key, value }: Change): string {
 }
 
 /** The change that takes an entry away: an owner by its uid alone. */
-export function deletion({ kind, key, value }: Entry): Change {
+function deletion({ kind, key, value }: Entry): Change {
   return { op: 'del', kind, key, value: kind === 'ep' ? value.slice(value.lastIndexOf('|') + 1) : '' };
 }
 
@@ -73,7 +73,7 @@ export function changesBetween(published: ReadonlyMap<string, Entry>, wanted: Re
 }
 
 /** Sets from namespaces down to addresses, then deletions from addresses up to namespaces. */
-export function inOrder(changes: readonly Change[]): Change[] {
+function inOrder(changes: readonly Change[]): Change[] {
   const rank = ({ op, kind }: Change): number => (op === 'set' ? SET_ORDER[kind] : 10 - SET_ORDER[kind]);
   return [...changes].sort((a, b) => rank(a) - rank(b));
 }

@@ -3,7 +3,7 @@ import { createPublicKey } from 'node:crypto';
 import { IdentityReader } from './reader.ts';
 import type { ReadableStore } from './shared-store.ts';
 import { SignatureCheck } from './sign.ts';
-import type { IdentitySet } from './store.ts';
+import type { IdentitySet, IdentityStore } from './store.ts';
 import { SYSTEM_CLOCK } from './system-clock.ts';
 
 /** Trouble of the environment: the store is away, empty, or not to be believed. */
@@ -25,12 +25,7 @@ export interface OnceOptions {
 }
 
 /** What the store says now. Throws `StoreError` with the last trouble when that can't be known in time. Values that were refused are told. */
-export async function readOnce({
-  store,
-  verifyKey,
-  patienceMs = PATIENCE_MS,
-  onTrouble,
-}: OnceOptions): Promise<IdentitySet> {
+async function readOnce({ store, verifyKey, patienceMs = PATIENCE_MS, onTrouble }: OnceOptions): Promise<IdentitySet> {
   let trouble = '';
   let failures = 0;
   const reader = new IdentityReader({
@@ -60,6 +55,11 @@ export async function readOnce({
       `${set.unknownPods} addresses belong to pods that the store does not describe; they are taken as owned by nobody`,
     );
   return set;
+}
+
+/** The same as a store that is read once and closed (store.ts). */
+export function sharedStore(options: OnceOptions): IdentityStore {
+  return { read: () => readOnce(options), close: () => options.store.close() };
 }
 
 /** What no waiting will mend. */

@@ -46,10 +46,10 @@ export interface IdentityRecord extends PodIdentity {
 }
 
 /** Annotations of a pod that change a verdict (semantics 2.1). */
-export const IDENTITY_ANNOTATIONS: readonly string[] = [ALLOWED_SOURCE_PREFIXES, FLOATING_IPS];
+const IDENTITY_ANNOTATIONS: readonly string[] = [ALLOWED_SOURCE_PREFIXES, FLOATING_IPS];
 
 /** Code units of one name or uid: those of Kubernetes have at most 253. */
-export const NAME_LENGTH_MAX = 256;
+const NAME_LENGTH_MAX = 256;
 /** Code units of one label or annotation, key or value: annotations are lists of prefixes, a pod has 256 KiB of them at most. */
 const TEXT_LENGTH_MAX = 262_144;
 /** Labels of one object, and named ports of one pod. */
@@ -159,7 +159,7 @@ export class Refusal extends Error {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-export function isObject(value: unknown): value is Fields {
+function isObject(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

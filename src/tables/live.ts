@@ -31,8 +31,8 @@ export interface TimelineData {
 
 export const CHANGE_SIZE = 9;
 /** 4 or 6 */
-export const CHANGE_VERSION = 0;
-export const CHANGE_ADDRESS = 1;
+const CHANGE_VERSION = 0;
+const CHANGE_ADDRESS = 1;
 /** Number of an address class of the version, then word offset in SECTION_INTS of an owner list. */
 export const CHANGE_BEFORE = 5;
 export const CHANGE_AFTER = 7;
@@ -128,11 +128,11 @@ export const LIVE_LIST = 8;
 export const LIVE_ENDPOINT = 9;
 
 export const SPARE_SIZE = 4;
-export const SPARE_ENDPOINT = 0;
+const SPARE_ENDPOINT = 0;
 /** String indexes, each with room for SPARE_STRING_BYTES. */
-export const SPARE_KEY = 1;
-export const SPARE_NAME = 2;
-export const SPARE_UID = 3;
+const SPARE_KEY = 1;
+const SPARE_NAME = 2;
+const SPARE_UID = 3;
 /** `wep:` and a namespace and name of the longest kind. */
 export const SPARE_STRING_BYTES = 4 + 63 + 1 + 253;
 
