@@ -14,6 +14,7 @@ import { orSkipped } from './peers/build.ts';
 import { bareRead, libpcapLoop, type Reader, tcpdumpCopying, tcpdumpReading } from './peers/readers.ts';
 import { bestAlgorithm, bestOf, startAclPcap } from './peers/rte-acl.ts';
 import type { Prepared } from './prepare.ts';
+import { progress } from './progress.ts';
 import { FORMS, type Form, type ReplayOptions, replayArgs, runReplay } from './replay.ts';
 import { drawTuples } from './workload-traffic.ts';
 
@@ -51,8 +52,14 @@ export async function runEndToEnd(prepared: Prepared, options: EndToEndOptions):
     ...peers.map(({ name, run }) => ({ name, run: async () => perPacket(await run()) })),
   ];
   try {
+    const single = ways.filter(({ workers }) => workers === 1);
+    const stages = single.flatMap((way) => stageReport(scenario.name, packets, way));
     const values = await alternate(scenario.name, options.rounds, runners);
-    return [...report(scenario.name, values, ways, peers), ...cpuReport(scenario.name, packets, ways, peers)];
+    return [
+      ...report(scenario.name, values, ways, peers),
+      ...cpuReport(scenario.name, packets, ways, peers),
+      ...stages,
+    ];
   } finally {
     for (const { close } of peers) close();
   }
@@ -190,4 +197,13 @@ function cpuReport(
       ways.map((way) => ratio(scenario, cpuName(over(peer.name, way.name)), peer.cpuSeconds, way.cpuSeconds)),
     ),
   ];
+}
+
+/** Where the time goes, as the program itself says: one more run, whose looks at the clock are in no other row. */
+function stageReport(scenario: string, packets: number, { name, options }: Way): Measurement[] {
+  progress(`${scenario}: stages of ${name}`);
+  const { answer } = runReplay({ ...options, args: ['--stats'] });
+  return Object.entries(answer.stats?.stages ?? {}).map(([stage, seconds]) =>
+    measured(scenario, `${name}: stage ${stage}`, 'ns/packet', [(seconds * 1e9) / packets]),
+  );
 }

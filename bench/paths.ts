@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-/** The repository's top level, from this file as it is and as it lies compiled in node_modules/.cache. */
-export const ROOT = findRoot(import.meta.dirname);
+/** The repository's top level: bench/run.mjs names it, since its bundle may lie behind a link. */
+export const ROOT = process.env.MARGAY_BENCH_ROOT ?? findRoot(import.meta.dirname);
 
 /** Peers that were installed or compiled; git ignores it. */
 export const WORK = join(ROOT, 'bench/.work');

@@ -32,6 +32,8 @@ export interface ReplayAnswer {
     readonly direction?: string;
     readonly packets: number;
   }[];
+  /** With `--stats`: seconds of threads by stage. */
+  readonly stats?: { readonly stages: Readonly<Record<string, number>> };
 }
 
 /** The packet path as the program chooses it, with WebAssembly where that fits the tables, and in nothing but TypeScript. */
@@ -127,9 +129,7 @@ function readReport(path: string): { readonly opened: ClockEvent; readonly ended
   return { opened, ended };
 }
 
-/** `--trace-gc` writes among the answer, which starts at the first line that is a brace. */
+/** `--trace-gc` writes its lines among those of the answer. */
 function parseAnswer(stdout: string): ReplayAnswer {
-  const start = stdout.startsWith('{') ? 0 : stdout.indexOf('\n{\n') + 1;
-  const end = stdout.lastIndexOf('\n}');
-  return JSON.parse(stdout.slice(start, end + 2)) as ReplayAnswer;
+  return JSON.parse(stdout.replace(/^\[\d+:0x.*$/gm, '')) as ReplayAnswer;
 }

@@ -55,7 +55,8 @@ function removeLeftovers() {
  * @param {string[]} commandArgs
  */
 function run(command, commandArgs) {
-  const { status } = spawnSync(command, commandArgs, { cwd: ROOT, stdio: 'inherit' });
+  const env = { ...process.env, MARGAY_BENCH_ROOT: ROOT };
+  const { status } = spawnSync(command, commandArgs, { cwd: ROOT, stdio: 'inherit', env });
   process.exitCode = status ?? 1;
   if (status !== 0 && command === 'npm') process.exit();
 }
