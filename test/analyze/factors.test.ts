@@ -480,6 +480,21 @@ describe('a certificate that names nobody', () => {
     ]);
   });
 
+  test('that an authority has signed by way of another', async () => {
+    const root = makeCertificate({ subject: 'root', keyType: 'rsa', isAuthority: true });
+    const chain = async (isAuthority: boolean, hasMiddle: boolean) => {
+      const middle = makeCertificate({ subject: 'middle', keyType: 'p384', issuer: root, isAuthority });
+      const leaf = makeCertificate({ names: [spiffe('prod', 'api')], issuer: middle });
+      const client = hasMiddle ? { ...leaf, pem: leaf.pem + middle.pem } : leaf;
+      const authorities = [new X509Certificate(root.der)];
+      const result = await analyze([API_ONLY], packets(API_IP, (await session(client)).pieces), { authorities });
+      return line(result.records[0]!);
+    };
+    expect(await chain(true, true)).toBe('allow allow allow 2 of 2');
+    expect(await chain(false, true)).toBe('allow deny deny 1 of 2 untrusted-issuer');
+    expect(await chain(true, false)).toBe('allow deny deny 1 of 2 untrusted-issuer');
+  });
+
   test('that is not valid at that time is a finding, and still names its account', async () => {
     const client = makeCertificate({ names: [spiffe('prod', 'api')], notAfter: new Date('2026-02-01T00:00:00Z') });
     const { pieces } = await session(client);

@@ -416,6 +416,12 @@ describe('HBONE', () => {
   test.each<[string, string[], string]>([
     ['replay', ['replay'], `1 connection goes ${NOTE}`],
     ['replay -o jsonl', ['replay', '-o', 'jsonl'], `1 connection goes ${NOTE}`],
+    ['replay of two workers', ['replay', '-o', 'jsonl', '--workers', '2'], `1 connection goes ${NOTE}`],
+    [
+      'replay --packets of two workers',
+      ['replay', '--packets', '-o', 'jsonl', '--workers', '2'],
+      `4 packets go ${NOTE}`,
+    ],
     ['replay --packets', ['replay', '--packets'], `4 packets go ${NOTE}`],
     ['factors', ['factors', '--all'], `1 connection goes ${NOTE}`],
   ])('is said by %s', async (_name, args, note) => {

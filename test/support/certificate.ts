@@ -2,6 +2,9 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 
 export interface TestCertificate {
+  /** Common name. */
+  readonly subject: string;
+  readonly keyType: NonNullable<CertificateParts['keyType']>;
   readonly der: Buffer;
   readonly pem: string;
   readonly key: string;
@@ -15,6 +18,11 @@ export interface CertificateParts {
   readonly notBefore?: Date;
   readonly notAfter?: Date;
   readonly keyType?: 'p256' | 'p384' | 'rsa' | 'ed25519';
+  readonly subject?: string;
+  /** Who signs it; default: itself. */
+  readonly issuer?: TestCertificate;
+  /** May sign others. */
+  readonly isAuthority?: boolean;
 }
 
 const keys = new Map<string, { privateKey: KeyObject; publicKey: KeyObject }>();
@@ -37,36 +45,46 @@ export function spiffe(namespace: string, account: string, trustDomain = 'cluste
   return { uri: `spiffe://${trustDomain}/ns/${namespace}/sa/${account}` };
 }
 
-/** A self-signed certificate. */
+/** A certificate, signed by itself if nobody else is named. */
 export function makeCertificate(parts: CertificateParts = {}): TestCertificate {
-  const { privateKey, publicKey } = keyPair(parts.keyType ?? 'p256');
-  const isEdwards = parts.keyType === 'ed25519';
+  const { keyType = 'p256', subject = 'margay test' } = parts;
+  const { privateKey, publicKey } = keyPair(keyType);
+  const signer = parts.issuer ?? { keyType, subject };
+  const isEdwards = signer.keyType === 'ed25519';
   const algorithm = sequence(
-    isEdwards ? oid('2b6570') : parts.keyType === 'rsa' ? RSA_SHA256 : oid('2a8648ce3d040302'),
+    isEdwards ? oid('2b6570') : signer.keyType === 'rsa' ? RSA_SHA256 : oid('2a8648ce3d040302'),
   );
-  const name = sequence(tlv(0x31, sequence(oid('55040a'), tlv(0x0c, Buffer.from('margay test')))));
+  const nameOf = (text: string): Buffer => sequence(tlv(0x31, sequence(oid('55040a'), tlv(0x0c, Buffer.from(text)))));
   const names = parts.names ?? [];
-  const san = sequence(...names.map(generalName));
-  const extensions = names.length === 0 ? [] : [tlv(0xa3, sequence(sequence(oid('551d11'), tlv(0x04, san))))];
+  const extensions = [
+    ...(names.length === 0 ? [] : [extension('551d11', sequence(...names.map(generalName)))]),
+    ...(parts.isAuthority === true ? [extension('551d13', sequence(tlv(0x01, Buffer.from([255]))))] : []),
+  ];
+  const serial = createHash('sha256')
+    .update(JSON.stringify([names, subject]))
+    .digest()
+    .subarray(0, 8);
   const body = sequence(
     tlv(0xa0, tlv(0x02, Buffer.from([2]))),
-    tlv(
-      0x02,
-      Buffer.concat([Buffer.from([1]), createHash('sha256').update(JSON.stringify(names)).digest().subarray(0, 8)]),
-    ),
+    tlv(0x02, Buffer.concat([Buffer.from([1]), serial])),
     algorithm,
-    name,
+    nameOf(signer.subject),
     sequence(
       time(parts.notBefore ?? new Date('2026-01-01T00:00:00Z')),
       time(parts.notAfter ?? new Date('2046-01-01T00:00:00Z')),
     ),
-    name,
+    nameOf(subject),
     publicKey.export({ type: 'spki', format: 'der' }),
-    ...extensions,
+    ...(extensions.length === 0 ? [] : [tlv(0xa3, sequence(...extensions))]),
   );
-  const signature = sign(isEdwards ? null : 'sha256', body, privateKey);
+  const signature = sign(isEdwards ? null : 'sha256', body, keyPair(signer.keyType).privateKey);
   const der = sequence(body, algorithm, tlv(0x03, Buffer.concat([Buffer.from([0]), signature])));
-  return { der, pem: toPem(der), key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
+  const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  return { subject, keyType, der, pem: toPem(der), key };
+}
+
+function extension(id: string, value: Buffer): Buffer {
+  return sequence(oid(id), tlv(0x04, value));
 }
 
 function generalName(name: TestName): Buffer {
