@@ -4,6 +4,17 @@ import { connect } from 'node:net';
 import { escapeControls, PolicyError } from '../base/errors.ts';
 import { parseAddress } from '../base/ip.ts';
 
+/** Nothing can listen there now. One line. */
+export class ListenTrouble extends Error {
+  override readonly name = 'ListenTrouble';
+  /** As errors of the system have one: it is reported by its message alone. */
+  readonly code = 'LISTEN';
+
+  constructor(address: string, problem: string) {
+    super(`cannot listen on ${escapeControls(address)}: ${problem}`);
+  }
+}
+
 export type ListenAddress =
   | { readonly kind: 'unix'; readonly path: string }
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
@@ -53,8 +64,8 @@ export function listenText(address: ListenAddress, port?: number): string {
 }
 
 /**
- * Takes a socket away that nobody listens at any more, as a killed process leaves it. Rejects, and touches nothing, if somebody
- * answers there, or if what is there is no socket.
+ * Takes a socket away that nobody listens at any more, as a killed process leaves it. Touches nothing, and rejects with
+ * `ListenTrouble` if somebody answers there, with `PolicyError` if what is there is no socket.
  */
 export async function clearStaleSocket(path: string): Promise<void> {
   const stat = lstatSync(path, { throwIfNoEntry: false });
@@ -63,7 +74,7 @@ export async function clearStaleSocket(path: string): Promise<void> {
     throw listenError('--listen', `unix:${path}`, 'is there and is no socket', 'remove it or choose another path');
   }
   if (await isAnswered(path)) {
-    throw listenError('--listen', `unix:${path}`, 'is in use by another process', 'stop that or choose another path');
+    throw new ListenTrouble(`unix:${path}`, 'another process listens there; stop it or choose another path');
   }
   unlinkSync(path);
 }

@@ -9,7 +9,14 @@
  * - One request is decided by one authorizer. `use` puts a new one in its place between two requests.
  * - `stop` takes no new calls, waits for those that are there, and gives up after a time.
  */
-import { Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
+import {
+  logVerbosity,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type sendUnaryData,
+  setLogVerbosity,
+} from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { type Factor, remarksOn } from './answer.ts';
 import type { Authorizer, Decision } from './authorizer.ts';
@@ -17,7 +24,7 @@ import { CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_OK, CODE_UNAVAILABLE, type C
 import type { DenialLog } from './denial-log.ts';
 import { type CheckRequest, type CheckResponse, requestOf } from './envoy.ts';
 import { HealthService } from './health.ts';
-import { clearStaleSocket, type ListenAddress, listenText, withSocketMode } from './listen.ts';
+import { clearStaleSocket, type ListenAddress, ListenTrouble, listenText, withSocketMode } from './listen.ts';
 import type { AuthzMetrics } from './metrics.ts';
 import { authorizationService, MALFORMED } from './protos.ts';
 
@@ -44,6 +51,8 @@ export class AuthzServer {
 
   constructor(parts: AuthzServerParts) {
     this.#parts = parts;
+    // What it would print on standard error it also reports to us.
+    setLogVerbosity(logVerbosity.NONE);
     this.#server = new Server({
       'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
       'grpc.max_concurrent_streams': STREAMS_MAX,
@@ -79,14 +88,14 @@ export class AuthzServer {
     this.#parts.metrics.loaded({ endpoints: endpoints.length, policies: policyCount, subjects: subjects.length });
   }
 
-  /** Binds. Rejects with the system's error, or a `PolicyError` for a socket that is taken. */
+  /** Binds. Rejects with `ListenTrouble`, or `PolicyError` for a path where something else lies. */
   async start(): Promise<void> {
     const { listen } = this.#parts;
     const bind = (): Promise<number> =>
       new Promise((resolve, reject) => {
         this.#server.bindAsync(listenText(listen), ServerCredentials.createInsecure(), (error, port) => {
           if (error === null) resolve(port);
-          else reject(error);
+          else reject(new ListenTrouble(listenText(listen), causeOf(error)));
         });
       });
     if (listen.kind === 'unix') {
@@ -148,6 +157,11 @@ export class AuthzServer {
     metrics.denied(factor);
     return status(decision.code, messageOf(decision, factor));
   }
+}
+
+/** The system's own words inside those of gRPC. */
+function causeOf(error: Error): string {
+  return /errors: \[(.+)\]$/.exec(error.message)?.[1] ?? error.message;
 }
 
 const ALLOWED = status(CODE_OK, '');

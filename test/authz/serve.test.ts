@@ -277,10 +277,20 @@ describe('as a process', () => {
     await start(`unix:${path}`);
     const args = ['authz', '-q', '-f', folder.path('cluster.yaml'), '--listen', `unix:${path}`];
     const second = spawnSync(process.execPath, [folder.path('dist/cli/main.mjs'), ...args], { encoding: 'utf8' });
-    expect(second.status).toBe(2);
-    expect(second.stderr).toMatch(
-      /^margay: --listen '.*' is in use by another process; stop that or choose another path\n$/,
-    );
+    expect(second.status).toBe(4);
+    const problem = 'another process listens there; stop it or choose another path';
+    expect(second.stderr).toBe(`margay: cannot listen on unix:${path}: ${problem}\n`);
+  });
+
+  test('a port that is taken, and a folder that is not there, are one line each', async () => {
+    const taken = await start('127.0.0.1:0');
+    const address = taken.lines().find(({ msg }) => msg === 'listening')!.listen as string;
+    for (const listen of [address, `unix:${folder.path('none/x.sock')}`]) {
+      const args = ['authz', '-q', '-f', folder.path('cluster.yaml'), '--listen', listen];
+      const second = spawnSync(process.execPath, [folder.path('dist/cli/main.mjs'), ...args], { encoding: 'utf8' });
+      expect(second.status).toBe(4);
+      expect(second.stderr).toMatch(/^margay: cannot listen on [^\n]*\n$/);
+    }
   });
 
   test('SIGHUP loads the input again', async () => {

@@ -296,7 +296,7 @@ describe('the socket', () => {
     const path = folder.path('used.sock');
     const listen = parseListen(`unix:${path}`, '--listen');
     service = await startService(listen);
-    await expect(startService(listen)).rejects.toThrow(`--listen 'unix:${path}' is in use by another process`);
+    await expect(startService(listen)).rejects.toThrow(`cannot listen on unix:${path}: another process`);
     expect(await service.client().code(message(peer(API, 40_000, API_ID), DB_PEER))).toBe(OK);
   });
 
