@@ -34,7 +34,7 @@ const RULES: ImportRules = {
     'index.ts': [...CONTROL, ...DATAPATH, ...SERVICES, 'reference', 'analyze'],
     web: ['agent/api.ts'],
   },
-  packageHomes: { cap: 'packets/live.ts', ioredis: 'identity/redis.ts' },
+  packageHomes: { bullmq: 'analyze/queue-jobs.ts', cap: 'packets/live.ts', ioredis: 'identity/redis.ts' },
 };
 
 describe('the sources', () => {

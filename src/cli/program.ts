@@ -19,6 +19,7 @@ import { addReplay } from './commands/replay.ts';
 import { addSchema } from './commands/schema.ts';
 import { addValidate } from './commands/validate.ts';
 import { addWhoCan } from './commands/who-can.ts';
+import { addWorker } from './commands/worker.ts';
 import { EXIT_BAD_INPUT, EXIT_FINE, EXIT_TROUBLE, ExitError, UsageError } from './exit.ts';
 import type { Output } from './output.ts';
 import { readVersion } from './version.ts';
@@ -83,6 +84,7 @@ function createProgram(output: Output, finish: Finish): Command {
   addAuthz(program, output, finish);
   addExport(program, output, finish);
   addIdentities(program, output, finish);
+  addWorker(program, output, finish);
   addSchema(program, output, finish);
   return program;
 }
