@@ -11,41 +11,58 @@ import { type Form, type ReplayRun, runReplay } from './replay.ts';
 import { scenarioOf } from './scenario.ts';
 import { buildWorkload } from './workload.ts';
 
+type HeapTraffic = 'e100' | 'e100-zipf';
+
+const NAME = 'heap';
+
 export function runHeap(packets: number, rounds: number): Measurement[] {
-  const name = 'heap';
+  return [
+    ...heapRows('best', 'e100', packets, rounds),
+    ...heapRows('TS', 'e100', packets, rounds),
+    ...heapRows('best', 'e100-zipf', packets, rounds),
+  ];
+}
+
+/** Writes the files alone. */
+export function prepareHeap(packets: number): void {
+  for (const traffic of ['e100', 'e100-zipf'] as const) heapFiles(traffic, packets);
+}
+
+/** The cluster, and a capture of a tenth of the packets beside the whole one. */
+function heapFiles(
+  traffic: HeapTraffic,
+  packets: number,
+): { cluster: string; short: string; long: string; few: number } {
+  const scenario = scenarioOf(traffic);
+  const workload = buildWorkload(scenario.shape);
   const few = Math.round(packets / 10);
-  const rows = (form: Form, traffic: 'e100' | 'e100-zipf', tracked: boolean): Measurement[] => {
-    const scenario = scenarioOf(traffic);
-    const workload = buildWorkload(scenario.shape);
-    const cluster = clusterFile(workload);
-    const [short, long] = [few, packets].map((count) => captureFile(scenario, workload, count));
-    const samples = Array.from({ length: rounds }, (_, round) => {
-      progress(`${name}: ${tracked ? 'tracked, ' : ''}${form}, round ${round + 1} of ${rounds}`);
-      const [before, after] = [short!, long!].map((capture) => {
-        return allocated(runReplay({ cluster, capture, form, tracked, nodeArgs: ['--trace-gc'] }));
-      });
-      return {
-        bytes: ((after!.allocatedMb - before!.allocatedMb) * 2 ** 20) / (packets - few),
-        runs: after!.count - before!.count,
-      };
-    });
-    const suffix = `${tracked ? ', with connection tracking' : ''}, ${form}`;
-    return [
-      measured(
-        name,
-        heapName(form, tracked),
-        'bytes/packet',
-        samples.map(({ bytes }) => bytes),
-      ),
-      measured(
-        name,
-        `collections more in ${packets - few} packets more${suffix}`,
-        'count',
-        samples.map(({ runs }) => runs),
-      ),
-    ];
+  return {
+    cluster: clusterFile(workload),
+    short: captureFile(scenario, workload, few),
+    long: captureFile(scenario, workload, packets),
+    few,
   };
-  return [...rows('best', 'e100', false), ...rows('TS', 'e100', false), ...rows('best', 'e100-zipf', true)];
+}
+
+/** With connection tracking where flows come again. */
+function heapRows(form: Form, traffic: HeapTraffic, packets: number, rounds: number): Measurement[] {
+  const tracked = traffic === 'e100-zipf';
+  const { cluster, short, long, few } = heapFiles(traffic, packets);
+  const replay = (capture: string): ReturnType<typeof allocated> =>
+    allocated(runReplay({ cluster, capture, form, tracked, nodeArgs: ['--trace-gc'] }));
+  const bytes: number[] = [];
+  const counts: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    progress(`${NAME}: ${tracked ? 'tracked, ' : ''}${form}, round ${round + 1} of ${rounds}`);
+    const [before, after] = [replay(short), replay(long)];
+    bytes.push(((after.allocatedMb - before.allocatedMb) * 2 ** 20) / (packets - few));
+    counts.push(after.count - before.count);
+  }
+  const name = heapName(form, tracked);
+  return [
+    measured(NAME, name, 'bytes/packet', bytes),
+    measured(NAME, `${name}: collections more for ${packets - few} packets more`, 'count', counts),
+  ];
 }
 
 /**

@@ -16,7 +16,7 @@ import { ROOT } from './paths.ts';
 import { installPeers } from './peers/install.ts';
 import { elapsedSeconds, progress } from './progress.ts';
 import { printFigures, printTable } from './report.ts';
-import { runScenario, SCENARIO_HELP } from './run-scenario.ts';
+import { prepareScenario, runScenario, SCENARIO_HELP } from './run-scenario.ts';
 import { closeSessions } from './session.ts';
 
 const DEFAULT_SCENARIOS = ['start-up', 'parts', 'g1k', 'e1k'];
@@ -27,6 +27,7 @@ const USAGE = `Usage: npm run bench -- [options]
   --figures         all that the table of figures needs, with peers, and that table at the end: about 15 minutes
   --peers           run the peers as well, in turn with ours; named and left out where they are missing
   --install-peers   install the peers by apt-get and npm, then end
+  --prepare         write the workloads of the chosen scenarios, then end: they are half of a first run
   --packets N       packets of a generated capture (default 10000000)
   --runs N          rounds of each scenario (default 5; with --figures what each needs)
   --json            print the results as JSON
@@ -44,6 +45,7 @@ const { values } = parseArgs({
     figures: { type: 'boolean', default: false },
     peers: { type: 'boolean', default: false },
     'install-peers': { type: 'boolean', default: false },
+    prepare: { type: 'boolean', default: false },
     packets: { type: 'string', default: '10000000' },
     runs: { type: 'string' },
     json: { type: 'boolean', default: false },
@@ -58,7 +60,12 @@ const { values } = parseArgs({
 
 if (values.help) process.stdout.write(USAGE);
 else if (values['install-peers']) process.exitCode = installPeers() ? 0 : 1;
+else if (values.prepare) prepareAll();
 else await main();
+
+function prepareAll(): void {
+  for (const [name] of chosenScenarios()) prepareScenario(name, numberOf('--packets', values.packets), values.small);
+}
 
 async function main(): Promise<void> {
   const stored =

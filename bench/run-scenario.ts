@@ -3,16 +3,17 @@ import { runAuthz } from './authz.ts';
 import { runDecoders } from './decoders.ts';
 import { runEndToEnd } from './end-to-end.ts';
 import { runEval } from './eval.ts';
-import { runHeap } from './heap.ts';
+import { prepareHeap, runHeap } from './heap.ts';
 import { runKernel } from './kernel.ts';
 import { runMatchOnly } from './match-only.ts';
 import type { Measurement } from './measurement.ts';
 import { runParts } from './parts.ts';
-import { prepare } from './prepare.ts';
-import { runChurn, runCompile, runDump, runNodeScale } from './scale.ts';
+import { clusterFile, prepare } from './prepare.ts';
+import { runChurn, runCompile, runDump, runNodeScale, scaleFiles } from './scale.ts';
 import { parseScenario, scenarioOf } from './scenario.ts';
 import { runStartUp } from './start-up.ts';
 import { runWhoCan } from './who-can.ts';
+import { buildWorkload } from './workload.ts';
 import { FELIX_SCALE, SMALL_SCALE } from './workload-scale.ts';
 
 export interface RunOptions {
@@ -44,6 +45,8 @@ export const SCENARIO_HELP = `Scenarios:
 `;
 
 const FEW_PACKETS = 1_000_000;
+/** Kinds that take a shape. */
+const SHAPED = /^(match|compile|load)-(.*)$/;
 
 /** Throws for a name that is no scenario. */
 export async function runScenario(name: string, options: RunOptions): Promise<Measurement[]> {
@@ -52,7 +55,7 @@ export async function runScenario(name: string, options: RunOptions): Promise<Me
   if (parseScenario(name) !== undefined) {
     return runEndToEnd(prepare(scenarioOf(name), packets), { rounds, withPeers, skipped });
   }
-  const [, kind = name, shape = ''] = /^(match|compile|load)-(.*)$/.exec(name) ?? [];
+  const [, kind = name, shape = ''] = SHAPED.exec(name) ?? [];
   const few = Math.min(packets, FEW_PACKETS);
   switch (kind) {
     case 'match':
@@ -86,4 +89,20 @@ export async function runScenario(name: string, options: RunOptions): Promise<Me
     default:
       throw new Error(`no scenario '${name}'; npm run bench -- --help lists them`);
   }
+}
+
+/** Writes the files of a scenario and runs nothing, so that a quiet quarter of an hour is not spent on them. */
+export function prepareScenario(name: string, packets: number, isSmall: boolean): void {
+  const scenario = parseScenario(name);
+  if (scenario !== undefined) {
+    prepare(scenario, packets);
+    return;
+  }
+  const [, kind = name, shape = ''] = SHAPED.exec(name) ?? [];
+  const scale = isSmall ? SMALL_SCALE : FELIX_SCALE;
+  if (shape !== '') clusterFile(buildWorkload(scenarioOf(shape).shape));
+  else if (kind === 'heap') prepareHeap(packets);
+  else if (kind === 'dump') scaleFiles(scale, 'dump');
+  else if (kind === 'dump-compact') scaleFiles(scale, 'compact');
+  else if (kind === 'node-scale' || kind === 'churn') scaleFiles(scale, 'lean');
 }

@@ -100,7 +100,8 @@ export function runDump(form: 'dump' | 'compact', rounds: number, shape: ScaleSh
   ];
 }
 
-function scaleFiles(shape: ScaleShape, form: PodForm): string[] {
+/** Pods and policies, as paths. */
+export function scaleFiles(shape: ScaleShape, form: PodForm): string[] {
   const pods = kept(`scale-${shape.pods}-${form}.json`, (path) => {
     progress(`writing ${shape.pods.toLocaleString('en')} pods`);
     writePods(path, shape, form);
