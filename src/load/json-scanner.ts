@@ -92,23 +92,39 @@ export class JsonScanner {
   /**
    * The members of an object, each value by `field`; `from` is the offset of its bracket.
    *
-   * @param level  handed to `field`, with the range of the key
+   * Objects of one level have their keys in the order in which the last one had them, nearly always: so the next key is first compared
+   * with the one expected, which saves looking for its end, its number and its likes. Keys of `keys` that were expected are not twice.
+   *
+   * @param level  handed to `field`, with the number of the key in `keys` (-1 = not there) and its range
    */
-  protected object(from: number, depth: number, level: number): number {
+  protected object(from: number, depth: number, level: number, keys: KeyTable | undefined): number {
     if (depth > DOCUMENT_DEPTH_MAX) return FAIL;
     const bytes = this.bytes;
     const firstKey = this.#keyCount;
+    let isExpected = keys !== undefined;
     let at = this.space(from + 1);
     if (bytes[at] === CLOSE_OBJECT) return at + 1;
-    for (;;) {
+    for (let member = 0; ; member++) {
       if (bytes[at] !== QUOTE) return FAIL;
       const keyStart = at + 1;
-      const keyEnd = this.#keyEnd(keyStart);
-      if (keyEnd < 0 || !this.#isNewKey(keyStart, keyEnd, firstKey)) return FAIL;
+      let key = -1;
+      let keyEnd = isExpected ? at + keys!.expectedLength(member, bytes, at) - 1 : FAIL;
+      if (keyEnd > at) {
+        key = keys!.expected(member);
+        if (!this.#noteKey(keys!.hashOf(key), keyStart, keyEnd, firstKey)) return FAIL;
+      } else {
+        keyEnd = this.#keyEnd(keyStart);
+        if (keyEnd < 0 || !this.#isNewKey(keyStart, keyEnd, firstKey)) return FAIL;
+        if (keys !== undefined) {
+          key = keys.find(bytes, keyStart, keyEnd);
+          isExpected = isExpected && key < 0 && keys.isUnknownExpected(member);
+          if (!isExpected) keys.expect(member, key);
+        }
+      }
       at = this.space(keyEnd + 1);
       if (bytes[at] !== COLON) return FAIL;
       at = this.space(at + 1);
-      at = level < 0 ? this.skip(at, depth + 1) : this.field(level, keyStart, keyEnd, at, depth + 1);
+      at = this.field(level, key, keyStart, keyEnd, at, depth + 1);
       if (at < 0) return FAIL;
       at = this.space(at);
       const code = bytes[at];
@@ -135,7 +151,7 @@ export class JsonScanner {
   }
 
   /** Reads the value of a key; `level` says of which object. */
-  protected field(_level: number, _keyStart: number, _keyEnd: number, at: number, depth: number): number {
+  protected field(_level: number, _key: number, _keyStart: number, _keyEnd: number, at: number, depth: number): number {
     return this.skip(at, depth);
   }
 
@@ -321,37 +337,86 @@ function keyHash(bytes: Uint8Array, from: number, to: number): number {
   return length | (bytes[from]! << 8) | (bytes[from + (length >>> 1)]! << 16) | (bytes[to - 1]! << 24);
 }
 
-/** Names to numbers, looked up by bytes. */
+/** Slots of a table, a power of two that is many times the number of names. */
+const SLOT_MASK = 511;
+/** Members of an object whose order is remembered. */
+const EXPECTED_MAX = 64;
+
+/** Names to numbers, looked up by bytes, and the order in which the last object had them. */
 export class KeyTable {
   /** By slot: 1 + number of the name, 0 = empty. */
-  readonly #slots = new Uint8Array(512);
-  readonly #names: readonly Uint8Array[];
+  readonly #slots = new Uint8Array(SLOT_MASK + 1);
+  /** The names in quotes, one after the other; by number where each begins. */
+  readonly #quoted: Uint8Array;
+  readonly #starts: Int32Array;
+  readonly #hashes: Int32Array;
+  /** By place in the object: the number of the name, -1 = some other key. */
+  readonly #expected = new Int16Array(EXPECTED_MAX);
+  #expectedCount = 0;
 
   constructor(names: readonly string[]) {
-    this.#names = names.map((name) => Buffer.from(name));
-    this.#names.forEach((name, number) => {
-      let slot = keySlot(name, 0, name.length);
-      while (this.#slots[slot] !== 0) slot = (slot + 1) & 511;
+    const quoted = names.map((name) => Buffer.from(`"${name}"`));
+    this.#quoted = Buffer.concat(quoted);
+    this.#starts = new Int32Array(names.length + 1);
+    this.#hashes = new Int32Array(names.length);
+    for (const [number, name] of quoted.entries()) {
+      this.#starts[number + 1] = this.#starts[number]! + name.length;
+      this.#hashes[number] = keyHash(name, 1, name.length - 1);
+      let slot = keySlot(name, 1, name.length - 1);
+      while (this.#slots[slot] !== 0) slot = (slot + 1) & SLOT_MASK;
       this.#slots[slot] = number + 1;
-    });
+    }
+  }
+
+  hashOf(number: number): number {
+    return this.#hashes[number]!;
   }
 
   /** The number of the name, or -1. */
   find(bytes: Uint8Array, from: number, to: number): number {
-    for (let slot = keySlot(bytes, from, to); ; slot = (slot + 1) & 511) {
+    for (let slot = keySlot(bytes, from, to); ; slot = (slot + 1) & SLOT_MASK) {
       const number = this.#slots[slot]! - 1;
       if (number < 0) return -1;
-      const name = this.#names[number]!;
-      if (name.length !== to - from) continue;
+      const start = this.#starts[number]! + 1;
+      const length = this.#starts[number + 1]! - start - 1;
+      if (length !== to - from) continue;
       let i = 0;
-      while (i < name.length && name[i] === bytes[from + i]) i++;
-      if (i === name.length) return number;
+      while (i < length && this.#quoted[start + i] === bytes[from + i]) i++;
+      if (i === length) return number;
     }
+  }
+
+  /** The number of the name that the last object had at this place. */
+  expected(place: number): number {
+    return this.#expected[place]!;
+  }
+
+  isUnknownExpected(place: number): boolean {
+    return place < this.#expectedCount && this.#expected[place] === -1;
+  }
+
+  /** Length of the expected name in its quotes if it stands at `at`, else 0. */
+  expectedLength(place: number, bytes: Uint8Array, at: number): number {
+    if (place >= this.#expectedCount) return 0;
+    const number = this.#expected[place]!;
+    if (number < 0) return 0;
+    const start = this.#starts[number]!;
+    const length = this.#starts[number + 1]! - start;
+    const quoted = this.#quoted;
+    for (let i = 0; i < length; i++) if (quoted[start + i] !== bytes[at + i]) return 0;
+    return length;
+  }
+
+  /** From now on this name is expected at this place, and nothing behind it. */
+  expect(place: number, number: number): void {
+    if (place >= EXPECTED_MAX) return;
+    this.#expected[place] = number;
+    this.#expectedCount = place + 1;
   }
 }
 
 function keySlot(bytes: Uint8Array, from: number, to: number): number {
   if (from === to) return 0;
   const middle = bytes[from + ((to - from) >>> 1)]!;
-  return (bytes[from]! + 7 * middle + 31 * bytes[to - 1]! + 101 * (to - from)) & 511;
+  return (bytes[from]! + 7 * middle + 31 * bytes[to - 1]! + 101 * (to - from)) & SLOT_MASK;
 }

@@ -72,6 +72,14 @@ const LEVELS: readonly Level[] = [
   level(STATUS.properties!.podIPs!.items!, ['ip']),
 ];
 
+const V1 = Buffer.from('"v1"');
+const KIND = Buffer.from('"Pod"');
+
+function isAt(bytes: Uint8Array, from: number, text: Uint8Array): boolean {
+  for (let i = 0; i < text.length; i++) if (bytes[from + i] !== text[i]) return false;
+  return true;
+}
+
 const NO_ENTRIES: StringMap = new Map();
 const NONE: readonly never[] = [];
 
@@ -126,7 +134,7 @@ export class PodReader extends JsonScanner {
   read(bytes: Buffer, from: number, depth: number, isBare: boolean): number {
     this.begin(bytes);
     this.#reset();
-    const end = this.object(from, depth, LEVEL_POD);
+    const end = this.#object(from, depth, LEVEL_POD);
     if (end < 0 || this.#name === '') return FAIL;
     if (this.#isV1 !== this.#isPod || !(this.#isPod || isBare)) return FAIL;
     return this.isWide && !this.isText(from, end) ? FAIL : end;
@@ -177,10 +185,16 @@ export class PodReader extends JsonScanner {
     this.#podIPs = NONE;
   }
 
-  protected override field(number: number, keyStart: number, keyEnd: number, at: number, depth: number): number {
+  protected override field(
+    number: number,
+    key: number,
+    keyStart: number,
+    keyEnd: number,
+    at: number,
+    depth: number,
+  ): number {
     if (number === LEVEL_ANNOTATIONS) return this.#annotation(keyStart, keyEnd, at);
-    const { keys, readCount, isOpen } = LEVELS[number]!;
-    const key = keys.find(this.bytes, keyStart, keyEnd);
+    const { readCount, isOpen } = LEVELS[number]!;
     if (key < 0) return isOpen ? this.skip(at, depth) : FAIL;
     if (key >= readCount) return this.skip(at, depth);
     switch (number) {
@@ -199,13 +213,16 @@ export class PodReader extends JsonScanner {
     }
   }
 
+  #object(at: number, depth: number, number: number): number {
+    return this.object(at, depth, number, LEVELS[number]!.keys);
+  }
+
   #podField(key: number, at: number, depth: number): number {
     const inner = [FAIL, FAIL, LEVEL_META, LEVEL_SPEC, LEVEL_STATUS][key]!;
-    if (inner !== FAIL) return this.bytes[at] === OPEN_OBJECT ? this.object(at, depth, inner) : FAIL;
+    if (inner !== FAIL) return this.bytes[at] === OPEN_OBJECT ? this.#object(at, depth, inner) : FAIL;
     const end = this.#plain(at);
-    if (end < 0) return FAIL;
-    const text = this.#shared(at, end);
-    if (text !== (key === 0 ? 'v1' : 'Pod')) return FAIL;
+    const wanted = key === 0 ? V1 : KIND;
+    if (end < 0 || end - at !== wanted.length || !isAt(this.bytes, at, wanted)) return FAIL;
     if (key === 0) this.#isV1 = true;
     else this.#isPod = true;
     return end;
@@ -237,7 +254,7 @@ export class PodReader extends JsonScanner {
   }
 
   #labelsField(at: number, depth: number): number {
-    const end = this.bytes[at] === OPEN_OBJECT ? this.object(at, depth, -1) : FAIL;
+    const end = this.bytes[at] === OPEN_OBJECT ? this.skip(at, depth) : FAIL;
     if (end < 0) return FAIL;
     let known = this.#labelSets.get(this.bytes, at, end);
     if (known === undefined) {
@@ -254,7 +271,7 @@ export class PodReader extends JsonScanner {
     const annotations = new Map<string, string>();
     this.#annotations = annotations;
     this.#annotationBytes = 0;
-    const end = this.object(at, depth, LEVEL_ANNOTATIONS);
+    const end = this.object(at, depth, LEVEL_ANNOTATIONS, undefined);
     if (annotations.size === 0) this.#annotations = NO_ENTRIES;
     return this.#annotationBytes > ANNOTATIONS_BYTES_MAX ? FAIL : end;
   }
@@ -339,7 +356,7 @@ export class PodReader extends JsonScanner {
     for (;;) {
       if (bytes[at] !== OPEN_OBJECT) return FAIL;
       this.#ip = '';
-      at = this.object(at, depth + 1, number);
+      at = this.#object(at, depth + 1, number);
       if (at < 0) return FAIL;
       if (number === LEVEL_POD_IP) this.#podIPs = this.#podIPs.length === 0 ? [this.#ip] : [...this.#podIPs, this.#ip];
       at = this.space(at);

@@ -131,7 +131,7 @@ test('texts with a few changes anywhere', () => {
       }
       expect(load(changed).result).toEqual(loadTheLongWay(changed));
     }),
-    { numRuns: 1500 },
+    { numRuns: 800 },
   );
 });
 
@@ -157,6 +157,31 @@ test.each([
   const { result } = load(text);
   expect(result).toEqual(loadTheLongWay(text));
   expect([...result.errors, ...result.warnings].length + result.resources.pods.length).toBeGreaterThan(0);
+});
+
+/** The reader expects keys in the order of the last pod: other orders, and keys that come again, must not deceive it. */
+test('keys in any order, and twice at any distance', () => {
+  const random = new Xorshift32(11);
+  const shuffled = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(shuffled);
+    if (typeof value !== 'object' || value === null) return value;
+    const entries = Object.entries(value);
+    for (let i = entries.length - 1; i > 0; i--) {
+      const j = random.below(i + 1);
+      [entries[i], entries[j]] = [entries[j]!, entries[i]!];
+    }
+    return Object.fromEntries(entries.map(([key, each]) => [key, shuffled(each)]));
+  };
+  const pods = Array.from({ length: 300 }, (_, number) => JSON.stringify(shuffled(pod(random, number))));
+  const list = (items: readonly string[]): string => `{"kind":"List","items":[${items.join(',\n')}]}`;
+  expect(load(list(pods)).taken).toBe(300);
+  expect(load(list(pods)).result).toEqual(loadTheLongWay(list(pods)));
+  const twice = pods.map((text, i) =>
+    i % 3 === 0 ? text.replace(/"(nodeName|phase|name|ports|ip)":/, '$&"x","$1":') : text,
+  );
+  const again = pods.map((text) => `${text.slice(0, -1)},"spec":{}}`);
+  for (const items of [twice, again]) expect(load(list(items)).result).toEqual(loadTheLongWay(list(items)));
+  expect(load(list(again)).result.errors.length).toBeGreaterThan(0);
 });
 
 test('the rule of names, asked of bytes', () => {
