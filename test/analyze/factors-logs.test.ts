@@ -107,7 +107,7 @@ describe('ztunnel', () => {
     );
     const json = (message: string) =>
       JSON.stringify({ level: 'info', time: '2026-01-01T00:00:02.000000Z', scope: 'access', message, ...fields });
-    const [{ place: _, ...asText }] = access(line(FIELDS)).statements as [{ place: string }];
+    const { place: _, ...asText } = access(line(FIELDS)).statements[0]!;
     const { statements, passedOver } = access(json('connection complete'), json('workload added'));
     expect([statements, passedOver]).toEqual([[{ place: 'access.log:1', ...asText }], 1]);
     expect(access(json('connection opened')).statements[0]).toMatchObject({ fromMs: START + 2000, toMs: START + 2000 });
