@@ -40,7 +40,7 @@ import { type Crypto, type MetPolicies, RuleBook } from './factors-rules.ts';
 import { totalsOf } from './factors-totals.ts';
 
 /** Flows that are kept to be answered for; the rest is counted. */
-const FLOWS_KEPT_MAX = 200_000;
+const FLOWS_KEPT_MAX = 100_000;
 /** Rules in a record; the matrix counts all. */
 const RULES_SHOWN_MAX = 20;
 

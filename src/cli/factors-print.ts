@@ -15,20 +15,18 @@ const ROWS_MAX = 1000;
 /** Connections named under a finding. */
 const EXAMPLES_MAX = 5;
 
-export function documentOf({ totals, matrix, records, gaps, sources }: FactorsResult) {
-  return {
-    totals,
-    matrix,
-    connections: records,
-    gaps,
-    sources: sources.map(({ file, packets, passedOver, linkType, error }) => ({
-      file,
-      packets,
-      passed_over: passedOver,
-      link_type: linkType ?? null,
-      error,
-    })),
-  };
+/** One document, with a connection a line, as replay has it: in pieces, since the whole may be longer than a text can be. */
+export function* documentPieces({ totals, matrix, records, gaps, sources }: FactorsResult): Generator<string> {
+  const shown = sources.map(({ file, packets, passedOver, linkType, error }) => {
+    return { file, packets, passed_over: passedOver, link_type: linkType ?? null, error };
+  });
+  yield `{"totals": ${JSON.stringify(totals)},\n"matrix": ${JSON.stringify(matrix)},\n"connections": [`;
+  let separator = '\n';
+  for (const record of records) {
+    yield separator + JSON.stringify(record);
+    separator = ',\n';
+  }
+  yield `\n],\n"gaps": ${JSON.stringify(gaps)},\n"sources": ${JSON.stringify(shown)}}\n`;
 }
 
 export async function renderFactors(result: FactorsResult, output: Output): Promise<string> {

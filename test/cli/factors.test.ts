@@ -95,6 +95,15 @@ describe('the lesson', () => {
     expect([code, stderr]).toEqual([1, '']);
   });
 
+  test('is one document with -o json', async () => {
+    const document = JSON.parse((await margay([...FACTORS, '-o', 'json'])).stdout) as Record<string, unknown>;
+    expect(Object.keys(document)).toEqual(['totals', 'matrix', 'connections', 'gaps', 'sources']);
+    expect(document.connections).toEqual(lines((await margay([...FACTORS, '-o', 'jsonl'])).stdout));
+    expect(document.sources).toEqual([
+      { file: CAPTURE, packets: expect.any(Number), passed_over: 0, link_type: 1, error: null },
+    ]);
+  });
+
   test('has the verdicts of replay', async () => {
     const { stdout } = await margay(['replay', ...capture('two-factor'), '-o', 'json']);
     const replayed = (JSON.parse(stdout) as { connections: { first_packet: number; action: string }[] }).connections;

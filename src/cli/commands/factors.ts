@@ -208,14 +208,14 @@ async function readLogs(options: FactorsOptions): Promise<Logs> {
 }
 
 async function print(result: FactorsResult, format: FactorsOptions['output'], output: Output): Promise<void> {
-  const { documentOf, renderFactors } = await import('../factors-print.ts');
+  const { documentPieces, renderFactors } = await import('../factors-print.ts');
   if (format === 'jsonl') {
     for (const record of result.records) {
       if (output.isClosed()) return;
       output.stdout.write(`${JSON.stringify(record)}\n`);
     }
   } else if (format === 'json') {
-    output.stdout.write(`${JSON.stringify(documentOf(result), null, 2)}\n`);
+    for (const piece of documentPieces(result)) output.stdout.write(piece);
   } else output.stdout.write(await renderFactors(result, output));
 }
 
