@@ -4,6 +4,7 @@ import { runDecoders } from './decoders.ts';
 import { runEndToEnd } from './end-to-end.ts';
 import { runEval } from './eval.ts';
 import { prepareHeap, runHeap } from './heap.ts';
+import { runIdentities } from './identities.ts';
 import { runKernel } from './kernel.ts';
 import { runMatchOnly } from './match-only.ts';
 import type { Measurement } from './measurement.ts';
@@ -36,6 +37,7 @@ export const SCENARIO_HELP = `Scenarios:
   decoders          npm packages and tshark on the first packets of e1k
   authz             the authorization service: decisions a second, and over gRPC
   who-can           who can reach a pod, 5 000 roles, 20 000 bindings
+  identities        the store at 100 000 pods, changes while packets are judged (needs redis-server)
   eval              margay eval of 100 000 flows, 1 000 pods, 200 policies
   heap              what the packet loop allocates
   dump              kubectl get pods -A -o json of 250 000 pods, 10 000 policies
@@ -74,6 +76,8 @@ export async function runScenario(name: string, options: RunOptions): Promise<Me
       return runAuthz(rounds);
     case 'who-can':
       return runWhoCan(rounds);
+    case 'identities':
+      return identities(few, skipped);
     case 'eval':
       return runEval(rounds);
     case 'heap':
@@ -89,6 +93,14 @@ export async function runScenario(name: string, options: RunOptions): Promise<Me
     default:
       throw new Error(`no scenario '${name}'; npm run bench -- --help lists them`);
   }
+}
+
+/** Packets of e100, while changes flow; without Redis there is nothing to run. */
+function identities(packets: number, skipped: string[]): Measurement[] {
+  const { capture } = prepare(scenarioOf('e100'), packets);
+  const rows = runIdentities(capture);
+  if (rows.length === 0) skipped.push('identities: redis-server not installed');
+  return rows;
 }
 
 /** Writes the files of a scenario and runs nothing, so that a quiet quarter of an hour is not spent on them. */
