@@ -166,7 +166,7 @@ async function follower(port: number, onSeen: (stamp: number) => void) {
       owners.apply(change);
       if (change.kind !== 'ep' || change.op !== 'del') return;
       // The new owner's entry came before, and is the only one now: packets meet it.
-      const [uid] = [...(reader.table.owners.get(change.key)?.keys() ?? [])];
+      const uid = reader.table.owners.get(change.key)?.[0]?.uid;
       const pod = uid === undefined ? undefined : reader.table.pods.get(uid)?.pod;
       if (pod !== undefined) onSeen(Number(pod.slice(pod.lastIndexOf('-') + 1)));
     },

@@ -114,7 +114,7 @@ export class LiveOwners {
       this.#switch(at, addresses[at + LIVE_VACANT]!, nobody);
       return;
     }
-    const uid = owners.size === 1 ? [...owners.keys()][0]! : undefined;
+    const uid = owners.length === 1 ? owners[0]!.uid : undefined;
     const endpoint = uid === undefined ? undefined : this.#endpointOf(uid);
     const owned =
       endpoint === undefined ? undefined : this.#classes.get(this.#classKey(at, this.#shapes.get(endpoint)!));

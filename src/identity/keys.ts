@@ -128,13 +128,20 @@ export function parseUid(text: string): string {
   return text;
 }
 
-/** The owners in a bucket's field, with the revision of each. */
-export function parseOwners(text: string): (Owner & { readonly rev: number })[] {
+/** The owners in a bucket's field; each has its revision before it. */
+export function parseOwners(text: string): readonly Owner[] {
   if (text.length > OWNERS_MAX * COMPACT_BYTES) throw new Refusal('an overlong list of owners');
-  return text.split(' ').map((word) => {
-    const bar = word.indexOf('|');
-    return { rev: parseRev(word.slice(0, Math.max(0, bar))), ...parseOwner(word.slice(bar + 1)) };
-  });
+  // Nearly all have one.
+  if (!text.includes(' ')) return [parseOwnerAt(text)];
+  const owners = text.split(' ').map(parseOwnerAt);
+  if (new Set(owners.map(({ uid }) => uid)).size < owners.length) throw new Refusal('an owner that is there twice');
+  return owners;
+}
+
+function parseOwnerAt(word: string): Owner {
+  const bar = word.indexOf('|');
+  parseRev(word.slice(0, Math.max(0, bar)));
+  return parseOwner(word.slice(bar + 1));
 }
 
 export function parseRev(text: string | undefined): number {
@@ -142,8 +149,12 @@ export function parseRev(text: string | undefined): number {
   return Number(text);
 }
 
+/** IPv4 without leading zeros is its own canonical text. */
+const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
+
 /** The address, if it is written as we write it: each has one text. */
 export function parseKeyAddress(text: string): string {
+  if (IPV4.test(text)) return text;
   const address = text.length > 45 ? undefined : parseAddress(text);
   if (address === undefined || formatAddress(address) !== text)
     throw new Refusal('an address that is none, or not in its canonical text');

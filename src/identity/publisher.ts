@@ -92,7 +92,9 @@ export class IdentityPublisher {
 
   /** What the source says now, as a whole. */
   replace(entries: ReadonlyMap<string, Entry>): void {
-    for (const change of changesBetween(this.#wanted, entries)) this.#dirty.add(nameOfChange(change));
+    // Without knowing what is published, all is compared when that has been read.
+    if (this.#isLoaded)
+      for (const change of changesBetween(this.#wanted, entries)) this.#dirty.add(nameOfChange(change));
     this.#wanted.clear();
     for (const [name, entry] of entries) this.#wanted.set(name, entry);
     this.#hasSource = true;

@@ -100,7 +100,7 @@ class Reading {
         },
         () => {
           const known = this.#last?.owners.get(address);
-          if (known !== undefined) this.table.owners.set(address, new Map(known));
+          if (known !== undefined) this.table.owners.set(address, known);
         },
       );
     }

@@ -25,8 +25,8 @@ import { checkName, type IdentityRecord } from './record.ts';
 import type { IdentitySet } from './store.ts';
 
 export class IdentityTable {
-  /** Owners by address, then short uid. */
-  readonly owners = new Map<string, Map<string, Owner>>();
+  /** Owners by address, each uid once; never empty. A list is replaced, not changed. */
+  readonly owners = new Map<string, readonly Owner[]>();
   /** By short uid. */
   readonly pods = new Map<string, PodDetails>();
   readonly accounts = new Map<string, StringMap>();
@@ -51,22 +51,18 @@ export class IdentityTable {
   #applyOwner(op: 'set' | 'del', address: string, value: string): void {
     parseKeyAddress(address);
     const known = this.owners.get(address);
-    if (op === 'set') {
-      const owner = parseOwner(value);
-      if (known === undefined) this.owners.set(address, new Map([[owner.uid, owner]]));
-      else known.set(owner.uid, owner);
-      return;
-    }
-    const uid = parseUid(value);
-    known?.delete(uid);
-    if (known?.size === 0) this.owners.delete(address);
+    const owner = op === 'set' ? parseOwner(value) : undefined;
+    const uid = owner?.uid ?? parseUid(value);
+    const left = known?.filter((each) => each.uid !== uid) ?? [];
+    if (owner !== undefined) left.push(owner);
+    if (left.length === 0) this.owners.delete(address);
+    else this.owners.set(address, left);
   }
 
   /** Takes in a field of a bucket. Throws `Refusal`. */
   putOwners(address: string, text: string): void {
     parseKeyAddress(address);
-    const owners = parseOwners(text);
-    this.owners.set(address, new Map(owners.map(({ account, uid }) => [uid, { account, uid }])));
+    this.owners.set(address, parseOwners(text));
   }
 
   /** Takes in a hash of a pod, an account or a namespace. Throws `Refusal`. */
@@ -87,7 +83,7 @@ export class IdentityTable {
       yield { op: 'set', kind: 'sa', key, value: JSON.stringify(labelFields(labels)) };
     for (const [key, pod] of this.pods) yield { op: 'set', kind: 'pod', key, value: JSON.stringify(podFields(pod)) };
     for (const [key, owners] of this.owners) {
-      for (const { account, uid } of owners.values()) {
+      for (const { account, uid } of owners) {
         yield { op: 'set', kind: 'ep', key, value: account === '' ? `*|${uid}` : ownerValue(account, uid) };
       }
     }
@@ -98,7 +94,7 @@ export class IdentityTable {
     const records: IdentityRecord[] = [];
     let unknownPods = 0;
     for (const [ip, owners] of this.owners) {
-      for (const { uid } of owners.values()) {
+      for (const { uid } of owners) {
         const pod = this.pods.get(uid);
         if (pod === undefined) unknownPods++;
         else records.push(recordOf(ip, pod, this.accounts, this.namespaces, name));

@@ -264,7 +264,7 @@ export function digestOfTable({ pods, owners }: IdentityTable): string {
     all.push(hash);
   }
   for (const [address, each] of owners) {
-    for (const { account, uid } of each.values()) all.push(hashOf(`ep ${address} ${uid}`, ownerValue(account, uid)));
+    for (const { account, uid } of each) all.push(hashOf(`ep ${address} ${uid}`, ownerValue(account, uid)));
   }
   return digest(all);
 }
