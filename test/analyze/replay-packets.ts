@@ -62,7 +62,7 @@ export async function replayCooked(
   return replayBytes(tables, writePcap(records, { linkType: 276 }), options);
 }
 
-async function replayBytes(tables: Tables, bytes: Uint8Array, options: ReplayOptions): Promise<PacketRecord[]> {
+export async function replayBytes(tables: Tables, bytes: Uint8Array, options: ReplayOptions): Promise<PacketRecord[]> {
   const folder = mkdtempSync(join(tmpdir(), 'margay-'));
   const lines: PacketRecord[] = [];
   try {
