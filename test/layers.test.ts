@@ -34,7 +34,12 @@ const RULES: ImportRules = {
     'index.ts': [...CONTROL, ...DATAPATH, ...SERVICES, 'reference', 'analyze'],
     web: ['agent/api.ts'],
   },
-  packageHomes: { bullmq: 'analyze/queue-jobs.ts', cap: 'packets/live.ts', ioredis: 'identity/redis.ts' },
+  packageHomes: {
+    bullmq: 'analyze/queue-jobs.ts',
+    cap: 'packets/live.ts',
+    ioredis: 'identity/redis.ts',
+    '@kubernetes/client-node': 'identity/kubernetes.ts',
+  },
 };
 
 describe('the sources', () => {
