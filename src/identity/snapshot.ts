@@ -39,15 +39,13 @@ export async function readSnapshot(store: ReadableStore, last?: IdentityTable): 
   if (before === undefined) return 'missing';
   if (!before.isReady) return 'building';
   const reading = new Reading(last);
-  for (let bucket = 0; bucket < BUCKETS; bucket += BUCKETS_AT_ONCE) {
-    const read = await store.buckets(bucket, Math.min(BUCKETS_AT_ONCE, BUCKETS - bucket));
-    read.forEach((fields, i) => {
-      reading.bucket(bucket + i, fields);
-    });
-  }
-  await store.details((details) => {
-    for (const { kind, key, fields } of details) reading.details(kind, key, fields);
-  });
+  // Side by side: while one answer is read, the server works on another.
+  await Promise.all([
+    readBuckets(store, reading),
+    store.details((details) => {
+      for (const { kind, key, fields } of details) reading.details(kind, key, fields);
+    }),
+  ]);
   const signatures = { ...(await store.signatures()) };
   const second = await store.meta();
   const after = parseMeta(second.fields);
@@ -56,6 +54,15 @@ export async function readSnapshot(store: ReadableStore, last?: IdentityTable): 
   if (rev === undefined) return 'changed';
   const { table, refused, reasons } = reading;
   return { meta: { ...after, rev }, runId: first.runId, table, refused, reasons, signatures };
+}
+
+async function readBuckets(store: ReadableStore, reading: Reading): Promise<void> {
+  for (let bucket = 0; bucket < BUCKETS; bucket += BUCKETS_AT_ONCE) {
+    const read = await store.buckets(bucket, Math.min(BUCKETS_AT_ONCE, BUCKETS - bucket));
+    read.forEach((fields, i) => {
+      reading.bucket(bucket + i, fields);
+    });
+  }
 }
 
 /** Applies the log after `from` up to at least `to`; the revision reached, or `undefined` if entries are missing. */
