@@ -121,12 +121,24 @@ function numberRows(
   const rows = new WordInterner();
   rows.number(template);
   const rowOf = new Int32Array(placeOf.length);
+  // Classes that one step names often have one row: the last is compared before it is made an array and hashed.
+  let last = -1;
+  let number = -1;
   for (const peerClass of Int32Array.from(named).sort()) {
-    const place = placeOf[peerClass]! - 1;
-    rowOf[peerClass] = rows.number(own.subarray(place * words, (place + 1) * words));
+    const at = (placeOf[peerClass]! - 1) * words;
+    if (last < 0 || !isSameRow(own, last, at, words)) {
+      number = rows.number(own.subarray(at, at + words));
+      last = at;
+    }
+    rowOf[peerClass] = number;
   }
   // Every step that names a class changes the class's bit of it, so rows of one's own are never the template.
   return { rows: Array.from({ length: rows.count }, (_, number) => rows.array(number)), rowOf };
+}
+
+function isSameRow(own: Int32Array, a: number, b: number, words: number): boolean {
+  for (let word = 0; word < words; word++) if (own[a + word] !== own[b + word]) return false;
+  return true;
 }
 
 function markIntervals(set: KeySet, starts: readonly number[], rows: readonly Int32Array[], bit: number): void {
