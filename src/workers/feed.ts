@@ -18,7 +18,7 @@ import type { ByteSource } from '../packets/byte-source.ts';
 import { CaptureError, type CaptureErrorKind, READ_CHUNK_BYTES } from '../packets/source.ts';
 
 /** Steps granted ahead of the slowest worker, and slots of the ring. */
-const FEED_STEPS = 16;
+const FEED_STEPS = 8;
 
 const GRANTED = 0;
 const STATE = 1;
