@@ -40,8 +40,19 @@ export function printFigures(results: Results, rows: readonly FigureRow[]): stri
       value === undefined ? '-' : isReached ? 'yes' : 'NO',
     ]);
   }
-  return `${head(results)}${table.toString()}\n${tail(results)}`;
+  return `${head(results)}${table.toString()}\n${reservations(results)}${tail(results)}`;
 }
+
+/** What keeps these from being figures of record. */
+function reservations({ packets, machine }: Results): string {
+  const few =
+    packets < FULL_PACKETS ? [`captures of ${packets.toLocaleString('en')} packets: 10 000 000 are asked for`] : [];
+  const busy = machine.loadAverage > LOAD_MAX ? [`the machine was busy (load ${machine.loadAverage})`] : [];
+  return [...few, ...busy].map((reason) => `no figures of record: ${reason}\n`).join('');
+}
+
+const FULL_PACKETS = 10_000_000;
+const LOAD_MAX = 1;
 
 function head({ machine, command }: Results): string {
   const { cpu, cores, memoryGiB, system, node, loadAverage, versions } = machine;

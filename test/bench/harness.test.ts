@@ -169,6 +169,8 @@ describe('the table of figures', () => {
     expect(text).toMatch(/tcpdump reading : replay, e1k \(TS\) +│ +>= 3.5 x │ +4.00 x \(3.90..4.10\) │ yes/);
     expect(text).toMatch(/overlapping : disjoint.*TS.* 2.50 x │ NO/);
     expect(text).toMatch(/tables of e10k .* not measured │ -/);
+    expect(text).toContain('no figures of record: captures of 2,000 packets');
+    expect(printFigures(results(rows, 10_000_000), figures)).not.toContain('no figures of record');
   });
 
   test('has every scenario once among those that --figures runs', () => {
