@@ -15,7 +15,6 @@ import {
   type WorkerMessage,
   type WorkerStart,
 } from './replay-parallel-messages.ts';
-import { startPool } from './replay-parallel-segments.ts';
 import { feedAll } from './replay-parallel-shares.ts';
 
 /** A run as it is on this machine. */
@@ -61,9 +60,10 @@ function start(
 
 /**
  * Judges share `share` of a run, as worker `share` of `record.shares` threads would. `send` gets all messages, one after the other; the
- * thread waits for it where it runs ahead. Rejects with a WorkerFault, with what `send` rejects with, or when the signal is aborted.
+ * thread, the one of `pool`, which ends with this, waits for it where it runs ahead. Rejects with a WorkerFault, with what `send` rejects with, or when the signal is aborted.
  */
 export async function judgeShareJob(
+  pool: WorkerPool,
   local: LocalRun,
   share: number,
   send: (message: WorkerMessage) => Promise<void>,
@@ -83,7 +83,6 @@ export async function judgeShareJob(
   const finished = new Promise<void>((resolve, reject) => {
     end = (error) => (error === undefined ? resolve() : reject(error));
   });
-  const pool = startPool(1);
   pool.listen((_index, data) => {
     const message = data as WorkerMessage;
     if (message.kind === 'report') {
@@ -144,11 +143,11 @@ export class SegmentThread {
   readonly #errors: MessagePort;
   #take: (result: SegmentResult) => void = () => {};
 
-  constructor(local: LocalRun) {
+  constructor(pool: WorkerPool, local: LocalRun) {
     this.#local = local;
     const progress = new SharedArrayBuffer(PROGRESS_NUMBERS * 8);
     this.#progress = new Float64Array(progress);
-    this.#pool = startPool(1);
+    this.#pool = pool;
     this.#pool.listen((_index, message) => this.#take(message as SegmentResult));
     this.#errors = start(this.#pool, local, this.#feed, { worker: 0, conntrack: undefined, progress });
   }

@@ -43,8 +43,9 @@ export interface RunKeys {
   readonly pattern: string;
 }
 
+/** Without `stalled-check`, `limiter` and the locks, whose own expiry means something: to prolong it would end the looks for lost jobs. */
 const BULL_KEYS =
-  'wait active waiting-children paused id delayed prioritized stalled-check completed failed stalled repeat limiter meta events pc marker de';
+  'wait active waiting-children paused id delayed prioritized completed failed stalled repeat meta events pc marker de';
 
 /** Throws an `Error` for a cluster name that would not do in a key. */
 export function queueKeysOf(cluster: string): QueueKeys {

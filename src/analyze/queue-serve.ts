@@ -9,6 +9,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { RedisConfig } from '../identity/redis-config.ts';
+import type { WorkerPool } from '../workers/pool.ts';
 import type { SegmentTask } from '../workers/segments.ts';
 import { type HeldJob, JobTaker } from './queue-jobs.ts';
 import { type JobProgress, judgeShareJob, type LocalRun, SegmentThread } from './queue-judge.ts';
@@ -16,6 +17,7 @@ import { openLocalRun } from './queue-local.ts';
 import { isCount, isObject, need, parseRun, QueueError, type RunRecord } from './queue-run.ts';
 import { briefly, patiently, pause, QueueStore } from './queue-store.ts';
 import { ResultWriter, RunGone } from './queue-writer.ts';
+import { startPool } from './replay-parallel-segments.ts';
 
 const LOOK_MS = 400;
 const BEAT_MS = 1_000;
@@ -65,6 +67,14 @@ interface Slot {
   readonly number: number;
   job: { readonly run: OpenRun; readonly id: string; readonly progress: JobProgress } | undefined;
   thread: { readonly run: OpenRun; readonly thread: SegmentThread } | undefined;
+  /** A thread that has loaded its code while there was nothing to do. */
+  spare: WorkerPool | undefined;
+}
+
+function poolOf(slot: Slot): WorkerPool {
+  const pool = slot.spare ?? startPool(1);
+  slot.spare = undefined;
+  return pool;
 }
 
 class QueueServer {
@@ -89,6 +99,7 @@ class QueueServer {
       number,
       job: undefined,
       thread: undefined,
+      spare: undefined,
     }));
   }
 
@@ -203,12 +214,14 @@ class QueueServer {
       const taken = await this.#take(token);
       if (taken === undefined) {
         if (slot.thread?.run.isGone === true) await this.#endThread(slot);
+        if (slot.thread === undefined) slot.spare ??= startPool(1);
         await pause(this.#runs.size > 0 ? IDLE_MS : QUIET_MS, stop);
         continue;
       }
       await this.#do(slot, taken.run, taken.job);
     }
     await this.#endThread(slot);
+    await slot.spare?.stop();
   }
 
   async #take(token: string): Promise<{ run: OpenRun; job: HeldJob } | undefined> {
@@ -241,8 +254,7 @@ class QueueServer {
     try {
       const writer = new ResultWriter(this.#store, run.id, job.id, signal);
       if (division === 'segments') await this.#judgeSegment(slot, run, job, writer, progress, signal);
-      else
-        await judgeShareJob(run.local, shareOf(job.data, run.local.record), (m) => writer.write(m), progress, signal);
+      else await this.#judgeShare(slot, run, job, writer, progress, signal);
       const isOurs = await job.complete(await writer.finish());
       if (!isOurs) throw new JobLost();
       this.#served.jobs++;
@@ -257,6 +269,18 @@ class QueueServer {
     }
   }
 
+  async #judgeShare(
+    slot: Slot,
+    { local }: OpenRun,
+    { data }: HeldJob,
+    writer: ResultWriter,
+    progress: JobProgress,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const share = shareOf(data, local.record);
+    await judgeShareJob(poolOf(slot), local, share, (message) => writer.write(message), progress, signal);
+  }
+
   async #judgeSegment(
     slot: Slot,
     run: OpenRun,
@@ -268,7 +292,7 @@ class QueueServer {
     const task = segmentOf(data, run.local.record);
     if (slot.thread?.run !== run) {
       await this.#endThread(slot);
-      slot.thread = { run, thread: new SegmentThread(run.local) };
+      slot.thread = { run, thread: new SegmentThread(poolOf(slot), run.local) };
     }
     await writer.write(await slot.thread.thread.judge(task, progress, signal));
   }
