@@ -17,7 +17,7 @@
 export type Code = readonly number[];
 
 /** Type of a value. */
-export const I32 = 0x7f;
+const I32 = 0x7f;
 export const V128 = 0x7b;
 
 export interface Local {
@@ -170,7 +170,6 @@ export const ltS = binary(0x48);
 export const gtS = binary(0x4a);
 export const gtU = binary(0x4b);
 export const geS = binary(0x4e);
-export const ne = binary(0x47);
 export const add = binary(0x6a);
 export const sub = binary(0x6b);
 export const mul = binary(0x6c);
@@ -178,7 +177,6 @@ export const and = binary(0x71);
 export const or = binary(0x72);
 export const xor = binary(0x73);
 export const shl = binary(0x74);
-export const shrS = binary(0x75);
 export const shrU = binary(0x76);
 export const rotl = binary(0x77);
 export const popcnt = (value: Code): Code => [...value, 0x69];

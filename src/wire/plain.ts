@@ -60,7 +60,7 @@ export function createPlainColumns(
 }
 
 /** Longer frames are not plain: no link carries them, and counts of a batch stay exact (match/plain.ts). */
-export const PLAIN_BYTES_MAX = 1 << 20;
+const PLAIN_BYTES_MAX = 1 << 20;
 
 /** What the scans compare with; the loops below get it as an argument since they may name nothing outside themselves. */
 export const PLAIN_FORM = {
