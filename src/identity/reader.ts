@@ -80,6 +80,7 @@ export class IdentityReader {
         await this.step();
         this.#failures = 0;
       } catch (error) {
+        if (this.#isStopped) return;
         this.#tell(error instanceof Error ? error.message : String(error));
         await this.#pause();
       }

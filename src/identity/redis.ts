@@ -303,9 +303,12 @@ export class Connection {
     this.#redis.on('error', (error: Error) => {
       this.#trouble = plainMessage(error);
     });
+    let isFirst = true;
     this.#redis.on('ready', () => {
       this.#trouble = '';
-      onReady();
+      // The first connection takes the place of none.
+      if (!isFirst) onReady();
+      isFirst = false;
     });
   }
 
