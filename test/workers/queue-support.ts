@@ -2,9 +2,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { ruleCounts } from '../../src/analyze/counters.ts';
+import { serveQueue } from '../../src/analyze/queue-serve.ts';
 import { type QueuePlace, replayByQueue } from '../../src/analyze/queue-submit.ts';
 import type { ReplayOptions } from '../../src/analyze/replay.ts';
-import { redisConfig } from '../../src/identity/redis-config.ts';
+import { type RedisConfig, redisConfig } from '../../src/identity/redis-config.ts';
 import type { Tables } from '../../src/tables/tables.ts';
 import type { RedisServer } from '../identity/support/redis-server.ts';
 import { until } from '../identity/support/redis-server.ts';
@@ -54,6 +55,30 @@ export class WorkerProcess {
     }
     return this.child.exitCode;
   }
+}
+
+/** A worker in this process, for which thread entries must be there; returns what it says, and how to stop it. */
+export function serveHere(
+  redis: RedisServer,
+  config: RedisConfig = redisConfig(redis.url, {}),
+): { readonly notes: readonly string[]; readonly stop: () => Promise<unknown> } {
+  const notes: string[] = [];
+  const stopping = new AbortController();
+  const serving = serveQueue({
+    config,
+    cluster: 'default',
+    program: PROGRAM,
+    concurrency: 1,
+    onNote: (note) => notes.push(note),
+    stop: stopping.signal,
+  });
+  return {
+    notes,
+    stop: () => {
+      stopping.abort();
+      return serving;
+    },
+  };
 }
 
 export function placeOf(redis: RedisServer, more: Partial<QueuePlace> = {}): QueuePlace {

@@ -10,9 +10,10 @@ import { writePcap, writePcapng } from '../../src/packets/write.ts';
 import { openTables } from '../../src/tables/tables.ts';
 import { hasRedis, RedisServer } from '../identity/support/redis-server.ts';
 import { documents } from '../rows/objects.ts';
-import { removeBuiltSources } from '../support/built.ts';
+import { builtSources, removeBuiltSources } from '../support/built.ts';
+import { bundleThreadEntries } from '../support/thread-entries.ts';
 import { answerOf, MODES } from './answer.ts';
-import { placeOf, queueAnswer, startMargay, WorkerProcess } from './queue-support.ts';
+import { placeOf, queueAnswer, serveHere, startMargay, WorkerProcess } from './queue-support.ts';
 import { randomTraffic, WORLD } from './traffic.ts';
 
 const world = openTables(compile(loadResources([{ name: 'w', text: documents(...WORLD) }]).resources));
@@ -21,16 +22,25 @@ const modeOf = (name: string) => MODES.find((mode) => mode.name === name)!;
 describe.skipIf(!hasRedis)('a replay by a queue', () => {
   let folder: string;
   let redis: RedisServer;
+  let here: ReturnType<typeof serveHere>;
+  let removeEntries: () => void;
   const workers: WorkerProcess[] = [];
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'margay-queue-test-'));
     redis = await RedisServer.start();
-    workers.push(new WorkerProcess(redis.url), new WorkerProcess(redis.url));
+    removeEntries = bundleThreadEntries();
+    // Blocks this process while it compiles.
+    builtSources();
+    // Two of many: one in this process, which starts at once, and one that is a process of its own.
+    here = serveHere(redis);
+    workers.push(new WorkerProcess(redis.url));
     await Promise.all(workers.map((worker) => worker.ready()));
   });
   afterAll(async () => {
+    await here?.stop();
     await Promise.all(workers.map((worker) => worker.end()));
     await redis?.stop();
+    removeEntries?.();
     rmSync(folder, { recursive: true });
     removeBuiltSources();
   });
@@ -41,7 +51,7 @@ describe.skipIf(!hasRedis)('a replay by a queue', () => {
     return path;
   };
 
-  const records = randomTraffic(5, 2500);
+  const records = randomTraffic(5, 2000);
   const rotated = (): string[] =>
     [0, 400, 900, 1700].map((from, i, all) => {
       const part = records.slice(from, all[i + 1]);
