@@ -5,9 +5,12 @@
  * the tables are copied into it, once for each generation, in a form made for these loops:
  *
  *   root      65 536 words, by the high half of an address: byte address of a page, plus 1 if the page has an entry for each low half
- *   pages     65 536 entries, or one where all addresses are alike: row << 16 | column
- *   pairs     by row, column and protocol: byte address of a function
+ *   pages     65 536 numbers of 16 bits, or one where all addresses are alike
+ *   pairs     by row, column and protocol: number of a function, in 16 bits where they are that few
  *   function  SIZE ports as 16-bit words, ascending, unused ones 65 535; then SIZE values (`step << 2 | STEP_*`, -1 = the full path)
+ *
+ * There are two roots, one that leads to columns for sources and one that leads to rows for destinations: sources come from everywhere and
+ * destinations are few, so the pages of sources take half the cache that pages of both would take.
  *
  * All functions have one SIZE, 8 to 64, so that a search is a comparison of the port with every start at once: the number of starts that
  * are at most the port, less one, is the index of the value.
@@ -56,10 +59,13 @@ const SIZE_MAX = 64;
 /** The hot sections in the form above, at addresses of the memory that they are for. */
 export interface WasmTables {
   readonly words: Uint8Array;
-  readonly rootAt: number;
+  readonly columnRootAt: number;
+  readonly rowRootAt: number;
   readonly pairsAt: number;
-  /** Entries of a row of pairs. */
+  /** Entries of a row of pairs, and log2 of the bytes of one. */
   readonly pairWidth: number;
+  readonly pairShift: 1 | 2;
+  readonly functionsAt: number;
   readonly functionSize: number;
 }
 
@@ -82,76 +88,85 @@ export function layOutForWasm(tables: Tables, at: number): WasmTables | undefine
   const functionSize = sizeOfFunctions(tables);
   if (functionSize > SIZE_MAX) return undefined;
   const space = new Space(at);
-  const rootAt = space.take(ROOT_ENTRIES * 4);
-  const ends = new PackedEnds(tables);
+  const ends = new Ends(tables);
   if (ends.rowOffsets.length > 0xffff || ends.columnCount > 0xffff) return undefined;
   const pairWidth = 2 * ends.columnCount;
-  const pages = pagesOf(tables, ends);
-  if (pages === undefined) return undefined;
-  for (const page of pages.list) page.at = space.take(page.entries.length * 4);
-  const pairsAt = space.take(ends.rowOffsets.length * pairWidth * 4);
-  const records = new FunctionRecords(tables, functionSize, space);
-  const pairs = new Int32Array(ends.rowOffsets.length * pairWidth);
+  const columns = pagesOf(tables.trie4, ends.columns, space);
+  const rows = pagesOf(tables.trie4, ends.rows, space);
+  if (columns === undefined || rows === undefined) return undefined;
+  const records = new FunctionRecords(tables, functionSize);
+  const numbers = new Int32Array(ends.rowOffsets.length * pairWidth);
   ends.rowOffsets.forEach((from, row) => {
-    for (let i = 0; i < pairWidth; i++) pairs[row * pairWidth + i] = records.addressOf(tables.pairs[from + i]!);
+    for (let i = 0; i < pairWidth; i++) numbers[row * pairWidth + i] = records.numberOf(tables.pairs[from + i]!);
   });
+  const pairs = records.count <= 65_536 ? Uint16Array.from(numbers) : numbers;
+  const pairsAt = space.take(pairs.byteLength);
+  const functionsAt = space.take(records.count * records.bytes);
   if (space.end - at > WASM_BYTES_MAX) return undefined;
   const words = new Uint8Array(space.end - at);
   const ints = new Int32Array(words.buffer);
-  pages.roots.forEach((page, high) => {
-    ints[(rootAt - at) / 4 + high] = page.at + (page.entries.length > 1 ? 1 : 0);
-  });
-  for (const page of pages.list) ints.set(page.entries, (page.at - at) / 4);
-  ints.set(pairs, (pairsAt - at) / 4);
-  records.write(words, at);
-  return { words, rootAt, pairsAt, pairWidth, functionSize };
+  for (const { roots, rootAt, list } of [columns, rows]) {
+    roots.forEach((page, high) => {
+      ints[(rootAt - at) / 4 + high] = page.at + (page.entries.length > 1 ? 1 : 0);
+    });
+    for (const page of list) new Uint16Array(words.buffer).set(page.entries, (page.at - at) / 2);
+  }
+  words.set(new Uint8Array(pairs.buffer), pairsAt - at);
+  records.write(words, functionsAt - at);
+  return {
+    words,
+    columnRootAt: columns.rootAt,
+    rowRootAt: rows.rootAt,
+    pairsAt,
+    pairWidth,
+    pairShift: pairs instanceof Uint16Array ? 1 : 2,
+    functionsAt,
+    functionSize,
+  };
 }
 
-/** The functions in use and their addresses. */
+/** The functions in use, numbered; number 0 leaves every port to the full path. */
 class FunctionRecords {
-  readonly #tables: Tables;
+  readonly bytes: number;
+  readonly #functions: Int32Array;
   readonly #size: number;
-  readonly #space: Space;
-  /** By word offset in SECTION_FUNCTIONS: address, 0 = not in use so far. */
-  readonly #addresses: Int32Array;
-  readonly #refs: number[] = [];
-  readonly #full: number;
+  /** By word offset in SECTION_FUNCTIONS; 0 = not in use so far. */
+  readonly #numbers: Int32Array;
+  readonly #refs: number[] = [layout.NONE];
 
-  constructor(tables: Tables, size: number, space: Space) {
-    this.#tables = tables;
+  constructor({ functions }: Tables, size: number) {
+    this.bytes = size * (START_BYTES + VALUE_BYTES);
+    this.#functions = functions;
     this.#size = size;
-    this.#space = space;
-    this.#addresses = new Int32Array(tables.functions.length);
-    this.#full = space.take(this.#bytes);
+    this.#numbers = new Int32Array(functions.length);
   }
 
-  get #bytes(): number {
-    return this.#size * (START_BYTES + VALUE_BYTES);
+  get count(): number {
+    return this.#refs.length;
   }
 
-  /** Of the function `ref`; for NONE that of one that leaves every port to the full path. */
-  addressOf(ref: number): number {
-    if (ref < 0) return this.#full;
-    const known = this.#addresses[ref >>> 5]!;
+  numberOf(ref: number): number {
+    if (ref < 0) return 0;
+    const known = this.#numbers[ref >>> 5]!;
     if (known !== 0) return known;
-    this.#refs.push(ref);
-    const address = this.#space.take(this.#bytes);
-    this.#addresses[ref >>> 5] = address;
-    return address;
+    const number = this.#refs.push(ref) - 1;
+    this.#numbers[ref >>> 5] = number;
+    return number;
   }
 
-  /** Writes all records into `out`, which starts at address `base`. */
-  write(out: Uint8Array, base: number): void {
-    const { functions } = this.#tables;
+  /** Writes all records into `out` from byte `at` on. */
+  write(out: Uint8Array, at: number): void {
+    const functions = this.#functions;
     const size = this.#size;
     const shorts = new Uint16Array(out.buffer);
     const ints = new Int32Array(out.buffer);
-    const full = (this.#full - base) / VALUE_BYTES + size / 2;
-    ints.fill(layout.NONE, full, full + size);
-    for (const ref of this.#refs) {
-      const address = this.#addresses[ref >>> 5]! - base;
-      const startsAt = address / START_BYTES;
-      const valuesAt = address / VALUE_BYTES + size / 2;
+    this.#refs.forEach((ref, number) => {
+      const startsAt = (at + number * this.bytes) / START_BYTES;
+      const valuesAt = (at + number * this.bytes + size * START_BYTES) / VALUE_BYTES;
+      if (ref < 0) {
+        ints.fill(layout.NONE, valuesAt, valuesAt + size);
+        return;
+      }
       const from = ref >>> 5;
       const count = 1 << (ref & 31);
       for (let i = 0; i < size; i++) {
@@ -159,7 +174,7 @@ class FunctionRecords {
         shorts[startsAt + i] = start === layout.KEY_UNUSED ? 0xffff : start;
         ints[valuesAt + i] = functions[from + count + Math.min(i, count - 1)]!;
       }
-    }
+    });
   }
 }
 
@@ -188,76 +203,89 @@ class Space {
   }
 }
 
-/** Row and column of each address class as `row << 16 | column`; rows are numbered as they come. */
-class PackedEnds {
+/** Row and column of each address class; rows are numbered as they come. */
+class Ends {
   /** Of each row: its word offset in SECTION_PAIRS. */
   readonly rowOffsets: number[] = [];
   columnCount = 1;
   /** By word offset of the class, as the trie has it. */
-  readonly packed: Int32Array;
+  readonly rows: Uint16Array;
+  readonly columns: Uint16Array;
 
   constructor({ classes4 }: Tables) {
-    const rows = new Map<number, number>();
-    this.packed = new Int32Array(classes4.length);
+    const numbers = new Map<number, number>();
+    this.rows = new Uint16Array(classes4.length);
+    this.columns = new Uint16Array(classes4.length);
     for (let at = 0; at < classes4.length; at += CLASS_WORDS) {
       const offset = classes4[at + layout.CLASS_PAIR_ROW]!;
       const column = classes4[at + layout.CLASS_PAIR_COLUMN]! >> 1;
-      let row = rows.get(offset);
+      let row = numbers.get(offset);
       if (row === undefined) {
         row = this.rowOffsets.push(offset) - 1;
-        rows.set(offset, row);
+        numbers.set(offset, row);
       }
       this.columnCount = Math.max(this.columnCount, column + 1);
-      this.packed[at] = (row << 16) | column;
+      this.columns[at] = column;
+      this.rows[at] = row;
     }
   }
 }
 
 interface Page {
-  readonly entries: Int32Array;
-  at: number;
+  readonly entries: Uint16Array;
+  readonly at: number;
 }
 
-/** The page of each high half, or `undefined` if they would be too large together. */
-function pagesOf({ trie4 }: Tables, { packed }: PackedEnds): { list: Page[]; roots: Page[] } | undefined {
+interface Pages {
+  readonly rootAt: number;
+  readonly list: readonly Page[];
+  /** By high half of the address. */
+  readonly roots: readonly Page[];
+}
+
+/** The pages that lead from an address to the number of its class in `numbers`; `undefined` if they would be too large. */
+function pagesOf(trie: Int32Array, numbers: Uint16Array, space: Space): Pages | undefined {
+  const rootAt = space.take(ROOT_ENTRIES * 4);
   const list: Page[] = [];
+  const page = (entries: Uint16Array): Page => {
+    const made = { entries, at: space.take(entries.byteLength) };
+    list.push(made);
+    return made;
+  };
   /** The page of one entry by what it says; neighbours mostly say the same. */
   const whole = new Map<number, Page>();
   let last: Page | undefined;
-  let bytes = 0;
-  const page = (entries: Int32Array): Page => {
-    const made = { entries, at: 0 };
-    list.push(made);
-    bytes += entries.byteLength;
-    return made;
+  const wholePage = (only: number): Page => {
+    if (last?.entries[0] !== only) {
+      last = whole.get(only) ?? page(Uint16Array.of(only));
+      whole.set(only, last);
+    }
+    return last!;
   };
   const roots: Page[] = [];
   for (let high = 0; high < ROOT_ENTRIES; high++) {
-    const root = trie4[high]!;
-    if ((root & 1) === 1) {
-      roots.push(page(pageEntries(trie4, packed, root >>> 1)));
-      if (bytes > WASM_BYTES_MAX) return undefined;
+    const root = trie[high]!;
+    if ((root & 1) === 0) {
+      roots.push(wholePage(numbers[trie[trie[root >>> 1]! >>> 1]!]!));
       continue;
     }
-    const only = packed[trie4[trie4[root >>> 1]! >>> 1]!]!;
-    if (last?.entries[0] !== only) {
-      last = whole.get(only) ?? page(Int32Array.of(only));
-      whole.set(only, last);
-    }
-    roots.push(last!);
+    const entries = pageEntries(trie, numbers, root >>> 1);
+    const isUniform = entries.every((entry) => entry === entries[0]);
+    roots.push(isUniform ? wholePage(entries[0]!) : page(entries));
+    if (space.end > 2 * WASM_BYTES_MAX) return undefined;
   }
-  return { list, roots };
+  return { rootAt, list, roots };
 }
 
-/** What the 65 536 addresses below the trie's node `middle` say. */
-function pageEntries(trie: Int32Array, packed: Int32Array, middle: number): Int32Array {
-  const entries = new Int32Array(PAGE_ENTRIES);
+/** The numbers of the 65 536 addresses below the trie's node `middle`. */
+function pageEntries(trie: Int32Array, numbers: Uint16Array, middle: number): Uint16Array {
+  const entries = new Uint16Array(PAGE_ENTRIES);
   for (let third = 0; third < 256; third++) {
     const entry = trie[middle + third]!;
     const leaf = entry >>> 1;
     const at = third * 256;
-    if ((entry & 1) === 0) entries.fill(packed[trie[leaf]!]!, at, at + 256);
-    else for (let i = 0; i < 256; i++) entries[at + i] = packed[trie[leaf + i]!]!;
+    if ((entry & 1) === 0) entries.fill(numbers[trie[leaf]!]!, at, at + 256);
+    else for (let i = 0; i < 256; i++) entries[at + i] = numbers[trie[leaf + i]!]!;
   }
   return entries;
 }
@@ -284,20 +312,26 @@ export function judgeFunction(tables: WasmTables, columns: WasmColumns, packetUn
     ...row.set(i32(0)),
     ...wasm.block(wasm.loop(brIf(1, geS(row.get, end.get)), ...body, row.set(add(row.get, i32(4))), br(0))),
   ];
-  /** Address of the page's entry for the address in `address`. */
-  const pageEntry = (): wasm.Code => [
-    ...entry.set(load(shl(shrU(address.get, i32(16)), i32(2)), tables.rootAt)),
-    ...add(
-      and(entry.get, i32(~3)),
-      shl(and(and(address.get, i32(0xffff)), sub(i32(0), and(entry.get, i32(1)))), i32(2)),
+  /** What the pages below `rootAt` say of the address in the row of `column`. */
+  const numberOf = (column: number, rootAt: number): wasm.Code => [
+    ...address.set(load(row.get, column)),
+    ...entry.set(load(shl(shrU(address.get, i32(16)), i32(2)), rootAt)),
+    ...load16(
+      add(
+        and(entry.get, i32(~1)),
+        shl(and(and(address.get, i32(0xffff)), sub(i32(0), and(entry.get, i32(1)))), i32(1)),
+      ),
     ),
   ];
-  const column = [...address.set(load(row.get, columns.src)), ...load16(pageEntry())];
-  const rowNumber = [...address.set(load(row.get, columns.dst)), ...load16(pageEntry(), 2)];
+  const column = numberOf(columns.src, tables.columnRootAt);
+  const rowNumber = numberOf(columns.dst, tables.rowRootAt);
   const udp = shrU(load(row.get, columns.keys), i32(16));
   const pair = add(add(mul(rowNumber, i32(tables.pairWidth)), shl(column, i32(1))), udp);
   const port = and(load(row.get, columns.keys), i32(0xffff));
-  const aim = each(store(row.get, load(shl(pair, i32(2)), tables.pairsAt), columns.work));
+  const pairAt = shl(pair, i32(tables.pairShift));
+  const number = tables.pairShift === 1 ? load16(pairAt, tables.pairsAt) : load(pairAt, tables.pairsAt);
+  const recordBytes = tables.functionSize * (START_BYTES + VALUE_BYTES);
+  const aim = each(store(row.get, add(mul(number, i32(recordBytes)), i32(tables.functionsAt)), columns.work));
   const touch = each(dead.set(add(dead.get, load16(load(row.get, columns.work)))));
   const tally = each(
     address.set(load(row.get, columns.work)),
