@@ -1,4 +1,6 @@
 /** What one bench says: a figure with its spread, or the ratio of a peer's to ours in one run. */
+import { ROOT } from './paths.ts';
+
 export type Unit = 'ns/packet' | 'packets/s' | 'ns' | 'us' | 'ms' | 's' | 'MB' | 'bytes/packet' | '1/s' | 'count' | 'x';
 
 export interface Measurement {
@@ -50,7 +52,9 @@ export function measured(
   if (values.length === 0) throw new Error(`${scenario}: ${name} was not run`);
   const sorted = [...values].sort((a, b) => a - b);
   const [min, max] = [sorted[0]!, sorted.at(-1)!];
-  return { scenario, name, unit, median: median(sorted), min, max, runs: sorted.length, ...more };
+  // Results are kept: where the repository lies is nobody's business.
+  const command = more.command === undefined ? {} : { command: more.command.replaceAll(`${ROOT}/`, '') };
+  return { scenario, name, unit, median: median(sorted), min, max, runs: sorted.length, ...more, ...command };
 }
 
 /** How many times longer theirs takes than ours, run by run: their runs alternated, so drift of the machine hurts both. */
