@@ -27,25 +27,51 @@ import { createWasmLane, type WasmLane } from './wasm-lane.ts';
 /** Judges row `row` of `batch`, the packet `number` (from 1) of what this path has been given since `number` was last 1. */
 type SlowPath = (batch: RecordBatch, row: number, number: number) => void;
 
+/** When the WebAssembly form takes over: its tables take some 15 ms to lay out, as long as a script needs for so many packets. */
+export type WasmUse = 'never' | 'at-once' | 'later';
+const WASM_FROM_PACKETS = 131_072;
+
 export class FastPath {
-  readonly #lane: WasmLane | undefined;
-  readonly #columns: PlainColumns;
-  readonly #scan: PlainScan;
-  readonly #judge: PlainJudge;
+  readonly #tables: Tables;
+  #wasm: WasmUse;
+  #lane: WasmLane | undefined;
+  #columns: PlainColumns;
+  #scan: PlainScan;
+  #judge: PlainJudge;
+  /** Of the script, once the other form has taken over; what it counted is not folded yet. */
+  #scriptJudge: PlainJudge | undefined;
+  #packets = 0;
   readonly #slow: SlowPath;
   readonly #times: StageTimes | undefined;
   readonly #words6 = new Int32Array(PLAIN6_WORDS);
   #reader: CaptureReader | undefined;
   #isTimed = false;
 
-  /** `withWasm`: take the WebAssembly form where there is one for these tables. */
-  constructor(tables: Tables, slow: SlowPath, withWasm: boolean, times?: StageTimes) {
+  constructor(tables: Tables, slow: SlowPath, wasm: WasmUse, times?: StageTimes) {
+    this.#tables = tables;
     this.#times = times;
-    this.#lane = withWasm ? createWasmLane(tables) : undefined;
-    this.#columns = this.#lane?.columns ?? createPlainColumns(BATCH_RECORDS);
-    this.#scan = createPlainScan(this.#columns, RECORD_BYTES_MAX);
-    this.#judge = createPlainJudge(tables, this.#columns, this.#lane?.loops);
     this.#slow = slow;
+    this.#wasm = wasm;
+    this.#columns = createPlainColumns(BATCH_RECORDS);
+    this.#scan = createPlainScan(this.#columns, RECORD_BYTES_MAX);
+    this.#judge = createPlainJudge(tables, this.#columns);
+    if (wasm === 'at-once') this.#takeWasm();
+  }
+
+  /** Goes on with the WebAssembly form where there is one for these tables. */
+  #takeWasm(): void {
+    this.#wasm = 'never';
+    this.#lane = createWasmLane(this.#tables);
+    if (this.#lane === undefined) return;
+    this.#scriptJudge = this.#judge;
+    this.#columns = this.#lane.columns;
+    this.#scan = this.#lane.scan;
+    this.#judge = createPlainJudge(this.#tables, this.#columns, this.#lane.loops);
+  }
+
+  #note(packets: number): void {
+    this.#packets += packets;
+    if (this.#wasm === 'later' && this.#packets >= WASM_FROM_PACKETS) this.#takeWasm();
   }
 
   /** Judges the packets of `batch`. */
@@ -60,6 +86,7 @@ export class FastPath {
     for (let i = 0; i < sideCount; i++) this.#slow(batch, frames[side[i]!]!, frames[side[i]!]! + 1);
     for (let i = 0; i < columns.otherCount; i++) this.#other(batch, others[i]!, others[i]! + 1);
     if (this.#isTimed) this.#times!.add(STAGE_SLOW, slow);
+    this.#note(count);
   }
 
   /** When the batch that begins now began, if it is one to be timed. */
@@ -100,7 +127,7 @@ export class FastPath {
     if (lane !== undefined && reader !== this.#reader) reader.readInto?.(lane.readBuffer);
     this.#reader = reader;
     const parsing = this.#startBatch();
-    const taken = reader.scan(lane?.scan ?? this.#scan, columns);
+    const taken = reader.scan(this.#scan, columns);
     if (taken <= 0) return taken;
     const { frames, others, otherNumbers } = columns;
     const slow = this.#match(parsing);
@@ -114,6 +141,7 @@ export class FastPath {
       this.#other(batch, 0, otherNumbers[i]! + 1);
     }
     if (this.#isTimed) this.#times!.add(STAGE_SLOW, slow);
+    this.#note(taken);
     return taken;
   }
 
@@ -125,7 +153,7 @@ export class FastPath {
       batch.linkTypes[row] === LINKTYPE_ETHERNET &&
       readPlain6(words, batch.view, batch.offsets[row]!, batch.capturedBytes[row]!, bytes)
     ) {
-      const value = judgePlain6(this.#judge.tables, words);
+      const value = judgePlain6(this.#tables, words);
       if (value >= 0) {
         countPlain(this.#judge, value, bytes);
         return;
@@ -141,6 +169,7 @@ export class FastPath {
 
   /** Adds what was counted so far to `counters`. */
   fold(counters: Counters): void {
+    if (this.#scriptJudge !== undefined) foldPlainCounts(this.#scriptJudge, counters);
     foldPlainCounts(this.#judge, counters);
   }
 }

@@ -54,7 +54,7 @@ import {
 import { decodeInner, TUNNEL_DEPTH_MAX, TUNNEL_NONE, tunnelKind } from '../wire/tunnel.ts';
 import { type ConnectionRecord, ConnectionTable, formatTime, type Orphan } from './connections.ts';
 import type { RuleCount } from './counters.ts';
-import { FastPath } from './fast-path.ts';
+import { FastPath, type WasmUse } from './fast-path.ts';
 import { GenerationCounters, NodeNumbers } from './generations.ts';
 import { PodInterfaces } from './interfaces.ts';
 import { type LiveOwnership, OwnerChanges } from './owner-changes.ts';
@@ -80,7 +80,7 @@ export interface ReplayOptions {
   readonly connectionEntries?: number;
   /** Asked before each batch: tables of a newer generation, by which it is to be judged (tables/publish.ts). Not with `timeline`. */
   readonly newTables?: () => Tables | undefined;
-  /** `false`: judge with TypeScript's loops alone, even where there is a WebAssembly form. */
+  /** Whether to judge in the WebAssembly form, where the tables have one: from the first packet (`true`), never, or (unless said) in long captures. */
   readonly wasm?: boolean;
   /** Where the captures were taken (match/capture-point.ts); default `unknown`. */
   readonly capturePoint?: (typeof CAPTURE_POINT_NAMES)[number];
@@ -216,14 +216,16 @@ export class Replayer {
     return new FastPath(
       tables,
       (batch, row, number) => this.#single(batch, row, this.#numberOf(row, number)),
-      // The WebAssembly form has a copy of the tables, which takes a while to make and sees no change of owners.
-      options.wasm !== false &&
-        options.timeline === undefined &&
-        options.live === undefined &&
-        options.isStale === undefined &&
-        options.newTables === undefined,
+      this.#wasmUse(),
       options.times,
     );
+  }
+
+  /** The WebAssembly form has a copy of the tables, which takes a while to make and sees no change of owners. */
+  #wasmUse(): WasmUse {
+    const { wasm, timeline, isStale, newTables } = this.#options;
+    if (wasm === false || timeline !== undefined || isStale !== undefined || newTables !== undefined) return 'never';
+    return wasm === true ? 'at-once' : 'later';
   }
 
   /** Counts of the tables in use; totals are those of all generations. */

@@ -21,8 +21,8 @@ const MUTATIONS = 100_000;
 const SEED = 20_261_125;
 
 const FORMS: Record<string, ReplayOptions> = {
-  WebAssembly: { stateless: true },
-  script: { stateless: true, wasm: false },
+  WebAssembly: { stateless: true, wasm: true },
+  'a script, then WebAssembly': { stateless: true },
   'tracked, connections and lines': {
     conntrackEntries: 256,
     onConnection: () => undefined,

@@ -38,7 +38,7 @@ for (const folder of ['basic', 'worlds']) {
         const text = readFileSync(new URL('cluster.yaml', directory), 'utf8');
         const tables = openTables(compile(loadResources([{ name: 'cluster.yaml', text }]).resources));
         const capture = fileURLToPath(new URL('packets.pcap', directory));
-        const fast = await replayCaptures(tables, [capture], { stateless: true });
+        const fast = await replayCaptures(tables, [capture], { stateless: true, wasm: true });
         const script = await replayCaptures(tables, [capture], { stateless: true, wasm: false });
         const full = await replayCaptures(tables, [capture], { stateless: true, onPacket: () => undefined });
         expect(fast.totals).toEqual(full.totals);
