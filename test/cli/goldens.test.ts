@@ -8,7 +8,18 @@ import { capture, LESSONS, lesson, margay } from './support.ts';
 const DEMO = ['--src', 'prod-engineering/web-0', '--dst', 'prod-engineering/db-0', '--port', '5432'];
 const FLOWS = ['--flows', 'test/cli/data/flows.jsonl'];
 
-const VERBS = ['replay', 'explain', 'eval', 'validate', 'compile', 'get', 'factors', 'identities', 'schema'] as const;
+const VERBS = [
+  'replay',
+  'explain',
+  'eval',
+  'validate',
+  'compile',
+  'get',
+  'factors',
+  'identities',
+  'schema',
+  'worker',
+] as const;
 
 const CASES: readonly (readonly [file: string, args: readonly string[]])[] = [
   ['help', ['--help']],

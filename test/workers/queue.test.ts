@@ -37,8 +37,8 @@ describe.skipIf(!hasRedis)('a replay by a queue', () => {
     await Promise.all(workers.map((worker) => worker.ready()));
   });
   afterAll(async () => {
-    await here?.stop();
     await Promise.all(workers.map((worker) => worker.end()));
+    await here?.stop();
     await redis?.stop();
     removeEntries?.();
     rmSync(folder, { recursive: true });
