@@ -325,8 +325,10 @@ class QueueServer {
 /** The lock has run out, and somebody else may have the job. */
 class JobLost extends Error {}
 
+/** One run that cannot be read must not keep this worker from the others. */
 function refusal(error: unknown): QueueError {
   if (error instanceof QueueError) return error;
+  if (error instanceof Error && error.message.includes('WRONGTYPE')) return new QueueError(error.message);
   throw error;
 }
 

@@ -58,12 +58,16 @@ const WORKERS_LOOK_MS = 500;
 /** Times that a completed job may be done again, because Redis has lost a piece of it. */
 const TRIES = 3;
 /** Attempts at a job whose pieces are kept apart. */
-const ATTEMPTS_MAX = 16;
+const ATTEMPTS_MAX = 8;
 const JOBS_MAX = 64;
 /** Shares of a run where nobody says how many: two for each slot of a worker. */
 const SHARES_AUTO_MIN = 4;
 const SHARES_AUTO_MAX = 16;
 const CLEAN_MS = 3_000;
+/** A piece of a capture is some milliseconds of work and a job some more of talk, so pieces are larger than those of threads. */
+const SEGMENT_BYTES_MIN = 16 * 1024 * 1024;
+const SEGMENT_BYTES_MAX = 256 * 1024 * 1024;
+const SEGMENTS_PER_SHARE = 2;
 
 export interface QueuePlace {
   readonly config: RedisConfig;
@@ -100,7 +104,8 @@ export async function replayByQueue(
     const plan = await planParallel(files, { ...options, workers: shares, bytesPerWorker: 1 });
     // A capture of no bytes, or one that cannot be opened: there is nothing to share out.
     if (plan === undefined) return await replayCaptures(tables, files, { ...options, workers: 1 });
-    const submission = new Submission(store, tables, plan, options, place);
+    const segmentBytes = options.segmentBytes ?? segmentBytesFor(plan);
+    const submission = new Submission(store, tables, plan, { ...options, segmentBytes }, place);
     return await submission.run();
   } finally {
     store.close();
@@ -111,6 +116,11 @@ function sharesFor(seen: readonly SeenWorker[], wanted: ParallelOptions['workers
   if (typeof wanted === 'number' && wanted > 1) return Math.min(wanted, SHARES_MAX);
   const slots = seen.reduce((sum, { text }) => sum + (/^\d{1,3}$/.test(text) ? Number(text) : 0), 0);
   return Math.max(SHARES_AUTO_MIN, Math.min(SHARES_AUTO_MAX, 2 * slots));
+}
+
+function segmentBytesFor({ files, workers }: ParallelPlan): number {
+  const fair = Math.ceil(files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) / (workers * SEGMENTS_PER_SHARE));
+  return Math.min(SEGMENT_BYTES_MAX, Math.max(SEGMENT_BYTES_MIN, fair));
 }
 
 /** A job that is out. */
