@@ -52,6 +52,8 @@ const LOCK_MS = 10_000;
 /** How long Redis may be away, and how long there may be no worker for the run. */
 const AWAY_MS = 30_000;
 const NO_WORKER_MS = 60_000;
+/** At the start there is nothing to lose yet, and the address may be wrong. */
+const START_MS = 2_000;
 const NO_WORKER_NOTE_MS = 2_000;
 const LOOK_MS = 40;
 const WORKERS_LOOK_MS = 500;
@@ -99,7 +101,7 @@ export async function replayByQueue(
 ): Promise<ReplayResult> {
   const store = new QueueStore(place.config, place.cluster);
   try {
-    const seen = await patiently(() => store.workers(), place.awayMs ?? AWAY_MS, options.signal);
+    const seen = await patiently(() => store.workers(), START_MS, options.signal);
     const shares = sharesFor(seen, options.workers);
     const plan = await planParallel(files, { ...options, workers: shares, bytesPerWorker: 1 });
     // A capture of no bytes, or one that cannot be opened: there is nothing to share out.
