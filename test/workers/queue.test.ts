@@ -58,9 +58,11 @@ describe.skipIf(!hasRedis)('a replay by a queue', () => {
       return written(`part-${i}.pcap`, i % 2 === 0 ? writePcap(part) : writePcapng(part));
     });
 
-  test('is that of one machine, in every mode, with connections that span rotated captures', async () => {
+  test('is that of one machine, in each mode, with connections that span rotated captures', async () => {
     const files = rotated();
-    for (const mode of MODES) {
+    // What tunnels carry changes the division in two of the ways only.
+    const modes = MODES.filter(({ name }) => !name.includes('decap') || /^(connections|packets stateless)/.test(name));
+    for (const mode of modes) {
       const one = await answerOf(world, files, mode, 1);
       expect(await queueAnswer(world, files, mode, placeOf(redis), { workers: 3 }), mode.name).toBe(one);
     }
