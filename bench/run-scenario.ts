@@ -10,6 +10,7 @@ import { runMatchOnly } from './match-only.ts';
 import type { Measurement } from './measurement.ts';
 import { runParts } from './parts.ts';
 import { clusterFile, prepare } from './prepare.ts';
+import { runQueue } from './queue.ts';
 import { runChurn, runCompile, runDump, runNodeScale, scaleFiles } from './scale.ts';
 import { parseScenario, scenarioOf } from './scenario.ts';
 import { runStartUp } from './start-up.ts';
@@ -37,6 +38,7 @@ export const SCENARIO_HELP = `Scenarios:
   decoders          npm packages and tshark on the first packets of e1k
   authz             the authorization service: decisions a second, and over gRPC
   who-can           who can reach a pod, 5 000 roles, 20 000 bindings
+  queue             workers of a queue, one against two (needs redis-server)
   identities        the store at 100 000 pods, changes while packets are judged (needs redis-server)
   eval              margay eval of 100 000 flows, 1 000 pods, 200 policies
   heap              what the packet loop allocates
@@ -78,6 +80,8 @@ export async function runScenario(name: string, options: RunOptions): Promise<Me
       return runWhoCan(rounds);
     case 'identities':
       return identities(few, skipped);
+    case 'queue':
+      return queue(packets, rounds, skipped);
     case 'eval':
       return runEval(rounds);
     case 'heap':
@@ -100,6 +104,14 @@ function identities(packets: number, skipped: string[]): Measurement[] {
   const { capture } = prepare(scenarioOf('e100'), packets);
   const rows = runIdentities(capture);
   if (rows.length === 0) skipped.push('identities: redis-server not installed');
+  return rows;
+}
+
+/** One worker against two; without Redis there is nothing to run. */
+async function queue(packets: number, runs: number, skipped: string[]): Promise<Measurement[]> {
+  const { cluster, capture } = prepare(scenarioOf('e100-talk'), packets);
+  const rows = await runQueue(cluster, capture, runs);
+  if (rows.length === 0) skipped.push('queue: redis-server not installed');
   return rows;
 }
 
