@@ -3,20 +3,27 @@
  * long before there is anything to judge: loading its code takes longer than a million packets.
  */
 import { type MessagePort, parentPort } from 'node:worker_threads';
+import { END_THREAD } from '../base/thread-entry.ts';
 import type { SegmentRequest, WorkerStart } from './replay-parallel-messages.ts';
 import { judgeSegments } from './replay-worker-segments.ts';
 import { judgeShare } from './replay-worker-share.ts';
 
 const port = parentPort as MessagePort;
 
-port.once('message', (start: WorkerStart) => {
+port.on('message', (message: unknown) => {
+  if (message === END_THREAD) port.close();
+});
+
+port.once('message', (start: WorkerStart | typeof END_THREAD) => {
+  if (start === END_THREAD) return;
   if (start.division !== 'segments') {
     judgeShare(start, port).catch(fail);
     return;
   }
   const judge = judgeSegments(start);
   // One after the other: the main thread sends the next one when it has this one's result.
-  port.on('message', (request: SegmentRequest) => {
+  port.on('message', (request: SegmentRequest | typeof END_THREAD) => {
+    if (request === END_THREAD) return;
     judge(request).then((result) => port.postMessage(result), fail);
   });
 });

@@ -28,3 +28,6 @@ export function threadEntry(moduleUrl: string, name: string): URL {
   if (folder !== undefined) return new URL(`${name}.mjs`, folder);
   return new URL(`./${name}${moduleUrl.slice(moduleUrl.lastIndexOf('.'))}`, moduleUrl);
 }
+
+/** A message to a thread that has nothing more to do: it closes its port, and so ends. */
+export const END_THREAD = 'end';

@@ -8,7 +8,10 @@
  * anything of the pool races against it. `stop` ends all threads, whatever they are doing, and is to be called in a `finally`.
  */
 import { type MessagePort, Worker } from 'node:worker_threads';
-import { WorkerFault } from '../base/thread-entry.ts';
+import { END_THREAD, WorkerFault } from '../base/thread-entry.ts';
+
+/** How long a thread may take to end by itself; one that waits for work does so at once. */
+const GRACE_MS = 500;
 
 export class WorkerPool {
   readonly size: number;
@@ -19,6 +22,7 @@ export class WorkerPool {
   #fail: (reason: unknown) => void = () => {};
   #onMessage: (index: number, message: unknown) => void = () => {};
   #isStopped = false;
+  readonly #exits: Promise<void>[] = [];
 
   /** Starts `count` threads at once: they load their code while there is nothing for them to do yet. */
   constructor(entry: URL, count: number) {
@@ -34,6 +38,7 @@ export class WorkerPool {
       worker.on('message', (message: unknown) => this.#receive(index, message));
       worker.on('error', (error: unknown) => this.#failed(index, reasonOf(error)));
       worker.on('messageerror', (error) => this.#failed(index, reasonOf(error)));
+      this.#exits.push(new Promise((resolve) => worker.once('exit', () => resolve())));
       worker.on('exit', (code) => {
         if (!this.#done[index]) this.#failed(index, `it ended by itself with code ${code}`);
       });
@@ -56,9 +61,15 @@ export class WorkerPool {
     this.#done[index] = true;
   }
 
-  /** Ends all threads; resolves when they are gone. Any number of times. */
+  /**
+   * Ends all threads; resolves when they are gone. Any number of times. A thread that is ended from outside, in the middle of native code,
+   * can take the process with it, so each is asked first, and ended only if it does not go in time.
+   */
   async stop(): Promise<void> {
     this.#isStopped = true;
+    for (const worker of this.#workers) worker.postMessage(END_THREAD);
+    const late = new Promise((resolve) => setTimeout(resolve, GRACE_MS).unref());
+    await Promise.race([late, Promise.all(this.#exits)]);
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 
