@@ -422,7 +422,12 @@ export class Replayer {
   #settle(arrival: Arrival, at: number, view: DataView, verdict: number): void {
     countPacket(this.counters, verdict, this.#judge.reason, decidingStep(this.#judge), arrival.bytes);
     if (this.#connections !== undefined) this.#gather(this.#connections, arrival, at, view, verdict);
-    this.#lines?.put(arrival.packet, () => this.#line(arrival, at, view));
+    if (this.#lines !== undefined) this.#putLine(arrival, at, view);
+  }
+
+  /** By itself: what a closure captures would be allocated for each packet, lines or not. */
+  #putLine(arrival: Arrival, at: number, view: DataView): void {
+    this.#lines!.put(arrival.packet, () => this.#line(arrival, at, view));
   }
 
   /** `#judgeAt` of a packet that is a sample. */
@@ -495,7 +500,11 @@ export class Replayer {
   #undecoded(arrival: Arrival, status: number): void {
     if (this.#share?.ownsNumber?.(arrival.packet) === false) return;
     countUndecoded(this.counters, status, arrival.bytes);
-    this.#lines?.put(arrival.packet, () => ({
+    if (this.#lines !== undefined) this.#putUndecoded(arrival, status);
+  }
+
+  #putUndecoded(arrival: Arrival, status: number): void {
+    this.#lines!.put(arrival.packet, () => ({
       packet: arrival.packet,
       time: formatTime(arrival.seconds, arrival.nanos),
       bytes: arrival.bytes,
