@@ -7,6 +7,7 @@ import type { Flow } from '../model/flow.ts';
 import {
   PROTOCOL_ICMP,
   PROTOCOL_ICMPV6,
+  PROTOCOL_NUMBERS,
   PROTOCOL_SCTP,
   PROTOCOL_TCP,
   PROTOCOL_UDP,
@@ -91,15 +92,6 @@ export function protocolNumber(protocol: string | number): number {
   }
   return number;
 }
-
-const PROTOCOL_NUMBERS: ReadonlyMap<string, number> = new Map([
-  ['tcp', PROTOCOL_TCP],
-  ['udp', PROTOCOL_UDP],
-  ['icmp', PROTOCOL_ICMP],
-  ['icmpv6', PROTOCOL_ICMPV6],
-  ['sctp', PROTOCOL_SCTP],
-  ['udplite', PROTOCOL_UDPLITE],
-]);
 
 function address(field: string, text: unknown): IpAddress {
   const parsed = typeof text === 'string' ? parseAddress(text) : undefined;

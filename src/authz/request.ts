@@ -1,14 +1,7 @@
 /** Requests as JSON: one line of `authz --requests`. */
 import { PolicyError, quoteText } from '../base/errors.ts';
 import { parseAddress } from '../base/ip.ts';
-import {
-  PROTOCOL_ICMP,
-  PROTOCOL_ICMPV6,
-  PROTOCOL_SCTP,
-  PROTOCOL_TCP,
-  PROTOCOL_UDP,
-  PROTOCOL_UDPLITE,
-} from '../model/flow.ts';
+import { PROTOCOL_NUMBERS, PROTOCOL_TCP } from '../model/flow.ts';
 import type { AuthzRequest } from './authorizer.ts';
 
 /** As in flows of `eval`. */
@@ -66,21 +59,12 @@ function portOf(fields: Readonly<Record<string, unknown>>, name: string, fallbac
   return value;
 }
 
-const PROTOCOLS: ReadonlyMap<string, number> = new Map([
-  ['tcp', PROTOCOL_TCP],
-  ['udp', PROTOCOL_UDP],
-  ['icmp', PROTOCOL_ICMP],
-  ['icmpv6', PROTOCOL_ICMPV6],
-  ['sctp', PROTOCOL_SCTP],
-  ['udplite', PROTOCOL_UDPLITE],
-]);
-
 function protocolOf(value: unknown): number {
   const given = value ?? PROTOCOL_TCP;
   const text = typeof given === 'string' ? given.toLowerCase() : JSON.stringify(given);
-  const number = /^\d{1,3}$/.test(text) ? Number(text) : PROTOCOLS.get(text);
+  const number = /^\d{1,3}$/.test(text) ? Number(text) : PROTOCOL_NUMBERS.get(text);
   if (number === undefined || number > 255) {
-    const fix = `use ${[...PROTOCOLS.keys()].join(', ')} or a number from 0 to 255`;
+    const fix = `use ${[...PROTOCOL_NUMBERS.keys()].join(', ')} or a number from 0 to 255`;
     throw requestError(`unknown protocol ${quoteText(text)}`, fix);
   }
   return number;

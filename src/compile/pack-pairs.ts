@@ -23,10 +23,10 @@
  * Alike is found by hashing, for each peer class, the function refs that all policy classes of the direction give it, and verified by comparing:
  * a collision makes a class stand for itself. Cost: policy classes x peer classes for that, and rows x columns to fill; one load, one
  * table look-up and one store each. With more pairs than PAIRS_MAX there are none, and packets take the policy classes' own functions
- * one by one (match/folded.ts), which is some ten times slower.
+ * one by one (match/folded.ts), two searches and no batches.
  *
- * Rejected: one row for each policy class and one search for each direction (two maps, two refs and two searches a packet: 1.6 times the
- * time of a whole replay). The cross product of classes is Gupta and McKeown's recursive flow classification (SIGCOMM 1999).
+ * Rejected: one row for each policy class and one search for each direction: two maps, two refs and two searches a packet. The cross
+ * product of classes is Gupta and McKeown's recursive flow classification (SIGCOMM 1999).
  */
 import { WordInterner } from '../base/word-interner.ts';
 import { PAIR_FUNCTION_WORDS_MAX, PAIRS_MAX } from '../model/limits.ts';

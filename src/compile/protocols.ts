@@ -1,26 +1,10 @@
 /** IP protocols of rules, by name and number. Source: Calico api/pkg/lib/numorstring/protocol.go. */
-import {
-  PROTOCOL_ICMP,
-  PROTOCOL_ICMPV6,
-  PROTOCOL_SCTP,
-  PROTOCOL_TCP,
-  PROTOCOL_UDP,
-  PROTOCOL_UDPLITE,
-} from '../model/flow.ts';
+import { PROTOCOL_NUMBERS, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../model/flow.ts';
 import type { Protocol } from '../model/rule.ts';
-
-const NUMBER_BY_NAME: ReadonlyMap<string, number> = new Map([
-  ['tcp', PROTOCOL_TCP],
-  ['udp', PROTOCOL_UDP],
-  ['icmp', PROTOCOL_ICMP],
-  ['icmpv6', PROTOCOL_ICMPV6],
-  ['sctp', PROTOCOL_SCTP],
-  ['udplite', PROTOCOL_UDPLITE],
-]);
 
 /** The protocol number, or `undefined` for a name Felix does not know or a number outside 1-255. Case is ignored. */
 export function protocolNumber(protocol: Protocol): number | undefined {
-  if (typeof protocol === 'string') return NUMBER_BY_NAME.get(protocol.toLowerCase());
+  if (typeof protocol === 'string') return PROTOCOL_NUMBERS.get(protocol.toLowerCase());
   return Number.isInteger(protocol) && protocol >= 1 && protocol <= 255 ? protocol : undefined;
 }
 

@@ -69,6 +69,16 @@ export const PROTOCOL_ICMPV6 = 58;
 export const PROTOCOL_SCTP = 132;
 export const PROTOCOL_UDPLITE = 136;
 
+/** Numbers of the protocols that have a name, which is in lower case. Source: Calico api/pkg/lib/numorstring/protocol.go. */
+export const PROTOCOL_NUMBERS: ReadonlyMap<string, number> = new Map([
+  ['tcp', PROTOCOL_TCP],
+  ['udp', PROTOCOL_UDP],
+  ['icmp', PROTOCOL_ICMP],
+  ['icmpv6', PROTOCOL_ICMPV6],
+  ['sctp', PROTOCOL_SCTP],
+  ['udplite', PROTOCOL_UDPLITE],
+]);
+
 /** Calico's dataplanes; where they differ, `iptables` is the default (semantics 6.10). */
 export const DATAPLANES = ['iptables', 'nftables', 'bpf'] as const;
 export type Dataplane = (typeof DATAPLANES)[number];

@@ -24,7 +24,7 @@ export const YAML_ALIASES_MAX = 10_000;
 /** Pods made for workloads of an input without pods; their addresses come from 198.18.0.0/15. */
 export const SYNTHETIC_PODS_MAX = 100_000;
 
-/** Pairs of a way to be a source and a way to be a destination, by IP version: 32 MiB. A thousand accounts on either side are one million. */
+/** Pairs of a way to be a source and a way to be a destination, by IP version: two words each, 64 MiB. A thousand accounts on either side are one million. */
 export const PAIRS_MAX = 8_388_608;
 
 /** Words of port functions that say what two checks decide together, by IP version: 16 MiB. */
