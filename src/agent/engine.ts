@@ -1,0 +1,61 @@
+/**
+ * Between the two halves of the agent: the engine (capture children, rings, judging) and the main process around it (policies,
+ * identities, HTTP, metrics, flow log). Types only; `supervisor.ts` makes the engine, `agent.ts` uses it.
+ *
+ *   agent.ts ── publish(tables) ──► engine ──► keeper ──► capture children (cap | tcpdump | file | stdin)
+ *      ▲                              │
+ *      └──── EngineEvents ◄───────────┘   a few times a second: totals, rule hits, flows, findings
+ */
+import type { ConnectionRecord } from '../analyze/connections.ts';
+import type { Accounting, Finding, SourceStatus } from './api.ts';
+
+/** What a flow has become since it was last told of; the record holds its totals, not the difference. */
+export interface FlowUpdate {
+  /** Stable for the life of the flow: child number and number within it. */
+  readonly id: string;
+  readonly isOpen: boolean;
+  readonly generation: number;
+  readonly record: ConnectionRecord;
+  readonly finding?: 'leak' | 'blocked';
+}
+
+/** Packets and bytes of one rule of one generation since the last report. `rule` is a rule index of those tables, as `analyze/counters.ts` names them. */
+export interface RuleHits {
+  readonly generation: number;
+  readonly hits: readonly { readonly rule: number; readonly packets: number; readonly bytes: number }[];
+}
+
+export interface EngineEvents {
+  /** Opened, changed or closed; the same flow at most a few times a second. */
+  onFlows(updates: readonly FlowUpdate[]): void;
+  onRuleHits(hits: RuleHits): void;
+  onFinding(finding: Finding): void;
+  /** A child's state changed. */
+  onSources(sources: readonly SourceStatus[]): void;
+  /** One line for the log, at the level given; rate limited by its sender. */
+  onLog(level: 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, unknown>>): void;
+  /** All sources that end (file, standard input) have ended, and everything they had is judged and reported. */
+  onEnd(): void;
+}
+
+/** An owner of an address that changed, in the terms of tables/live.ts. */
+export interface OwnerChange {
+  readonly generation: number;
+  /** Words to store in the live data of the tables: offset and value pairs. */
+  readonly stores: Int32Array;
+}
+
+export interface CaptureEngine {
+  /** Hands a finished buffer to every child; they take it between two batches. Resolves when all that run judge by it. */
+  publish(tables: SharedArrayBuffer, generation: number): Promise<void>;
+  /** While true, verdicts of policy are `stale-identity`. */
+  setStale(isStale: boolean): void;
+  accounting(): Accounting;
+  sources(): readonly SourceStatus[];
+  /** Flows followed now, and those given up for want of room. */
+  flows(): { readonly active: number; readonly evicted: number };
+  /** The raw packets around findings, as a pcapng file in memory. */
+  findingsCapture(): Promise<Uint8Array>;
+  /** Stops capturing, judges what is in the rings, reports the rest, and resolves with the final accounting within `limitMs`. */
+  stop(limitMs: number): Promise<Accounting>;
+}
