@@ -9,6 +9,33 @@
 import type { ConnectionRecord } from '../analyze/connections.ts';
 import type { Accounting, Finding, SourceStatus } from './api.ts';
 
+/** Where packets come from. */
+export type EngineSource =
+  | { readonly kind: 'cap' | 'tcpdump'; readonly interfaceName: string }
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'stdin' };
+
+/** What `createEngine(options: EngineOptions, events: EngineEvents): Promise<CaptureEngine>` of supervisor.ts is asked for. Nothing is captured before the first `publish`. */
+export interface EngineOptions {
+  readonly sources: readonly EngineSource[];
+  /** BPF filter of live sources; empty = everything. */
+  readonly filter: string;
+  /** Bytes of each packet that live sources look at. */
+  readonly snapBytes: number;
+  /** Bytes of the ring between a child's capture and its judging thread. */
+  readonly ringBytes: number;
+  /** Children that share the flows of one live source. */
+  readonly splits: number;
+  /** Connections followed at one time, and entries of connection tracking. */
+  readonly flowEntries: number;
+  readonly conntrackEntries: number;
+  readonly capturePoint: 'unknown' | 'veth' | 'host';
+  /** Whether copies of a packet within 50 ms are left out: by default for `any`, where they are the rule. */
+  readonly isDeduplicating: boolean | undefined;
+  /** Bytes of raw packets kept around findings. */
+  readonly findingsBytes: number;
+}
+
 /** What a flow has become since it was last told of; the record holds its totals, not the difference. */
 export interface FlowUpdate {
   /** Stable for the life of the flow: child number and number within it. */
@@ -19,7 +46,7 @@ export interface FlowUpdate {
   readonly finding?: 'leak' | 'blocked';
 }
 
-/** Packets and bytes of one rule of one generation since the last report. `rule` is a rule index of those tables, as `analyze/counters.ts` names them. */
+/** Packets and bytes of one rule of one generation since the last report. `rule` is a step of those tables (SECTION_STEPS), as `analyze/counters.ts` names them. */
 export interface RuleHits {
   readonly generation: number;
   readonly hits: readonly { readonly rule: number; readonly packets: number; readonly bytes: number }[];
@@ -38,16 +65,20 @@ export interface EngineEvents {
   onEnd(): void;
 }
 
-/** An owner of an address that changed, in the terms of tables/live.ts. */
+/** Owners of addresses that changed, in the terms of tables/live.ts. */
 export interface OwnerChange {
   readonly generation: number;
-  /** Words to store in the live data of the tables: offset and value pairs. */
+  /** Words to store in the buffer of that generation, in this order: offset in words and value, in pairs. */
   readonly stores: Int32Array;
+  /** Five words each: version (4 or 6) and address words of those whose past is to be forgotten (analyze/owner-changes.ts). */
+  readonly addresses: Int32Array;
 }
 
 export interface CaptureEngine {
   /** Hands a finished buffer to every child; they take it between two batches. Resolves when all that run judge by it. */
   publish(tables: SharedArrayBuffer, generation: number): Promise<void>;
+  /** Applies changes of owners to the tables of `change.generation`; those of an older generation are ignored. */
+  setOwners(change: OwnerChange): void;
   /** While true, verdicts of policy are `stale-identity`. */
   setStale(isStale: boolean): void;
   accounting(): Accounting;
