@@ -32,7 +32,7 @@ const RULES: ImportRules = {
     agent: [...CONTROL, ...DATAPATH, ...SERVICES, 'analyze'],
     cli: [...CONTROL, ...DATAPATH, ...SERVICES, 'reference', 'analyze', 'agent', 'index.ts'],
     'index.ts': [...CONTROL, ...DATAPATH, ...SERVICES, 'reference', 'analyze'],
-    web: ['agent/api.ts'],
+    web: ['agent/api.ts', 'analyze/report-data.ts'],
   },
   packageHomes: {
     bullmq: 'analyze/queue-jobs.ts',
