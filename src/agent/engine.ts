@@ -46,7 +46,10 @@ export interface FlowUpdate {
   readonly finding?: 'leak' | 'blocked';
 }
 
-/** Packets and bytes of one rule of one generation since the last report. `rule` is a step of those tables (SECTION_STEPS), as `analyze/counters.ts` names them. */
+/**
+ * Packets and bytes of one rule of one generation since the last report. `rule` is a step of those tables (SECTION_STEPS), as `analyze/counters.ts`
+ * names them; packets that no step decided have -1 - index into `otherPackets` of match/counters.ts (verdict * REASON_COUNT + reason).
+ */
 export interface RuleHits {
   readonly generation: number;
   readonly hits: readonly { readonly rule: number; readonly packets: number; readonly bytes: number }[];
