@@ -85,7 +85,28 @@ const FROM_LOWER = 256;
 const IDLE_TCP_SECONDS = 432_000;
 const IDLE_SECONDS = 600;
 
-export type CloseConnection = (record: ConnectionRecord) => void;
+/** Seconds after which an idle connection is closed: TCP that ended, was never answered, goes on; everything else. */
+export interface IdleSeconds {
+  readonly finished: number;
+  readonly unanswered: number;
+  readonly established: number;
+  readonly other: number;
+}
+
+/** `serial` and `generation` of a table that is followed, else 0: see `ConnectionTable.visitChanged`. */
+export type CloseConnection = (record: ConnectionRecord, serial: number, generation: number) => void;
+
+/** What a table that is followed keeps beside each slot. */
+interface Following {
+  /** Number of the connection from 1, in the order in which they opened. */
+  readonly serials: Float64Array;
+  /** Generation of the tables that judged its newest packet. */
+  readonly generations: Float64Array;
+  /** 1 = it stands in `list`, which holds `count` slots: those that changed since they were last visited. */
+  readonly isChanged: Uint8Array;
+  readonly list: Int32Array;
+  count: number;
+}
 
 /** An ICMP error of the shard ORPHANS on its way to the table that holds it. */
 export interface Orphan {
@@ -105,6 +126,11 @@ export class ConnectionTable {
   /** Connections opened so far, and those closed early because their shard was full. */
   opened = 0;
   evicted = 0;
+  /** Generation of the tables that judge what is added from now on; kept of tables that are followed. */
+  generation = 0;
+  /** Added to the times of records: what the clock on the wall was moved by since the capture began. */
+  wallOffsetSeconds = 0;
+  readonly #following: Following | undefined;
   readonly #close: CloseConnection;
   readonly #shardSlots: number;
   /** Buckets of a shard less one. */
@@ -128,11 +154,16 @@ export class ConnectionTable {
   /** Of the packet in hand. */
   readonly #key = new Int32Array(KEY_WORDS);
   #hash = 0;
+  #closed = 0;
+  #idleHand = 0;
   #shard = 0;
   #fromLower = false;
 
-  /** @param capacity  connections open at one time over the 64 shards, rounded up to a multiple of 64; orphans get as much as a shard */
-  constructor(close: CloseConnection, capacity: number = CONNECTIONS_MAX) {
+  /**
+   * @param capacity  connections open at one time over the 64 shards, rounded up to a multiple of 64; orphans get as much as a shard
+   * @param isFollowed  whether `visitChanged` is to be used
+   */
+  constructor(close: CloseConnection, capacity: number = CONNECTIONS_MAX, isFollowed = false) {
     this.#close = close;
     this.#shardSlots = Math.ceil(capacity / SHARDS);
     let buckets = 2;
@@ -149,6 +180,40 @@ export class ConnectionTable {
     this.#endSeconds = new Float64Array(slots);
     this.#endNanos = new Int32Array(slots);
     this.#records = new Array(slots);
+    this.#following = isFollowed
+      ? {
+          serials: new Float64Array(slots),
+          generations: new Float64Array(slots),
+          isChanged: new Uint8Array(slots),
+          list: new Int32Array(slots),
+          count: 0,
+        }
+      : undefined;
+  }
+
+  /** Connections open now. */
+  get active(): number {
+    return this.opened - this.#closed;
+  }
+
+  /**
+   * Calls `visit` with connections that are open and have changed since they were visited, those that changed first first, at most `limit`
+   * of them; the others keep their turn.
+   */
+  visitChanged(limit: number, visit: (record: ConnectionRecord, serial: number, generation: number) => void): void {
+    const following = this.#following;
+    if (following === undefined) return;
+    const { list, isChanged, serials, generations } = following;
+    let taken = 0;
+    for (let visited = 0; taken < following.count && visited < limit; taken++) {
+      const slot = list[taken]!;
+      isChanged[slot] = 0;
+      if (this.#records[slot] === undefined) continue;
+      visited++;
+      visit(this.#recordOf(slot), serials[slot]!, generations[slot]!);
+    }
+    list.copyWithin(0, taken, following.count);
+    following.count -= taken;
   }
 
   /**
@@ -250,7 +315,29 @@ export class ConnectionTable {
     this.#closeWhere(() => true);
   }
 
-  /** The same for connections of one address, whose four words start at `words[at]`. */
+  /**
+   * Closes connections among the next `slots` slots, round and round, that were idle for longer at `nowSeconds` than `idle` says. Who
+   * follows packets for days calls it now and then; a capture's end closes all by itself.
+   */
+  closeIdle(nowSeconds: number, slots: number, idle: IdleSeconds): void {
+    const all = this.#records.length;
+    for (let i = 0; i < Math.min(slots, all); i++) {
+      const slot = this.#idleHand;
+      this.#idleHand = (slot + 1) % all;
+      if (this.#records[slot] === undefined) continue;
+      if (nowSeconds - this.#endSeconds[slot]! > this.#idleLimit(slot, idle)) this.#closeSlot(slot);
+    }
+  }
+
+  #idleLimit(slot: number, idle: IdleSeconds): number {
+    if (this.#keys[slot * KEY_WORDS]! >>> 8 !== PROTOCOL_TCP) return idle.other;
+    const flags = this.#flags[slot]!;
+    const isFinished = (flags & SEEN_FIN_ORIGINATOR) !== 0 && (flags & SEEN_FIN_RESPONDER) !== 0;
+    if (isFinished || (flags & SEEN_RESET) !== 0) return idle.finished;
+    return (flags & SEEN_REPLY) !== 0 ? idle.established : idle.unanswered;
+  }
+
+  /** Closes the connections of one address, whose four words start at `words[at]`. */
   closeAddress(version: number, words: Int32Array, at: number): void {
     const isEnd = (end: number): boolean => {
       for (let w = 0; w < 4; w++) if (this.#keys[end + w] !== words[at + w]) return false;
@@ -282,6 +369,7 @@ export class ConnectionTable {
     this.#buckets[bucket] = slot + 1;
     this.#records[slot] = record;
     this.#starts[slot] = start;
+    if (this.#following !== undefined) this.#following.serials[slot] = this.opened;
     this.#flags[slot] = this.#fromLower ? FROM_LOWER : 0;
     this.#bytes[slot] = 0;
     this.#verdicts.fill(0, slot * VERDICT_NAMES.length, (slot + 1) * VERDICT_NAMES.length);
@@ -301,6 +389,12 @@ export class ConnectionTable {
     this.#bytes[slot]! += bytes;
     this.#endSeconds[slot] = seconds;
     this.#endNanos[slot] = nanos;
+    const following = this.#following;
+    if (following === undefined) return;
+    following.generations[slot] = this.generation;
+    if (following.isChanged[slot] === 1) return;
+    following.isChanged[slot] = 1;
+    following.list[following.count++] = slot;
   }
 
   #startsAnew(slot: number, records: Int32Array, at: number, seconds: number): boolean {
@@ -341,18 +435,26 @@ export class ConnectionTable {
   }
 
   #closeSlot(slot: number): void {
-    const record = this.#records[slot]!;
-    const start = this.#starts[slot]!;
+    const record = this.#recordOf(slot);
     this.#unlink(slot);
     this.#records[slot] = undefined;
+    this.#closed++;
+    this.#close(record, this.#following?.serials[slot] ?? 0, this.#following?.generations[slot] ?? 0);
+  }
+
+  /** The record of an open connection as it stands. */
+  #recordOf(slot: number): ConnectionRecord {
+    const record = this.#records[slot]!;
+    const start = this.#starts[slot]!;
+    const offset = this.wallOffsetSeconds;
     const counts = VERDICT_NAMES.map((name, i): [string, number] => [
       name,
       this.#verdicts[slot * VERDICT_NAMES.length + i]!,
     ]).filter(([, count]) => count > 0);
     const { proto, ...rest } = record;
-    this.#close({
-      start_time: formatTime(start.seconds, start.nanos),
-      end_time: formatTime(this.#endSeconds[slot]!, this.#endNanos[slot]!),
+    return {
+      start_time: formatTime(start.seconds + offset, start.nanos),
+      end_time: formatTime(this.#endSeconds[slot]! + offset, this.#endNanos[slot]!),
       proto,
       ...rest,
       first_packet: start.packet,
@@ -361,7 +463,7 @@ export class ConnectionTable {
       ...(counts.length > 1 ? { packets_by_action: Object.fromEntries(counts) } : {}),
       observed: this.#observed(slot),
       community_id: start.community,
-    });
+    };
   }
 
   /** Closes the longest idle of the next slots of a full shard, round and round. */

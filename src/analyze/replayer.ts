@@ -71,11 +71,17 @@ export interface ReplayOptions {
   readonly onConnection?: (record: ConnectionRecord) => void;
   /** Called with each packet, in the order of the captures. */
   readonly onPacket?: (line: PacketRecord) => void;
+  /** Called with the verdict on each packet, in the order of judging; what it is given is good during the call alone. */
+  readonly onVerdict?: (verdict: PacketVerdict) => void;
+  /** Called with each packet that is no flow: its number and DECODE_* status. */
+  readonly onUndecoded?: (packet: number, status: number) => void;
   /** Called now and then with what has been read. */
   readonly onProgress?: (progress: Progress) => void;
   /** Aborting ends the replay after the batch in hand; what was read is counted. */
   readonly signal?: AbortSignal;
   readonly conntrackEntries?: number;
+  /** Gathers the connections, instead of a table of this path's own; `onConnection` is then its affair. */
+  readonly connections?: ConnectionTable;
   /** Connections gathered at one time. */
   readonly connectionEntries?: number;
   /** Asked before each batch: tables of a newer generation, by which it is to be judged (tables/publish.ts). Not with `timeline`. */
@@ -92,6 +98,26 @@ export interface ReplayOptions {
   readonly live?: LiveOwnership | undefined;
   /** True while nobody vouches for who owns which address: verdicts of policy are then `stale-identity`. */
   readonly isStale?: () => boolean;
+}
+
+/** What is known of a packet once its verdict is there. */
+export interface PacketVerdict {
+  readonly packet: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  readonly nanos: number;
+  /** VERDICT_*. */
+  readonly verdict: number;
+  /** The judge that gave it: reason, ends, deciding step. */
+  readonly judge: Judge;
+  /** Its packet record is at `records[at]`, and that of the packet that it quotes, if it is an ICMP error, at `quotedAt`, else -1. */
+  readonly records: Int32Array;
+  readonly at: number;
+  readonly quotedAt: number;
+  /** What `records` was decoded from; empty for fragments whose datagram stayed incomplete. */
+  readonly view: DataView;
+  /** The record of the flow, with names and traces. */
+  readonly record: () => FlowRecord;
 }
 
 /** Of a path that is one of several over the same capture: what it judges itself, and where the rest goes. */
@@ -191,9 +217,10 @@ export class Replayer {
             ...(share?.conntrackBuffer === undefined ? {} : { buffer: share.conntrackBuffer }),
           });
     this.#connections =
-      options.onConnection === undefined
+      options.connections ??
+      (options.onConnection === undefined
         ? undefined
-        : new ConnectionTable(options.onConnection, options.connectionEntries);
+        : new ConnectionTable(options.onConnection, options.connectionEntries));
     this.#lines = linesOf(options.onPacket, share !== undefined);
     this.#reassembler = createReassembler();
     this.#fragmentEvents = {
@@ -211,7 +238,11 @@ export class Replayer {
     const options = this.#options;
     const isAnywhere = this.#judge.capturePoint === CAPTURE_UNKNOWN;
     const isPlain =
-      isAnywhere && options.decapsulate !== true && this.#connections === undefined && this.#lines === undefined;
+      isAnywhere &&
+      options.decapsulate !== true &&
+      options.onVerdict === undefined &&
+      this.#connections === undefined &&
+      this.#lines === undefined;
     if (this.#conntrack !== undefined || !isPlain) return undefined;
     return new FastPath(
       tables,
@@ -423,6 +454,21 @@ export class Replayer {
     countPacket(this.counters, verdict, this.#judge.reason, decidingStep(this.#judge), arrival.bytes);
     if (this.#connections !== undefined) this.#gather(this.#connections, arrival, at, view, verdict);
     if (this.#lines !== undefined) this.#putLine(arrival, at, view);
+    if (this.#options.onVerdict !== undefined) this.#tell(this.#options.onVerdict, arrival, at, view, verdict);
+  }
+
+  #tell(
+    onVerdict: NonNullable<ReplayOptions['onVerdict']>,
+    { packet, bytes, seconds, nanos }: Arrival,
+    at: number,
+    view: DataView,
+    verdict: number,
+  ): void {
+    const records = this.#records;
+    const isError = isIcmpError(records, at) && decodeQuoted(view, records, at, records, QUOTED) === DECODE_OK;
+    const quotedAt = isError ? QUOTED : -1;
+    const record = (): FlowRecord => this.#fullRecord(at, view);
+    onVerdict({ packet, bytes, seconds, nanos, verdict, judge: this.#judge, records, at, quotedAt, view, record });
   }
 
   /** By itself: what a closure captures would be allocated for each packet, lines or not. */
@@ -500,6 +546,7 @@ export class Replayer {
   #undecoded(arrival: Arrival, status: number): void {
     if (this.#share?.ownsNumber?.(arrival.packet) === false) return;
     countUndecoded(this.counters, status, arrival.bytes);
+    this.#options.onUndecoded?.(arrival.packet, status);
     if (this.#lines !== undefined) this.#putUndecoded(arrival, status);
   }
 
