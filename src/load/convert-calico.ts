@@ -14,7 +14,7 @@ import type {
 } from '../model/resources.ts';
 import { convertProtocol, convertRules, type RawRule } from './convert-rule.ts';
 import type { ObjectContext } from './object.ts';
-import { listOf, type Opt, objectMeta, type RawMap, type RawObject, stringMap } from './raw.ts';
+import { listOf, type Opt, objectMeta, policyMeta, type RawMap, type RawObject, stringMap } from './raw.ts';
 
 export interface RawPolicySpec {
   readonly tier?: Opt<string>;
@@ -56,7 +56,7 @@ export function convertGlobalNetworkPolicy(raw: RawPolicy, context: ObjectContex
 function policyFields(raw: RawPolicy, context: ObjectContext): Omit<NetworkPolicy, 'kind'> {
   const spec = raw.spec ?? {};
   return {
-    meta: objectMeta(raw.metadata, context),
+    meta: policyMeta(raw.metadata, context),
     tier: spec.tier || 'default',
     order: spec.order ?? undefined,
     selector: spec.selector ?? '',

@@ -16,7 +16,7 @@ import type {
 } from '../model/resources.ts';
 import type { ObjectContext } from './object.ts';
 import type { FieldPath } from './problem.ts';
-import { listOf, type Opt, objectMeta, type RawMap, type RawObject, stringMap } from './raw.ts';
+import { listOf, type Opt, policyMeta, type RawMap, type RawObject, stringMap } from './raw.ts';
 
 export interface RawLabelSelector {
   readonly matchLabels?: Opt<RawMap>;
@@ -58,7 +58,7 @@ export function convertKubernetesPolicy(raw: RawKubernetesPolicy, context: Objec
   const isStaged = context.id.kind === 'StagedKubernetesNetworkPolicy';
   return {
     kind: isStaged ? 'StagedKubernetesNetworkPolicy' : 'KubernetesNetworkPolicy',
-    meta: objectMeta(raw.metadata, context),
+    meta: policyMeta(raw.metadata, context),
     podSelector: convertLabelSelector(spec.podSelector) ?? EVERYTHING,
     policyTypes: policyTypes(spec.policyTypes, listOf(spec.egress).length > 0, isStaged),
     ingress: convertKubernetesRules(spec.ingress, ['spec', 'ingress'], context),
@@ -162,7 +162,7 @@ export function convertClusterPolicy(raw: RawClusterPolicy, context: ObjectConte
   const spec = raw.spec ?? {};
   return {
     kind: 'KubernetesClusterNetworkPolicy',
-    meta: objectMeta(raw.metadata, context),
+    meta: policyMeta(raw.metadata, context),
     tier: spec.tier ?? '',
     priority: spec.priority ?? 0,
     subjectNamespaces: convertLabelSelector(spec.subject?.namespaces),

@@ -10,6 +10,7 @@ export interface RawMeta {
   readonly generateName?: Opt<string>;
   readonly namespace?: Opt<string>;
   readonly uid?: Opt<string>;
+  readonly creationTimestamp?: Opt<string>;
   readonly deletionTimestamp?: Opt<string>;
   readonly labels?: Opt<RawMap>;
   readonly annotations?: Opt<RawMap>;
@@ -43,6 +44,12 @@ export function objectMeta(raw: Opt<RawMeta>, context: ObjectContext): ObjectMet
     annotations: stringMap(raw?.annotations),
     origin: context.origin([]),
   };
+}
+
+/** The same with the time at which the object was stored, if it was and that is a time. */
+export function policyMeta(raw: Opt<RawMeta>, context: ObjectContext): ObjectMeta {
+  const createdMs = Date.parse(String(raw?.creationTimestamp ?? ''));
+  return { ...objectMeta(raw, context), ...(Number.isNaN(createdMs) ? {} : { createdMs }) };
 }
 
 /** The list, or an empty one. */

@@ -25,6 +25,8 @@ export interface ObjectMeta {
   readonly uid: string;
   readonly labels: StringMap;
   readonly annotations: StringMap;
+  /** Policies alone: `creationTimestamp`, milliseconds since 1970; absent where the input has none. */
+  readonly createdMs?: number | undefined;
   readonly origin: Origin;
 }
 
