@@ -16,20 +16,16 @@
  * Not TLS from the first byte on is plain text. PostgreSQL asks in plain text for TLS (SSLRequest, answered `S`) and goes on with it;
  * other protocols that begin in the clear and change to TLS later count as plain text.
  */
-import { inflateSync } from 'node:zlib';
-import { TlsBytes } from '../wire/tls-bytes.ts';
 import {
   CERTIFICATE,
   CERTIFICATE_REQUEST,
   CERTIFICATE_VERIFY,
-  type CertificateVerify,
   CLIENT_HELLO,
   type ClientHello,
   COMPRESSED_CERTIFICATE,
   FINISHED,
   HANDSHAKE_MESSAGE_BYTES_MAX,
   type HandshakeMessage,
-  HandshakeReader,
   NEW_SESSION_TICKET,
   parseCertificates,
   parseCertificateVerify,
@@ -53,42 +49,15 @@ import {
 } from '../wire/tls-record.ts';
 import { type KeyStore, RecordOpener, type SecretLabel, suiteHash } from './factors-keys.ts';
 import { isSignatureOf, signedBytes } from './factors-proof.ts';
+import { openingOf, unopened } from './factors-tls-opening.ts';
 import type { Proof, SessionMemory, TlsGap, TlsGapKind, TlsOutcome } from './factors-tls-outcome.ts';
+import { decompressed, Side } from './factors-tls-side.ts';
 import type { HalfStream } from './tcp-stream.ts';
 
 /** Records of early data, under keys that nobody asks for, that may come before the client's handshake goes on. */
 const EARLY_RECORDS_MAX = 64;
 
-/** Of a connection without a SYN: as much is waited for, in case that packets are out of order. */
-const MIDSTREAM_BYTES_MAX = 4096;
-
-/** One direction: where reading stands. */
-class Side {
-  readonly stream: HalfStream;
-  readonly reader = new HandshakeReader();
-  position = 0;
-  /** Behind its ChangeCipherSpec: in TLS 1.2 and older nothing more can be read. */
-  hasChangedCipher = false;
-  isDone = false;
-  opener: RecordOpener | undefined;
-  openedRecords = 0;
-  certificates: readonly Uint8Array[] | undefined;
-  /** The certificates came encrypted, as those of TLS 1.3 must. */
-  isSealed = false;
-  /** Raw messages, for the transcript. */
-  readonly messages: Uint8Array[] = [];
-  verify: CertificateVerify | undefined;
-  /** Number of messages before that one. */
-  verifyAt = 0;
-
-  constructor(stream: HalfStream) {
-    this.stream = stream;
-  }
-}
-
 const CLIENT_KEY_EXCHANGE = 16;
-
-const SSL_REQUEST = Uint8Array.of(0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f);
 
 export class TlsSession {
   readonly #keys: KeyStore;
@@ -141,7 +110,7 @@ export class TlsSession {
   outcome(end?: TlsGap): TlsOutcome {
     this.advance();
     const { serverName = '', alpn = [] } = this.#hello ?? {};
-    const transport = this.#finalTransport();
+    const transport = this.#transport ?? unopened(this.#client.stream, this.#server.stream);
     const isResumed = this.#isResumed();
     const certificates = transport === 'tls' ? this.#clientCertificates(isResumed) : undefined;
     const proof = this.#proof(certificates, isResumed);
@@ -161,15 +130,6 @@ export class TlsSession {
     };
   }
 
-  #finalTransport(): TlsOutcome['transport'] {
-    if (this.#transport !== undefined) return this.#transport;
-    const [client, server] = [this.#client.stream, this.#server.stream];
-    if (!client.hasData && !server.hasData) return 'silent';
-    // The server has spoken and the client has not: TLS always begins with the client, unless the capture lacks its side.
-    const isServerFirst = client.hasStart && !client.hasData && server.length > 0;
-    return isServerFirst && tlsBodyBytes(server.bytes, 0, server.length) === TLS_RECORD_MALFORMED ? 'plain' : 'unknown';
-  }
-
   #finalGap(
     transport: TlsOutcome['transport'],
     certificates: readonly Uint8Array[] | undefined,
@@ -186,33 +146,12 @@ export class TlsSession {
     return this.#gap ?? end ?? { kind: 'handshake-incomplete', detail };
   }
 
-  /** Decides between TLS and plain text by the first bytes. */
   #sniff(): void {
-    const { stream } = this.#client;
-    const { bytes, length } = stream;
-    if (length === 0) return;
-    const isRequest = SSL_REQUEST.subarray(0, length).every((byte, i) => byte === bytes[i]);
-    if (isRequest) {
-      if (length < SSL_REQUEST.length || this.#server.stream.length < 1) return;
-      if (this.#server.stream.bytes[0] === 0x53) {
-        this.#client.position = SSL_REQUEST.length;
-        this.#server.position = 1;
-        this.#transport = 'tls';
-      } else this.#transport = 'plain';
-      return;
-    }
-    const body = tlsBodyBytes(bytes, 0, length);
-    if (body === TLS_RECORD_PARTIAL) return;
-    // Whoever joins a connection in its middle may see anything: records, or the inside of one.
-    const isTls = body !== TLS_RECORD_MALFORMED && (bytes[0] === TLS_HANDSHAKE || !stream.hasStart);
-    if (isTls) {
-      this.#transport = 'tls';
-      const isHello =
-        bytes[0] === TLS_HANDSHAKE && (length <= TLS_HEADER_BYTES || bytes[TLS_HEADER_BYTES] === CLIENT_HELLO);
-      if (!isHello) this.#fail('handshake-not-captured', 'the capture begins behind the handshake');
-    } else if (stream.hasStart) this.#transport = 'plain';
-    else if (length >= MIDSTREAM_BYTES_MAX)
-      this.#fail('handshake-not-captured', 'the capture has no beginning of the connection');
+    const opening = openingOf(this.#client.stream, this.#server.stream);
+    this.#transport = opening.transport;
+    this.#client.position = opening.clientBytes;
+    this.#server.position = opening.serverBytes;
+    if (opening.missing !== undefined) this.#fail('handshake-not-captured', opening.missing);
   }
 
   #advanceSide(side: Side, isClient: boolean): void {
@@ -493,19 +432,4 @@ export class TlsSession {
 function versionName(version: number): string {
   if (version === 0x0300) return 'SSL 3.0';
   return version > 0x0300 && version <= TLS_1_3 ? `TLS 1.${version - 0x0301}` : `0x${version.toString(16)}`;
-}
-
-/** The certificates of a compressed message (RFC 8879), zlib alone; undefined for others and for what is damaged. */
-function decompressed(body: Uint8Array): readonly Uint8Array[] | undefined {
-  const reader = new TlsBytes(body);
-  const algorithm = reader.number(2);
-  const length = reader.number(3);
-  const packed = reader.vector(3).rest();
-  if (reader.isOver || algorithm !== 1 || length > HANDSHAKE_MESSAGE_BYTES_MAX) return undefined;
-  try {
-    const plain = inflateSync(packed, { maxOutputLength: length });
-    return plain.length === length ? parseCertificates(plain, TLS_1_3) : undefined;
-  } catch {
-    return undefined;
-  }
 }
