@@ -148,7 +148,7 @@ export function findCommand(name) {
 /** `npm run build`, unless every source file has a newer output. */
 export function ensureBuild() {
   removeOrphans();
-  if (isBuilt()) {
+  if (isBuilt() && isPageBuilt()) {
     say('build: up to date');
     return;
   }
@@ -165,10 +165,19 @@ function isBuilt() {
   const settingsMs = Math.max(...['tsconfig.json', 'package-lock.json'].map((name) => mtimeMs(join(ROOT, name))));
   const sources = listFiles(join(ROOT, 'src')).filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts'));
   if (sources.length === 0) throw new SetupError('src/ holds no source', 'restore it with: git checkout -- src');
+  const page = join(ROOT, 'src/web/');
   return sources.every((path) => {
+    if (path.startsWith(page)) return true;
     const output = join(ROOT, 'dist', `${relative(join(ROOT, 'src'), path).slice(0, -3)}.js`);
     return existsSync(output) && mtimeMs(output) >= Math.max(mtimeMs(path), settingsMs);
   });
+}
+
+/** The page is built by another tool, all of it at once. Its template of the report is what is written last. */
+function isPageBuilt() {
+  const sources = listFiles(join(ROOT, 'src/web'));
+  const report = join(ROOT, 'dist/web/report.html');
+  return sources.length === 0 || (existsSync(report) && sources.every((path) => mtimeMs(report) >= mtimeMs(path)));
 }
 
 /** Removes outputs whose source is gone, which tsc leaves behind. dist/web is made by another tool. */

@@ -37,6 +37,11 @@ export const SYSTEM_PACKAGES = [
     why: 'the shared store of identities, with every fault that it can have',
   },
   { name: 'openssl', isHere: commands('openssl'), why: 'certificates of servers that tests start' },
+  {
+    name: 'chromium',
+    isHere: commands('chromium'),
+    why: 'opens the page of the agent and the report as a reader does',
+  },
   { name: 'iproute2', isHere: commands('ip'), why: 'network namespaces, one a pod, for everything that sends packets' },
 ];
 

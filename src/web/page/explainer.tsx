@@ -1,0 +1,152 @@
+/** Why a connection has its verdict: a panel beside every view, opened by the `flow` of the address, closed by Escape. */
+
+import type { JSX } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { ApiRecord, FlowDetail } from '../../agent/api.ts';
+import { Chain } from '../shared/chain.tsx';
+import { End } from '../shared/end.tsx';
+import { formatBytes, formatCount, formatDate, formatSpan } from '../shared/format.ts';
+import { formatService, viewEnd } from '../shared/record.ts';
+import { FindingBadge, VerdictBadge } from '../shared/verdict.tsx';
+import { useApp, usePolled } from './context.ts';
+
+export function Explainer({ id }: { readonly id: string }): JSX.Element {
+  const { change } = useApp();
+  const { value, trouble } = usePolled<FlowDetail>(`flows/${encodeURIComponent(id)}`, 3_000);
+  const panel = useRef<HTMLElement>(null);
+  const close = (): void => {
+    change({ flow: undefined });
+    returnFocus(id);
+  };
+  useEffect(() => panel.current?.focus(), []);
+  useEffect(() => {
+    const closeOnEscape = (event: KeyboardEvent): void => {
+      if (event.key === 'Escape' && !event.defaultPrevented) close();
+    };
+    addEventListener('keydown', closeOnEscape);
+    return () => removeEventListener('keydown', closeOnEscape);
+  });
+  return (
+    <aside ref={panel} class="explainer" role="dialog" aria-labelledby="explainer-title" tabIndex={-1}>
+      <div class="explainer-head">
+        <h2 id="explainer-title">Why this verdict</h2>
+        <button type="button" onClick={close} aria-keyshortcuts="Escape">
+          Close <kbd>Esc</kbd>
+        </button>
+      </div>
+      {value ? <Detail detail={value} /> : <p class="empty-note">{missing(trouble)}</p>}
+    </aside>
+  );
+}
+
+function missing(trouble: string): string {
+  if (trouble === '') return 'Loading…';
+  return `${trouble}. A connection that was pushed out by newer ones is in the flow log only.`;
+}
+
+function Detail({ detail }: { readonly detail: FlowDetail }): JSX.Element {
+  const { record } = detail;
+  return (
+    <>
+      <div class="explainer-sum">
+        <VerdictBadge action={record.action} />
+        {detail.finding ? <FindingBadge kind={detail.finding} /> : null}
+        <span>{reasonOf(record)}</span>
+      </div>
+      <div class="explainer-ends">
+        <End view={viewEnd(record, 'src')} />
+        <span class="explainer-arrow mono">
+          <span aria-hidden="true">→</span> {formatService(record)}
+        </span>
+        <End view={viewEnd(record, 'dst')} />
+      </div>
+      <h3>Chain</h3>
+      <Chain steps={detail.steps} />
+      <h3>Facts</h3>
+      <RecordFacts detail={detail} />
+      <Labels title="Labels of the source" labels={record.source_labels} />
+      <Labels title="Labels of the destination" labels={record.dest_labels} />
+      <AsText text={detail.text} />
+    </>
+  );
+}
+
+function reasonOf(record: ApiRecord): string {
+  const words = [record.reason, record.direction ? `at ${record.direction}` : undefined];
+  return words.filter((word) => word !== undefined).join(', ');
+}
+
+function RecordFacts({ detail }: { readonly detail: FlowDetail }): JSX.Element {
+  const { record } = detail;
+  const spanMs = Date.parse(record.end_time) - Date.parse(record.start_time);
+  const facts: [string, string][] = [
+    ['Observed', record.observed],
+    ['First packet', formatDate(record.start_time)],
+    ['Last packet', `${formatDate(record.end_time)}${Number.isFinite(spanMs) ? ` (${formatSpan(spanMs)} later)` : ''}`],
+    ['Packets', formatCount(record.packets)],
+    ['Bytes', formatBytes(record.bytes)],
+    ['State', detail.isOpen ? 'open' : 'closed'],
+    ['Generation', String(detail.generation)],
+    ['Community ID', record.community_id],
+  ];
+  return (
+    <dl class="record-facts">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function Labels(props: {
+  readonly title: string;
+  readonly labels: Readonly<Record<string, string>> | undefined;
+}): JSX.Element | null {
+  const entries = Object.entries(props.labels ?? {});
+  if (entries.length === 0) return null;
+  return (
+    <>
+      <h3>{props.title}</h3>
+      <ul class="labels">
+        {entries.map(([name, value]) => (
+          <li key={name} class="mono">
+            {name}={value}
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
+function AsText({ text }: { readonly text: string }): JSX.Element | null {
+  const [note, setNote] = useState('');
+  if (text === '') return null;
+  const copy = (): void => {
+    // Browsers allow it over HTTPS and on the own machine only.
+    const written = navigator.clipboard?.writeText(text) ?? Promise.reject(new Error('no clipboard here'));
+    written.then(
+      () => setNote('Copied.'),
+      () => setNote('This browser does not allow it here: select the text instead.'),
+    );
+  };
+  return (
+    <details class="as-text">
+      <summary>As margay explain prints it</summary>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls sideways must be reachable by keyboard */}
+      <pre tabIndex={0}>{text}</pre>
+      <button type="button" onClick={copy}>
+        Copy
+      </button>{' '}
+      <span role="status">{note}</span>
+    </details>
+  );
+}
+
+/** To the row that the explainer was opened from, or to the content when that is gone. */
+function returnFocus(id: string): void {
+  const row = document.querySelector<HTMLElement>(`[data-row="${CSS.escape(id)}"]`);
+  (row ?? document.getElementById('main'))?.focus();
+}

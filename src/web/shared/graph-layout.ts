@@ -1,0 +1,248 @@
+/**
+ * Places for a directed graph, in columns from left to right, so that most arrows point right and few cross.
+ *
+ * The problem: accounts and who talks to whom, up to a few hundred nodes, drawn so that a reader follows an arrow with the eye; and the
+ * same graph must look the same at every refresh, so nothing here is random and everything is sorted by name first.
+ *
+ * The idea is that of Sugiyama, Tagawa and Toda (1981), each step in its simplest form:
+ *   1. Cycles: a depth-first walk; an arrow back to a node that the walk is still inside of is turned for the layout only.
+ *   2. Columns: longest path from a node without incoming arrows. A turned graph has no cycle, so this ends.
+ *   3. Long arrows: one bend in each column that they pass, a node without size, so that they go around boxes.
+ *   4. Order within a column: by the mean place of the neighbours in the column before, then after, four times; ties keep their order.
+ *   5. Heights: each column stacked and centred; a bend takes less room than a box.
+ *
+ * Worked example: a->b, b->c, a->c, c->a. The walk a,b,c meets c->a while inside of a: turned to a->c. Columns a=0, b=1, c=2. The arrow
+ * a->c passes column 1: a bend there. Column 1 holds b and the bend; b stays above it, since both have the neighbour a and b was first.
+ *
+ * Cost: O(sweeps * (nodes + edges * columns)). Rejected: forces (another picture at every change), full crossing minimisation (NP-hard).
+ */
+
+export interface LayoutNode {
+  readonly id: string;
+}
+
+export interface LayoutEdge {
+  readonly from: string;
+  readonly to: string;
+}
+
+export interface Point {
+  readonly x: number;
+  readonly y: number;
+}
+
+export interface GraphLayout {
+  readonly width: number;
+  readonly height: number;
+  /** Upper left corner of each box, by node. */
+  readonly boxes: ReadonlyMap<string, Point>;
+  /** Column of each node, from 0. */
+  readonly columns: ReadonlyMap<string, number>;
+  /** The points that an edge goes through, both ends included, in the order of `edges`; empty for an unknown end. */
+  readonly routes: readonly (readonly Point[])[];
+}
+
+export const BOX_WIDTH = 168;
+export const BOX_HEIGHT = 40;
+const COLUMN_GAP = 110;
+const ROW_GAP = 22;
+const BEND_HEIGHT = 10;
+const MARGIN = 16;
+const SWEEPS = 4;
+/** How far a loop of a node to itself goes out. */
+const LOOP = 26;
+
+/** A box, or a bend of a long edge. `slot` numbers both. */
+interface Slot {
+  readonly column: number;
+  readonly isBend: boolean;
+  readonly before: number[];
+  readonly after: number[];
+}
+
+export function layoutGraph(nodes: readonly LayoutNode[], edges: readonly LayoutEdge[]): GraphLayout {
+  const ids = [...new Set(nodes.map(({ id }) => id))].sort();
+  const numberOf = new Map(ids.map((id, index) => [id, index]));
+  const pairs = edges.map(({ from, to }): [number, number] => [numberOf.get(from) ?? -1, numberOf.get(to) ?? -1]);
+  const forward = withoutCycles(ids.length, pairs);
+  const columnOf = longestPaths(ids.length, forward);
+  const { slots, paths } = withBends(columnOf, forward);
+  const order = orderColumns(slots, ids.length);
+  const { tops, height } = stack(order, slots);
+  const columnX = (column: number): number => MARGIN + column * (BOX_WIDTH + COLUMN_GAP);
+  const boxes = new Map(ids.map((id, slot) => [id, { x: columnX(slots[slot]!.column), y: tops[slot]! }]));
+  const centre = (slot: number): number => tops[slot]! + (slots[slot]!.isBend ? BEND_HEIGHT : BOX_HEIGHT) / 2;
+  const routes = pairs.map(([from, to], index) => {
+    if (from < 0 || to < 0) return [];
+    if (from === to) return loopOf(boxes.get(ids[from]!)!);
+    const path = paths[index]!;
+    const points = path.flatMap((slot, at): Point[] => {
+      const x = columnX(slots[slot]!.column);
+      const y = centre(slot);
+      if (slots[slot]!.isBend)
+        return [
+          { x, y },
+          { x: x + BOX_WIDTH, y },
+        ];
+      return [{ x: at === 0 ? x + BOX_WIDTH : x, y }];
+    });
+    return path[0] === from ? points : points.reverse();
+  });
+  const width = Math.max(0, ...slots.map(({ column }) => columnX(column) + BOX_WIDTH + MARGIN + LOOP));
+  const columns = new Map(ids.map((id, slot) => [id, slots[slot]!.column]));
+  return { width, height, boxes, columns, routes };
+}
+
+/** Each pair, turned where it closes a cycle. Pairs to the node itself and unknown ends stay as they are. */
+function withoutCycles(count: number, pairs: readonly [number, number][]): [number, number][] {
+  const targets: Set<number>[] = Array.from({ length: count }, () => new Set());
+  for (const [from, to] of pairs) if (from >= 0 && to >= 0 && from !== to) targets[from]!.add(to);
+  const hasIncoming = new Set(targets.flatMap((set) => [...set]));
+  // From nodes that nobody talks to first, so that they end up on the left.
+  const starts = [...targets.keys()].sort((a, b) => Number(hasIncoming.has(a)) - Number(hasIncoming.has(b)) || a - b);
+  const state = new Uint8Array(count); // 0 unseen, 1 inside, 2 done
+  const turned = new Set<string>();
+  for (const start of starts) {
+    if (state[start] !== 0) continue;
+    // A stack of its own: a chain of accounts may be longer than the script's.
+    const stack = [{ node: start, rest: [...targets[start]!].sort((a, b) => a - b) }];
+    state[start] = 1;
+    while (stack.length > 0) {
+      const top = stack.at(-1)!;
+      const next = top.rest.shift();
+      if (next === undefined) {
+        state[top.node] = 2;
+        stack.pop();
+      } else if (state[next] === 1) turned.add(`${top.node} ${next}`);
+      else if (state[next] === 0) {
+        state[next] = 1;
+        stack.push({ node: next, rest: [...targets[next]!].sort((a, b) => a - b) });
+      }
+    }
+  }
+  return pairs.map(([from, to]) => (turned.has(`${from} ${to}`) ? [to, from] : [from, to]));
+}
+
+function longestPaths(count: number, pairs: readonly [number, number][]): Int32Array {
+  const column = new Int32Array(count);
+  const waiting = new Int32Array(count);
+  const targets: number[][] = Array.from({ length: count }, () => []);
+  for (const [from, to] of pairs) {
+    if (from < 0 || to < 0 || from === to) continue;
+    targets[from]!.push(to);
+    waiting[to]!++;
+  }
+  const ready = [...waiting.keys()].filter((node) => waiting[node] === 0);
+  for (const node of ready) {
+    for (const target of targets[node]!) {
+      column[target] = Math.max(column[target]!, column[node]! + 1);
+      if (--waiting[target]! === 0) ready.push(target);
+    }
+  }
+  return column;
+}
+
+/** Slots 0 to `columnOf.length - 1` are the nodes; the path of each pair is its slots from left to right. */
+function withBends(
+  columnOf: Int32Array,
+  pairs: readonly [number, number][],
+): { readonly slots: Slot[]; readonly paths: number[][] } {
+  const slots = Array.from(columnOf, (column): Slot => ({ column, isBend: false, before: [], after: [] }));
+  const link = (left: number, right: number): void => {
+    slots[left]!.after.push(right);
+    slots[right]!.before.push(left);
+  };
+  const paths = pairs.map(([from, to]) => {
+    if (from < 0 || to < 0 || from === to) return [];
+    const path = [from];
+    for (let column = columnOf[from]! + 1; column < columnOf[to]!; column++) {
+      slots.push({ column, isBend: true, before: [], after: [] });
+      link(path.at(-1)!, slots.length - 1);
+      path.push(slots.length - 1);
+    }
+    link(path.at(-1)!, to);
+    path.push(to);
+    return path;
+  });
+  return { slots, paths };
+}
+
+function orderColumns(slots: readonly Slot[], nodeCount: number): number[][] {
+  const columns: number[][] = [];
+  slots.forEach(({ column }, slot) => {
+    while (columns.length <= column) columns.push([]);
+    columns[column]!.push(slot);
+  });
+  const place = new Float64Array(slots.length);
+  const settle = (column: number[]): void =>
+    column.forEach((slot, index) => {
+      place[slot] = (index + 0.5) / column.length;
+    });
+  columns.forEach(settle);
+  const sort = (column: number[], side: 'before' | 'after'): void => {
+    const key = new Map(column.map((slot) => [slot, mean(slots[slot]![side], place) ?? place[slot]!]));
+    column.sort((a, b) => key.get(a)! - key.get(b)! || place[a]! - place[b]!);
+    settle(column);
+  };
+  for (let sweep = 0; sweep < SWEEPS && nodeCount > 0; sweep++) {
+    for (let at = 1; at < columns.length; at++) sort(columns[at]!, 'before');
+    for (let at = columns.length - 2; at >= 0; at--) sort(columns[at]!, 'after');
+  }
+  return columns;
+}
+
+function mean(neighbours: readonly number[], place: Float64Array): number | undefined {
+  if (neighbours.length === 0) return undefined;
+  return neighbours.reduce((sum, slot) => sum + place[slot]!, 0) / neighbours.length;
+}
+
+function stack(
+  columns: readonly number[][],
+  slots: readonly Slot[],
+): { readonly tops: Float64Array; readonly height: number } {
+  const sizeOf = (slot: number): number => (slots[slot]!.isBend ? BEND_HEIGHT : BOX_HEIGHT) + ROW_GAP;
+  const heights = columns.map((column) => column.reduce((sum, slot) => sum + sizeOf(slot), -ROW_GAP));
+  const tallest = Math.max(0, ...heights);
+  const tops = new Float64Array(slots.length);
+  columns.forEach((column, index) => {
+    let y = MARGIN + (tallest - heights[index]!) / 2;
+    for (const slot of column) {
+      tops[slot] = y;
+      y += sizeOf(slot);
+    }
+  });
+  return { tops, height: tallest + 2 * MARGIN };
+}
+
+/** Out of the right side of a box and back into it. */
+function loopOf({ x, y }: Point): Point[] {
+  const right = x + BOX_WIDTH;
+  return [
+    { x: right, y: y + BOX_HEIGHT * 0.3 },
+    { x: right + LOOP, y: y + BOX_HEIGHT * 0.3 },
+    { x: right + LOOP, y: y + BOX_HEIGHT * 0.7 },
+    { x: right, y: y + BOX_HEIGHT * 0.7 },
+  ];
+}
+
+/**
+ * A smooth line through points for SVG's `d`: a cubic curve for each stretch, level at both ends, so that it leaves and enters boxes
+ * straight. `shift` moves it down, to lay several beside each other.
+ */
+export function curveThrough(points: readonly Point[], shift: number): string {
+  const first = points[0];
+  if (first === undefined) return '';
+  let path = `M${first.x} ${round(first.y + shift)}`;
+  for (let at = 1; at < points.length; at++) {
+    const from = points[at - 1]!;
+    const to = points[at]!;
+    const middle = round((from.x + to.x) / 2);
+    if (from.x === to.x || from.y === to.y) path += `L${to.x} ${round(to.y + shift)}`;
+    else path += `C${middle} ${round(from.y + shift)} ${middle} ${round(to.y + shift)} ${to.x} ${round(to.y + shift)}`;
+  }
+  return path;
+}
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}
