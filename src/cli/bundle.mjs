@@ -20,6 +20,9 @@ await build({
     'src/analyze/replay-worker.ts',
     'src/packets/unpack-worker.ts',
     'src/cli/authz-load-worker.ts',
+    'src/agent/plane-worker.ts',
+    'src/agent/capture-child.ts',
+    'src/agent/judge-worker.ts',
   ],
   entryNames: '[name]',
   outdir: OUT,
@@ -36,6 +39,8 @@ await build({
     js: "import { createRequire as createRequireOfBundle } from 'node:module';\nconst require = createRequireOfBundle(import.meta.url);",
   },
   legalComments: 'eof',
+  // Bindings of C++ code stay where npm built them.
+  external: ['cap'],
   logLevel: 'warning',
 });
 writeFileSync(join(OUT, 'main.js'), "#!/usr/bin/env node\nimport './main.mjs';\n");

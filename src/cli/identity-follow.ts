@@ -11,13 +11,13 @@ import { fullPrefix, type IpPrefix, parsePrefix } from '../base/ip.ts';
 import { packTimedPlan } from '../compile/pack.ts';
 import { planCluster } from '../compile/plan-cluster.ts';
 import { StoreError, signatureCheck } from '../identity/once.ts';
-import { overlayIdentities } from '../identity/overlay.ts';
+import { overlayObjects } from '../identity/overlay.ts';
 import { IdentityReader } from '../identity/reader.ts';
 import type { RedisStore } from '../identity/redis.ts';
 import type { IdentitySet } from '../identity/store.ts';
 import { SYSTEM_CLOCK } from '../identity/system-clock.ts';
 import type { Dataplane } from '../model/flow.ts';
-import { addResource, emptyResources, type Node, type Resource, type Resources } from '../model/resources.ts';
+import type { Node, Resources } from '../model/resources.ts';
 import { openTables, type Tables } from '../tables/tables.ts';
 import { openRedis, readKey } from './identity-store.ts';
 import type { CommonOptions, IdentityOptions } from './options.ts';
@@ -99,7 +99,7 @@ export class FollowedIdentities implements LiveOwnership {
   compile(resources: Resources): Tables {
     this.#resources = resources;
     this.#isReplaced = false;
-    const plan = planCluster(withIdentities(resources, this.set));
+    const plan = planCluster(overlayObjects(resources, this.set));
     const { node, dataplane } = this.#options;
     const live = { pool: poolOf(resources.nodes), spareEndpoints: SPARE_ENDPOINTS };
     const packed = packTimedPlan(plan, { node, dataplane, needsIdentity: true, live });
@@ -147,15 +147,6 @@ function report(
 
 function staleAfterMs({ identityStaleAfter = STALE_AFTER_SECONDS }: FollowOptions): number {
   return identityStaleAfter * 1_000;
-}
-
-/** The objects with the pods of `set`, and the accounts and namespaces that only it knows. */
-function withIdentities(resources: Resources, set: IdentitySet): Resources {
-  const owned: readonly Resource[] = [...resources.namespaces, ...resources.serviceAccounts, ...resources.pods];
-  const lists = emptyResources();
-  for (const resource of overlayIdentities(owned, set).resources) addResource(lists, resource);
-  const { namespaces, serviceAccounts, pods } = lists;
-  return { ...resources, namespaces, serviceAccounts, pods };
 }
 
 /** The addresses of nodes' podCIDRs, as many as there is room for. */

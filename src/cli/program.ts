@@ -6,6 +6,7 @@
 import { Command, CommanderError } from 'commander';
 import { InvariantError } from '../base/assert.ts';
 import { formatPolicyError, formatReport, PolicyError } from '../base/errors.ts';
+import { addAgent } from './commands/agent.ts';
 import { addAuthz } from './commands/authz.ts';
 import { addCanI } from './commands/can-i.ts';
 import { addCompile } from './commands/compile.ts';
@@ -82,6 +83,7 @@ function createProgram(output: Output, finish: Finish): Command {
   addWhoCan(program, output, finish);
   addFactors(program, output, finish);
   addAuthz(program, output, finish);
+  addAgent(program, output, finish);
   addExport(program, output, finish);
   addIdentities(program, output, finish);
   addWorker(program, output, finish);

@@ -7,7 +7,18 @@
  */
 
 import { podAddressTexts } from '../model/pod-addresses.ts';
-import type { AddressSpan, ObjectMeta, Origin, Pod, Resource, ServiceAccount, StringMap } from '../model/resources.ts';
+import {
+  type AddressSpan,
+  addResource,
+  emptyResources,
+  type ObjectMeta,
+  type Origin,
+  type Pod,
+  type Resource,
+  type Resources,
+  type ServiceAccount,
+  type StringMap,
+} from '../model/resources.ts';
 import { compareRecords, type IdentityRecord, keptAnnotations, NO_LABELS, portObject, sortedObject } from './record.ts';
 import type { IdentitySet } from './store.ts';
 
@@ -28,6 +39,15 @@ export function overlayIdentities(resources: readonly Resource[], set: IdentityS
     return !set.isWhole;
   });
   return { resources: [...kept, ...pods.all(), ...missingOwners(kept, set)], leftOut };
+}
+
+/** The same for objects by their kinds: with the pods of `set`, and the accounts and namespaces that only it knows. */
+export function overlayObjects(resources: Resources, set: IdentitySet): Resources {
+  const owned: readonly Resource[] = [...resources.namespaces, ...resources.serviceAccounts, ...resources.pods];
+  const lists = emptyResources();
+  for (const resource of overlayIdentities(owned, set).resources) addResource(lists, resource);
+  const { namespaces, serviceAccounts, pods } = lists;
+  return { ...resources, namespaces, serviceAccounts, pods };
 }
 
 /** The state at one moment: each pod with the addresses that it owned then, without spans. */

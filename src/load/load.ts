@@ -37,6 +37,12 @@ export interface LoadSource {
   readonly text: string;
 }
 
+/** An object that was parsed elsewhere, as an API gives it; it may be changed. Its lines are not known. */
+export interface ObjectSource {
+  readonly name: string;
+  readonly value: unknown;
+}
+
 export interface LoadOptions extends Partial<LoadMode> {
   /** Changes the objects that were read, before what they lack is made: the way in for pods that another source knows. */
   readonly amend?: (resources: readonly Resource[]) => readonly Resource[];
@@ -74,13 +80,16 @@ export interface LoadResult {
  * Throws nothing but the system's error for a file that cannot be read.
  */
 export function loadResources(
-  sources: readonly (LoadSource | FileSource | string)[],
+  sources: readonly (LoadSource | FileSource | ObjectSource | string)[],
   options: LoadOptions = {},
 ): LoadResult {
   const loader = new Loader(options);
   for (const [index, source] of sources.entries()) {
     if (typeof source !== 'string' && 'path' in source) readFileDocuments(source, loader);
-    else {
+    else if (typeof source !== 'string' && 'value' in source) {
+      const { name, value } = source;
+      loader.document({ file: name, value, prefix: [], place: { line: 0, column: 0 }, lineOf: () => 0 });
+    } else {
       const { name, text } = typeof source === 'string' ? { name: `input-${index + 1}`, text: source } : source;
       loader.begin(name, text.length);
       readDocuments(name, text, loader);

@@ -17,7 +17,7 @@ export function bundleThreadEntries(): () => void {
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   buildSync({
     absWorkingDir: ROOT,
-    entryPoints: ['src/analyze/replay-worker.ts', 'src/packets/unpack-worker.ts'],
+    entryPoints: ['src/analyze/replay-worker.ts', 'src/packets/unpack-worker.ts', 'src/agent/plane-worker.ts'],
     entryNames: '[name]',
     outdir: folder,
     outExtension: { '.js': '.mjs' },

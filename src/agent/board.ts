@@ -1,0 +1,194 @@
+/** Policies as a board: what a generation consists of, and how often each of its rules decided. */
+import { createHash } from 'node:crypto';
+import { chainDirection } from '../analyze/counters.ts';
+import type { Plan, PlanPolicy, PlanProfile, PlanRule } from '../compile/plan.ts';
+import { REASON_NAMES } from '../model/flow.ts';
+import * as layout from '../tables/layout.ts';
+import { field, type Tables, textField } from '../tables/tables.ts';
+import type { PolicyBoard, PolicyHits } from './api.ts';
+import type { RuleHits } from './engine.ts';
+import type { BoardPolicy, BoardRule, BoardTier } from './plane-messages.ts';
+
+/** Profiles stand behind all tiers. */
+const PROFILES = '__PROFILE__';
+
+/** The board of a plan, tiers and policies in the order they run. */
+export function boardOf(plan: Plan): BoardTier[] {
+  const tiers = plan.tiers.map((tier, index) => ({
+    name: tier.name,
+    order: finite(tier.order),
+    policies: plan.policies
+      .filter((policy) => policy.tier === index)
+      .map((policy) => boardPolicy(policy, tier.defaultAction)),
+  }));
+  const profiles = plan.profiles.map(boardProfile);
+  return profiles.length === 0 ? tiers : [...tiers, { name: PROFILES, order: null, policies: profiles }];
+}
+
+function boardPolicy(policy: PlanPolicy, defaultAction: string): BoardPolicy {
+  const end = (direction: 'ingress' | 'egress', has: boolean): BoardRule[] =>
+    has ? [{ direction, index: -1, action: defaultAction }] : [];
+  return {
+    name: policy.id,
+    order: finite(policy.order),
+    isStaged: policy.isStaged,
+    source: sourceOf(policy.origin),
+    digest: digestOf(policy),
+    rules: [
+      ...policy.ingress.map((rule, index) => boardRule('ingress', rule, index)),
+      ...end('ingress', policy.hasIngress),
+      ...policy.egress.map((rule, index) => boardRule('egress', rule, index)),
+      ...end('egress', policy.hasEgress),
+    ],
+  };
+}
+
+function boardProfile(profile: PlanProfile): BoardPolicy {
+  return {
+    name: `pro:${profile.name}`,
+    order: null,
+    isStaged: false,
+    source: sourceOf(profile.origin),
+    digest: digestOf(profile),
+    rules: [
+      ...profile.ingress.map((rule, index) => boardRule('ingress', rule, index)),
+      ...profile.egress.map((rule, index) => boardRule('egress', rule, index)),
+    ],
+  };
+}
+
+function boardRule(direction: 'ingress' | 'egress', { action, origin }: PlanRule, index: number): BoardRule {
+  return { direction, index, action, source: sourceOf(origin) };
+}
+
+/** Of the rules without the numbers of sets, which other policies change, and without lines, which comments change. */
+function digestOf({ ingress, egress }: Pick<PlanPolicy, 'ingress' | 'egress'>): string {
+  const bare = [ingress, egress].map((rules) => rules.map(({ origin: _, ...rule }) => rule));
+  return createHash('sha256').update(JSON.stringify(bare)).digest('base64').slice(0, 16);
+}
+
+function sourceOf({ file, line }: { readonly file: string; readonly line: number }): string {
+  return line === 0 ? file : `${file}:${line}`;
+}
+
+function finite(order: number): number | null {
+  return Number.isFinite(order) ? order : null;
+}
+
+/** What a step of the tables stands for. */
+export interface StepName {
+  readonly policy: string;
+  readonly direction: string;
+  readonly index: number;
+  readonly action: string;
+  readonly reason: string;
+}
+
+interface Hits {
+  packets: number;
+  bytes: number;
+}
+
+/** Hits by policy and rule over all generations, for as long as a policy's rules stay the same. */
+export class HitBoard {
+  #tiers: readonly BoardTier[] = [];
+  #generation = 0;
+  /** Steps of the newest generations; an older one may still report for a moment. */
+  readonly #tables = new Map<number, Tables>();
+  readonly #names = new Map<number, Map<number, StepName>>();
+  /** By policy: its digest and hits by `direction index`. */
+  readonly #hits = new Map<string, { digest: string; readonly rules: Map<string, Hits> }>();
+
+  take(generation: number, tables: Tables, tiers: readonly BoardTier[]): void {
+    this.#generation = generation;
+    this.#tiers = tiers;
+    this.#tables.set(generation, tables);
+    for (const old of this.#tables.keys()) {
+      if (this.#tables.size <= GENERATIONS_KEPT) break;
+      this.#tables.delete(old);
+      this.#names.delete(old);
+    }
+    const names = new Set<string>();
+    for (const { policies } of tiers) {
+      for (const { name, digest } of policies) {
+        names.add(name);
+        const known = this.#hits.get(name);
+        if (known?.digest !== digest) this.#hits.set(name, { digest, rules: new Map() });
+      }
+    }
+    for (const name of this.#hits.keys()) if (!names.has(name)) this.#hits.delete(name);
+  }
+
+  /** Adds hits; calls `each` with the name of every step, where its tables are known still. */
+  add({ generation, hits }: RuleHits, each: (name: StepName, packets: number, bytes: number) => void): void {
+    for (const { rule, packets, bytes } of hits) {
+      const name = this.#nameOf(generation, rule);
+      if (name === undefined) continue;
+      each(name, packets, bytes);
+      const policy = this.#hits.get(name.policy);
+      if (policy === undefined) continue;
+      const key = `${name.direction} ${name.index}`;
+      const count = policy.rules.get(key);
+      if (count === undefined) policy.rules.set(key, { packets, bytes });
+      else {
+        count.packets += packets;
+        count.bytes += bytes;
+      }
+    }
+  }
+
+  board(): PolicyBoard {
+    return {
+      generation: this.#generation,
+      tiers: this.#tiers.map(({ name, order, policies }) => ({
+        name,
+        order,
+        policies: policies.map((policy) => this.#policyHits(policy)),
+      })),
+    };
+  }
+
+  #policyHits({ name, order, isStaged, source, rules }: BoardPolicy): PolicyHits {
+    const hits = this.#hits.get(name)?.rules;
+    return {
+      name,
+      order,
+      isStaged,
+      ...(source === undefined ? {} : { source }),
+      rules: rules.map((rule) => ({
+        ...rule,
+        ...(hits?.get(`${rule.direction} ${rule.index}`) ?? { packets: 0, bytes: 0 }),
+      })),
+    };
+  }
+
+  #nameOf(generation: number, step: number): StepName | undefined {
+    let names = this.#names.get(generation);
+    if (names === undefined) {
+      names = new Map();
+      this.#names.set(generation, names);
+    }
+    let name = names.get(step);
+    if (name === undefined) {
+      const tables = this.#tables.get(generation);
+      if (tables === undefined || step < 0 || step >= tables.counts[layout.SECTION_STEPS]!) return undefined;
+      name = stepName(tables, step);
+      names.set(step, name);
+    }
+    return name;
+  }
+}
+
+const GENERATIONS_KEPT = 3;
+
+function stepName(tables: Tables, step: number): StepName {
+  const at = (word: number): number => field(tables, layout.SECTION_STEPS, step, word);
+  const policy = textField(tables, layout.SECTION_STEPS, step, layout.STEP_TRACE_NAME);
+  return {
+    policy,
+    direction: policy === '' ? '' : chainDirection(tables, step),
+    index: at(layout.STEP_TRACE_INDEX),
+    action: at(layout.STEP_ACTION) === layout.STEP_DENY ? 'deny' : 'allow',
+    reason: REASON_NAMES[at(layout.STEP_REASON)] ?? '',
+  };
+}

@@ -1,0 +1,64 @@
+/** `margay agent`: the process around the agent: streams, signals, exit code. */
+import { runAgent } from '../agent/agent.ts';
+import { ConfigError, resolveConfig } from '../agent/config.ts';
+import { createFileEngine } from '../agent/file-engine.ts';
+import { createLog, DescriptorSink } from '../agent/log.ts';
+import { type AgentOptions, configInputs } from './agent-options.ts';
+import { EXIT_BAD_INPUT, EXIT_TROUBLE } from './exit.ts';
+import type { Output } from './output.ts';
+import { readVersion } from './version.ts';
+
+/** After the first signal; a process that hangs must not outlive its grace. */
+const END_MS = 4_800;
+
+export async function agent(options: AgentOptions, output: Output): Promise<number> {
+  const resolved = resolveOrTell(options, output);
+  if (resolved === undefined) return EXIT_BAD_INPUT;
+  const { logLevel, logFormat } = resolved.config;
+  const [stdout, stderr] = [new DescriptorSink(1), new DescriptorSink(2)];
+  const isPretty = logFormat === 'pretty' || (logFormat === 'auto' && output.stderr.isTerminal);
+  const log = createLog({
+    level: logLevel,
+    isPretty,
+    hasColor: output.stderr.isTerminal && (process.env.NO_COLOR ?? '') === '',
+    sink: stderr,
+  });
+  const stop = new AbortController();
+  const onSignal = (): void => {
+    if (stop.signal.aborted) process.exit(EXIT_TROUBLE);
+    setTimeout(() => process.exit(EXIT_TROUBLE), END_MS).unref();
+    stop.abort();
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, onSignal);
+  const code = await runAgent(resolved, {
+    version: readVersion(),
+    log,
+    stdout,
+    logDropped: () => stderr.dropped,
+    createEngine: createFileEngine,
+    signals: {
+      stop: stop.signal,
+      listen: (reload, dump) => {
+        process.on('SIGHUP', reload);
+        process.on('SIGUSR2', dump);
+        return () => {
+          process.off('SIGHUP', reload);
+          process.off('SIGUSR2', dump);
+        };
+      },
+    },
+  });
+  await Promise.all([stdout.drain(300), stderr.drain(300)]);
+  // Whatever holds the loop still, the end has come.
+  process.exit(code);
+}
+
+function resolveOrTell(options: AgentOptions, output: Output): ReturnType<typeof resolveConfig> | undefined {
+  try {
+    return resolveConfig(configInputs(options));
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    for (const problem of error.problems) output.stderr.write(`margay: ${problem}\n`);
+    return undefined;
+  }
+}
