@@ -1,0 +1,70 @@
+/**
+ * Who forks the capture children: this process itself, or the keeper (keeper.ts), which has the right to capture when this process has none.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Duplex } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { threadEntry } from '../base/thread-entry.ts';
+
+/** A capture child that was started. */
+export interface HostedChild {
+  /** Its end of the link. */
+  readonly stream: Duplex;
+  /** Known once it runs. */
+  readonly pid: number | undefined;
+  kill(signal: NodeJS.Signals): void;
+  /** Called once, when it is gone: exit code or signal, in words. */
+  onExit(listener: (how: string) => void): void;
+}
+
+export interface ChildHost {
+  /** Starts a child; one that reads standard input gets that of the agent. */
+  fork(hasStdin: boolean): HostedChild;
+  /** Called once if no child can be forked any more. */
+  onEnd(listener: () => void): void;
+  close(): void;
+}
+
+/** Arguments of Node.js for a capture child: its heap holds records of flows, and little else. */
+const NODE_ARGS: readonly string[] = ['--no-warnings', '--max-semi-space-size=4'];
+
+/** Starts a capture child of this process; descriptor 3 is its link. */
+export function forkCaptureChild(hasStdin: boolean): ChildProcess {
+  const entry = fileURLToPath(threadEntry(import.meta.url, 'capture-child'));
+  return spawn(process.execPath, [...NODE_ARGS, entry], {
+    stdio: [hasStdin ? 'inherit' : 'ignore', 'ignore', 'inherit', 'pipe'],
+    // Ctrl-C in a terminal is for the main process.
+    detached: true,
+  });
+}
+
+export function exitText(code: number | null, signal: NodeJS.Signals | null): string {
+  return signal === null ? `code ${code}` : `signal ${signal}`;
+}
+
+/** Forks in this process. */
+export class LocalHost implements ChildHost {
+  fork(hasStdin: boolean): HostedChild {
+    const child = forkCaptureChild(hasStdin);
+    let hasFailed = false;
+    return {
+      stream: child.stdio[3] as Duplex,
+      pid: child.pid,
+      kill: (signal) => {
+        child.kill(signal);
+      },
+      onExit: (listener) => {
+        child.on('error', (error) => {
+          if (child.pid !== undefined || hasFailed) return;
+          hasFailed = true;
+          listener(error.message);
+        });
+        child.on('exit', (code, signal) => listener(exitText(code, signal)));
+      },
+    };
+  }
+
+  onEnd(): void {}
+
+  close(): void {}
+}
