@@ -17,7 +17,13 @@ export function bundleThreadEntries(): () => void {
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   buildSync({
     absWorkingDir: ROOT,
-    entryPoints: ['src/analyze/replay-worker.ts', 'src/packets/unpack-worker.ts', 'src/agent/plane-worker.ts'],
+    entryPoints: [
+      'src/analyze/replay-worker.ts',
+      'src/packets/unpack-worker.ts',
+      'src/agent/plane-worker.ts',
+      'src/agent/capture-child.ts',
+      'src/agent/judge-worker.ts',
+    ],
     entryNames: '[name]',
     outdir: folder,
     outExtension: { '.js': '.mjs' },
@@ -25,6 +31,7 @@ export function bundleThreadEntries(): () => void {
     format: 'esm',
     platform: 'node',
     target: 'node20',
+    external: ['cap'],
     logLevel: 'warning',
   });
   useThreadEntries(`${pathToFileURL(folder).href}/`);
