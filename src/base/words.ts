@@ -1,10 +1,26 @@
-/** A growing array of int32 words, for building tables on the control path. */
+/**
+ * Arrays of int32 words for building tables on the control path.
+ *
+ * Large ones lie in shared memory although nobody shares them: V8 counts the memory of ordinary buffers as pressure on its heap, and
+ * every 64 MB or so of it brings a full collection. With a cluster of 250 000 pods on the heap that is a second each, and packing
+ * allocates a gigabyte. Shared memory is freed by the collector all the same, but does not call it.
+ */
+
+/** From how many words on an array lies in shared memory. */
+const SHARED_WORDS_MIN = 2048;
+
+/** `count` words, all zero. */
+export function zeroWords(count: number): Int32Array {
+  return new Int32Array(count < SHARED_WORDS_MIN ? new ArrayBuffer(count * 4) : new SharedArrayBuffer(count * 4));
+}
+
+/** A growing array of words. */
 export class Words {
   #words: Int32Array;
   #length = 0;
 
   constructor(capacity = 256) {
-    this.#words = new Int32Array(capacity);
+    this.#words = zeroWords(capacity);
   }
 
   get length(): number {
@@ -53,7 +69,7 @@ export class Words {
 
   #reserve(count: number): void {
     if (this.#length + count <= this.#words.length) return;
-    const next = new Int32Array(Math.max(this.#length + count, this.#words.length * 2));
+    const next = zeroWords(Math.max(this.#length + count, this.#words.length * 2));
     next.set(this.view());
     this.#words = next;
   }

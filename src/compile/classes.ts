@@ -20,6 +20,7 @@
  */
 import { comparePrefixes, prefixCovers } from '../base/ip.ts';
 import { sortedPlaces } from '../base/radix-sort.ts';
+import { zeroWords } from '../base/words.ts';
 import type { Predicate, PredicateTable } from './fields.ts';
 import type { Plan, Prefix } from './plan.ts';
 import { addressKey, type TimedAddress, type TimedAddresses } from './timed-owners.ts';
@@ -61,7 +62,7 @@ export function buildPeerClasses(
   const timedClasses = new Map<TimedAddress, readonly number[]>();
   const { prefixes, predicates, timedAt } = sortedEntries(plan, version, table, marks, byGroup, timed);
   const segments: Prefix[] = [];
-  const peerClasses = new Int32Array(prefixes.length);
+  const peerClasses = zeroWords(prefixes.length);
   const open: { prefix: Prefix; effective: number }[] = [];
   const wholeLength = version === 4 ? 32 : 128;
   for (let i = 0; i < prefixes.length; ) {

@@ -2,16 +2,16 @@
  * Groups: endpoints, or network sets, that no selector can tell apart.
  *
  * Whether a selector matches depends on own labels and profiles alone, and a named port on the ports. So all that share
- * kind, own labels, profiles and named ports are one group, and everything that is worked out per endpoint in Calico is
+ * kind, own labels (those that selectors ask about), profiles and named ports are one group, and everything that is worked out per endpoint in Calico is
  * worked out per group here: 250 000 pods of 3 000 deployments are 3 000 groups.
  *
  * The identity of a group is a text of its content. Making that text for every pod would cost more than all the rest, so
- * pods are first told apart by what they were made from (the shared `LabelSet`, namespace, account, ports), and only a
+ * pods are first told apart by what they were made from (the shared labels, namespace, account, ports), and only a
  * combination not seen before is spelled out.
  */
 import { compareBytewise } from '../base/bytewise.ts';
 import type { Pod, StringMap } from '../model/resources.ts';
-import { framed, type LabelSet, labelsKey } from './labels.ts';
+import { framed, labelsKey } from './labels.ts';
 import type { NamedPort } from './plan.ts';
 
 export interface GroupIdentity {
@@ -27,8 +27,8 @@ export interface GroupIdentity {
 /** Hands out one `GroupIdentity` object for each distinct content. */
 export class GroupIdentities {
   readonly #byContent = new Map<string, GroupIdentity>();
-  readonly #byOrigin = new Map<LabelSet, Map<string, GroupIdentity>>();
-  #last: { readonly labelSet: LabelSet; readonly pod: Pod; readonly identity: GroupIdentity } | undefined;
+  readonly #byOrigin = new Map<StringMap, Map<string, GroupIdentity>>();
+  #last: { readonly asked: StringMap; readonly pod: Pod; readonly identity: GroupIdentity } | undefined;
 
   get size(): number {
     return this.#byContent.size;
@@ -53,11 +53,11 @@ export class GroupIdentities {
   }
 
   /** The identity of the last pod, if this one is made from the very same parts, as its neighbours in a dump are. */
-  lastOf(labelSet: LabelSet, pod: Pod): GroupIdentity | undefined {
+  lastOf(asked: StringMap, pod: Pod): GroupIdentity | undefined {
     const last = this.#last;
     const isSame =
       last !== undefined &&
-      last.labelSet === labelSet &&
+      last.asked === asked &&
       last.pod.serviceAccountName === pod.serviceAccountName &&
       last.pod.meta.namespace === pod.meta.namespace &&
       isSameList(last.pod.containerPorts, pod.containerPorts) &&
@@ -67,18 +67,18 @@ export class GroupIdentities {
   }
 
   /** The identity of a pod, by what it is made from; `make` spells it out when the combination is new. */
-  ofPod(labelSet: LabelSet, pod: Pod, ports: readonly NamedPort[], make: () => GroupIdentity): GroupIdentity {
-    const identity = this.#ofPod(labelSet, pod, ports, make);
-    this.#last = { labelSet, pod, identity };
+  ofPod(asked: StringMap, pod: Pod, ports: readonly NamedPort[], make: () => GroupIdentity): GroupIdentity {
+    const identity = this.#ofPod(asked, pod, ports, make);
+    this.#last = { asked, pod, identity };
     return identity;
   }
 
-  #ofPod(labelSet: LabelSet, pod: Pod, ports: readonly NamedPort[], make: () => GroupIdentity): GroupIdentity {
+  #ofPod(asked: StringMap, pod: Pod, ports: readonly NamedPort[], make: () => GroupIdentity): GroupIdentity {
     const { accountLabels } = pod;
-    let byRest = this.#byOrigin.get(labelSet);
+    let byRest = this.#byOrigin.get(asked);
     if (byRest === undefined) {
       byRest = new Map();
-      this.#byOrigin.set(labelSet, byRest);
+      this.#byOrigin.set(asked, byRest);
     }
     let key = framed(pod.meta.namespace) + framed(pod.serviceAccountName) + (ports.length === 0 ? '' : portsKey(ports));
     if (accountLabels !== undefined) key += `account ${labelsKey(accountLabels)}`;

@@ -47,7 +47,8 @@ export function hostEndpointDraft(
         warning(host, `spec.expectedIPs[${i}]`, `'${text}' is no address and is skipped`, 'write an address'),
       );
   }
-  const { name, uid, labels, origin } = host.meta;
+  const { name, uid, origin } = host.meta;
+  const { pairs, asked } = labelSets.of(host.meta.labels);
   const value: EndpointDraft = {
     key: `hep:${name}`,
     kind: 'hep',
@@ -56,12 +57,12 @@ export function hostEndpointDraft(
     node: host.node,
     serviceAccount: '',
     uid,
-    labels: labelSets.of(labels).pairs,
+    labels: pairs,
     addresses,
     interfaceName: host.interfaceName,
     allowedSourcePrefixes: [],
     floatingAddresses: [],
-    identity: identities.of('hep', labels, host.profiles, ports),
+    identity: identities.of('hep', asked, host.profiles, ports),
     origin,
   };
   return { value, warnings };
@@ -74,7 +75,11 @@ export interface NetworkSetDraft {
   readonly identity: GroupIdentity;
 }
 
-export function networkSetDraft(set: NetworkSet, identities: GroupIdentities): Converted<NetworkSetDraft> {
+export function networkSetDraft(
+  set: NetworkSet,
+  labelSets: LabelSets,
+  identities: GroupIdentities,
+): Converted<NetworkSetDraft> {
   const warnings: PlanWarning[] = [];
   const prefixes: Prefix[] = [];
   for (const [i, text] of set.nets.entries()) {
@@ -84,7 +89,7 @@ export function networkSetDraft(set: NetworkSet, identities: GroupIdentities): C
   }
   const { namespace, name, labels } = set.meta;
   const isGlobal = set.kind === 'GlobalNetworkSet';
-  const own = networkSetOwnLabels(labels, isGlobal ? '' : namespace);
+  const own = labelSets.of(networkSetOwnLabels(labels, isGlobal ? '' : namespace)).asked;
   const profiles = isGlobal ? [] : [namespaceProfileName(namespace)];
   const key = isGlobal ? `gns:${name}` : `ns:${namespace}/${name}`;
   return { value: { key, prefixes, identity: identities.of('ns', own, profiles, []) }, warnings };

@@ -78,7 +78,7 @@ export class IncrementalCompiler {
     if (this.#plan !== undefined) return this.#plan;
     const plan = planCluster(this.resources(), this.#caches);
     const identityCountMax = Math.max(STALE_IDENTITY_COUNT_MIN, STALE_IDENTITY_FACTOR_MAX * plan.groups.length);
-    if (this.#caches.identities.size > identityCountMax) this.#caches = newPlanCaches();
+    if (this.#caches.shapes.identities.size > identityCountMax) this.#caches = newPlanCaches();
     this.#plan = plan;
     return plan;
   }

@@ -8,7 +8,9 @@
  */
 import { compareBytewise } from '../base/bytewise.ts';
 import type { StringMap } from '../model/resources.ts';
+import type { Node } from '../selector/ast.ts';
 import type { LabelLookup } from '../selector/evaluate.ts';
+import type { Selector } from '../selector/selector.ts';
 import {
   LABEL_NAMESPACE,
   LABEL_ORCHESTRATOR,
@@ -19,41 +21,65 @@ import {
 
 export type LabelPairs = readonly (readonly [string, string])[];
 
-/** One distinct set of labels as the user wrote it; objects with equal labels share one. */
+/** Labels as the user wrote them, and what can matter of them. */
 export interface LabelSet {
-  readonly labels: StringMap;
   /** Sorted by key bytewise. */
   readonly pairs: LabelPairs;
+  /** Those that some selector asks about; one object for each distinct content. */
+  readonly asked: StringMap;
 }
 
 /** How many maps are known by identity: enough for the pods of a dump, which share theirs, and few to hold on to. */
 const KNOWN_MAPS_MAX = 4096;
 
-/** Hands out one `LabelSet` for each distinct content. */
+/**
+ * Labels of objects, reduced to the keys that selectors ask about.
+ *
+ * Most labels tell pods apart for other programs than this one (each ReplicaSet has a `pod-template-hash` of its own); what no selector
+ * names cannot change which selectors match, and 250 000 pods become as many groups as policies can tell apart.
+ */
 export class LabelSets {
-  readonly #byContent = new Map<string, LabelSet>();
+  readonly #asked: ReadonlySet<string>;
+  readonly #byContent = new Map<string, StringMap>();
   readonly #byMap = new Map<StringMap, LabelSet>();
+
+  constructor(asked: ReadonlySet<string>) {
+    this.#asked = asked;
+  }
 
   of(labels: StringMap): LabelSet {
     let known = this.#byMap.get(labels);
     if (known !== undefined) return known;
-    known = this.#ofContent(labels);
+    known = this.#make(labels);
     if (this.#byMap.size >= KNOWN_MAPS_MAX) this.#byMap.clear();
     this.#byMap.set(labels, known);
     return known;
   }
 
-  #ofContent(labels: StringMap): LabelSet {
+  #make(labels: StringMap): LabelSet {
     const pairs = [...labels];
     if (pairs.length > 1) pairs.sort(([a], [b]) => compareBytewise(a, b));
     let content = '';
-    for (const [key, value] of pairs) content += framed(key) + framed(value);
-    const known = this.#byContent.get(content);
-    if (known !== undefined) return known;
-    const made = { labels, pairs };
-    this.#byContent.set(content, made);
-    return made;
+    for (const [key, value] of pairs) if (this.#asked.has(key)) content += framed(key) + framed(value);
+    let asked = this.#byContent.get(content);
+    if (asked === undefined) {
+      asked = new Map(pairs.filter(([key]) => this.#asked.has(key)));
+      this.#byContent.set(content, asked);
+    }
+    return { pairs, asked };
   }
+}
+
+/** The keys that `selectors` ask about, and those that endpoints have by themselves. */
+export function askedKeys(selectors: Iterable<Selector>): ReadonlySet<string> {
+  const keys = new Set([LABEL_NAMESPACE, LABEL_ORCHESTRATOR, LABEL_SERVICE_ACCOUNT]);
+  const collect = (node: Node): void => {
+    if ('key' in node) keys.add(node.key);
+    else if ('operand' in node) collect(node.operand);
+    else if ('operands' in node) for (const operand of node.operands) collect(operand);
+  };
+  for (const { root } of new Set(selectors)) collect(root);
+  return keys;
 }
 
 /** Text that stays unambiguous when joined with others: its length, a colon, itself. */

@@ -5,6 +5,7 @@
  * made for the others, and for whoever asks.
  */
 import { compareBytewise } from '../base/bytewise.ts';
+import { zeroWords } from '../base/words.ts';
 import { addressHash } from '../tables/layout.ts';
 import type { Plan, Prefix } from './plan.ts';
 import { type AddressKey, addressKey, type TimedAddress, type TimedAddresses } from './timed-owners.ts';
@@ -37,9 +38,9 @@ export class Owners {
   constructor(limit: number) {
     let slots = 2;
     while (slots < 2 * limit) slots *= 2;
-    this.#slots = new Int32Array(slots);
-    this.#pods = new Int32Array(limit);
-    this.#words = new Int32Array(limit);
+    this.#slots = zeroWords(slots);
+    this.#pods = zeroWords(limit);
+    this.#words = zeroWords(limit);
   }
 
   get count(): number {

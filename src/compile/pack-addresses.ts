@@ -5,7 +5,7 @@
  * classes of the endpoint that owns it, and flags. Addresses that agree in all of it share one record.
  */
 import { formatPrefix, prefixCovers } from '../base/ip.ts';
-import { Words } from '../base/words.ts';
+import { Words, zeroWords } from '../base/words.ts';
 import * as layout from '../tables/layout.ts';
 import type { PeerClasses } from './classes.ts';
 import { type Owner, type Owners, ownerList, ownersInTime } from './owners.ts';
@@ -28,7 +28,7 @@ export function addressMarks(plan: Plan): Prefix[] {
 export function packOwners(owners: Owners, sections: Sections): void {
   let slots = 2;
   while (slots < owners.count * 2) slots *= 2;
-  const table = new Int32Array(slots * layout.OWNER_SIZE);
+  const table = zeroWords(slots * layout.OWNER_SIZE);
   const single = [1, 0, 0, 0];
   for (let entry = 0; entry < owners.count; entry++) {
     const { version, words } = owners.addressAt(entry);
@@ -70,7 +70,7 @@ export function packAddresses(
   const inTime = new Map<TimedAddress, readonly number[]>();
   const outside = numbers.classOf(0, 0, undefined);
   const { prefixes, peerClasses } = classes.segments;
-  const addressClasses = new Int32Array(prefixes.length);
+  const addressClasses = zeroWords(prefixes.length);
   for (let i = 0; i < prefixes.length; i++) {
     const prefix = prefixes[i]!;
     addressClasses[i] = numbers.classOfSegment(prefix, peerClasses[i]!);
@@ -283,7 +283,8 @@ function fill(trie: Words, first: number, freeBits: number, value: number): void
 function child(trie: Words, at: number): number {
   const entry = trie.at(at);
   if (entry < 0) return ~entry;
-  const node = trie.append(new Int32Array(layout.TRIE_NODE_ENTRIES).fill(entry));
+  const node = trie.extend(layout.TRIE_NODE_ENTRIES);
+  trie.room.fill(entry, node, node + layout.TRIE_NODE_ENTRIES);
   trie.set(at, ~node);
   return node;
 }
@@ -291,7 +292,7 @@ function child(trie: Words, at: number): number {
 /** Three levels everywhere: where the painted trie ends early, cells of one entry, shared by class, stand for the missing nodes. */
 function layOutTrie(painted: Int32Array): Int32Array {
   const out = new Words(painted.length);
-  out.append(new Int32Array(layout.TRIE_ROOT_ENTRIES));
+  out.extend(layout.TRIE_ROOT_ENTRIES);
   const classWords = layout.ADDRESS_CLASS_SIZE;
   const cells = [new Map<number, number>(), new Map<number, number>()] as const;
   const cell = (addressClass: number, level: 0 | 1): number => {
@@ -304,7 +305,7 @@ function layOutTrie(painted: Int32Array): Int32Array {
     return offset;
   };
   const node = (from: number, level: 0 | 1): number => {
-    const at = out.append(new Int32Array(layout.TRIE_NODE_ENTRIES));
+    const at = out.extend(layout.TRIE_NODE_ENTRIES);
     for (let i = 0; i < layout.TRIE_NODE_ENTRIES; i++) {
       const entry = painted[from + i]!;
       if (level === 1) out.set(at + i, entry * classWords);
@@ -331,7 +332,7 @@ function packRanges(prefixes: readonly Prefix[], classes: Int32Array, outside: n
   const wide = painted.filter(({ prefix }) => prefix.length < 128);
   let slots = 2;
   while (slots < exact.length * 2) slots *= 2;
-  const table = new Int32Array(slots * layout.EXACT_SIZE);
+  const table = zeroWords(slots * layout.EXACT_SIZE);
   for (const { prefix, addressClass } of exact) {
     const [w0, w1, w2, w3] = prefix.words;
     let slot = layout.addressHash(w0, w1, w2, w3) & (slots - 1);

@@ -7,6 +7,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { WordInterner } from '../base/word-interner.ts';
+import { zeroWords } from '../base/words.ts';
 import { type Dataplane, DIRECTION_EGRESS, DIRECTION_INGRESS, REASON_FAILSAFE } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import { CHAIN_KINDS, type ChainKind, type ChainSpec, chainSteps, type Step } from './chains.ts';
@@ -248,7 +249,7 @@ export class ChainPacker {
 
   #map(rowOf: Int32Array | undefined): number {
     if (rowOf === undefined) {
-      this.#zeroMap ??= this.#map(new Int32Array(this.#classCount));
+      this.#zeroMap ??= this.#map(zeroWords(this.#classCount));
       return this.#zeroMap;
     }
     const number = this.#maps.number(rowOf);

@@ -1,6 +1,7 @@
 /** Packing of what users named: tiers, policies, rules, IP sets with their members, groups, endpoints, nodes, services. */
 import { compareBytewise } from '../base/bytewise.ts';
 import { comparePrefixes } from '../base/ip.ts';
+import { zeroWords } from '../base/words.ts';
 import {
   ACTION_ALLOW,
   ACTION_DENY,
@@ -186,7 +187,7 @@ function netMembers(plan: Plan, set: PlanIpSet): readonly Prefix[] {
 }
 
 function memberWords(members: readonly Prefix[]): Int32Array {
-  const words = new Int32Array(members.length * MEMBER_WORDS);
+  const words = zeroWords(members.length * MEMBER_WORDS);
   for (let i = 0; i < members.length; i++) {
     const { version, length, words: own } = members[i]!;
     const at = i * MEMBER_WORDS;

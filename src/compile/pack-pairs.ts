@@ -29,6 +29,7 @@
  * product of classes is Gupta and McKeown's recursive flow classification (SIGCOMM 1999).
  */
 import { WordInterner } from '../base/word-interner.ts';
+import { zeroWords } from '../base/words.ts';
 import { PAIR_FUNCTION_WORDS_MAX, PAIRS_MAX } from '../model/limits.ts';
 import * as layout from '../tables/layout.ts';
 import { functionWords } from './fold.ts';
@@ -101,7 +102,7 @@ class PairTable {
   #fill(): Int32Array | undefined {
     const width = this.columnCount;
     const rowCount = this.#rows.peers.length;
-    const filled = new Int32Array((rowCount - 1) * width * PLAIN_PROTOCOLS).fill(layout.NONE);
+    const filled = zeroWords((rowCount - 1) * width * PLAIN_PROTOCOLS).fill(layout.NONE);
     const egress = new RefReader(this.#sections, this.#columns.policyClasses);
     const ingress = new RefReader(this.#sections, this.#rows.policyClasses);
     const functions = new PairFunctions(this.#sections, egress.refs, ingress.refs);
@@ -131,7 +132,7 @@ function samePolicyClasses(sections: Sections): Int32Array {
     const at = policyClass * POLICY_CLASS_WORDS;
     const first = policy[at + layout.POLICY_CLASS_REFS]!;
     const columns = policy[at + layout.POLICY_CLASS_COLUMNS]!;
-    const words = new Int32Array(columns + 1);
+    const words = zeroWords(columns + 1);
     words.set(refs.subarray(first, first + columns));
     words[columns] = policy[at + layout.POLICY_CLASS_MAP]!;
     const number = known.number(words);
@@ -155,7 +156,7 @@ function alikeFor(sections: Sections, classes: Int32Array, policyClasses: readon
   let count = 0;
   for (let at = 0; at < classes.length; at += CLASS_WORDS)
     count = Math.max(count, classes[at + layout.CLASS_PEER]! + 1);
-  const hashes = new Int32Array(count).fill(0x811c9dc5 | 0);
+  const hashes = zeroWords(count).fill(0x811c9dc5 | 0);
   for (const policyClass of policyClasses) {
     const map = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_MAP]!;
     const first = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_REFS]!;
@@ -164,7 +165,7 @@ function alikeFor(sections: Sections, classes: Int32Array, policyClasses: readon
       hashes[peer] = hash ^ (hash >>> 15);
     }
   }
-  const alike = new Int32Array(count);
+  const alike = zeroWords(count);
   const firstOf = new Map<number, number>();
   for (let peer = 0; peer < count; peer++) {
     const first = firstOf.get(hashes[peer]!);
@@ -184,7 +185,7 @@ function alikeFor(sections: Sections, classes: Int32Array, policyClasses: readon
 
 /** Numbers from 1 for each (policy class in `word`, kind of peer) that occurs where the full path is not needed. */
 function share(classes: Int32Array, word: number, same: Int32Array, alike: Int32Array): Sharing {
-  const numbers = new Int32Array(classes.length / CLASS_WORDS);
+  const numbers = zeroWords(classes.length / CLASS_WORDS);
   const policyClasses = [0];
   const peers = [0];
   const known = new Map<number, number>();
@@ -221,7 +222,7 @@ class RefReader {
     const policy = sections.section(layout.SECTION_POLICY_CLASSES).view();
     const refs = sections.section(layout.SECTION_FUNCTION_REFS).view();
     const numbers = new Map<number, number>();
-    this.#ids = new Int32Array(refs.length);
+    this.#ids = zeroWords(refs.length);
     for (const policyClass of new Set(policyClasses)) {
       const first = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_REFS]!;
       const end = first + policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_COLUMNS]!;
@@ -283,7 +284,7 @@ class PairFunctions {
     this.#skeletonOf = Int32Array.from(this.#egress, (fn) => skeletons.number(skeleton(fn)));
     this.#skeletons = Array.from({ length: skeletons.count }, (_, i) => skeletons.array(i));
     const size = skeletons.count * ingress.length;
-    this.#merged = size <= PAIRS_MAX ? new Int32Array(size) : new Map();
+    this.#merged = size <= PAIRS_MAX ? zeroWords(size) : new Map();
   }
 
   /** The number, in `tcp` and `udp`, of what the functions of these ids say together. */

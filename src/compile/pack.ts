@@ -4,6 +4,7 @@
  * `packPlan` reads top to bottom as the order of work: objects first (what `explain`, `render` and records read), then
  * the chains and classes of each IP version (what packets run over), then one copy into a SharedArrayBuffer.
  */
+import { zeroWords } from '../base/words.ts';
 import type { Dataplane } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import type { LiveData, TimelineData } from '../tables/live.ts';
@@ -74,7 +75,7 @@ export function packTimedPlan(plan: Plan, options: PackOptions = {}): PackedPlan
   const classes6 = buildPeerClasses(plan, 6, packer6.table, marks, timed);
   const zeroMap = sections
     .section(layout.SECTION_CLASS_MAPS)
-    .append(new Int32Array(Math.max(classes4.count, classes6.count)));
+    .append(zeroWords(Math.max(classes4.count, classes6.count)));
   packNoCheck(sections, zeroMap);
   packer4.packChains(classes4, numbers);
   packer6.packChains(classes6, numbers);

@@ -11,6 +11,7 @@
  */
 import { compareBytewise } from '../base/bytewise.ts';
 import type { Pod, Policy, Resources } from '../model/resources.ts';
+import type { Selector } from '../selector/selector.ts';
 import { type AssembledGroup, assemble } from './assemble.ts';
 import { planSubjects } from './conditions.ts';
 import { convertPolicy } from './convert-calico.ts';
@@ -26,7 +27,7 @@ import { GroupIndex } from './group-index.ts';
 import { GroupIdentities } from './groups.ts';
 import { hostEndpointDraft, networkSetDraft } from './hosts.ts';
 import { distinctIpSets, planIpSet, SliceIndex, sortedPrefixes } from './ip-sets.ts';
-import { LabelSets } from './labels.ts';
+import { askedKeys, LabelSets } from './labels.ts';
 import { ListMemo, Memo } from './memo.ts';
 import { type NodeSettings, nodeSettings, planNodes } from './nodes.ts';
 import { orderPolicies, orderTiers } from './order.ts';
@@ -60,9 +61,7 @@ import { sortWarnings, warning } from './warnings.ts';
 /** What one object alone decides, by the object; valid as long as objects are never changed in place. */
 export interface PlanCaches {
   readonly selectors: SelectorCache;
-  readonly labelSets: LabelSets;
-  readonly identities: GroupIdentities;
-  readonly pods: ListMemo<Pod, EndpointDraft | NoEndpoint>;
+  shapes: Shapes;
   readonly policies: Memo<Policy, Converted<PolicyDraft>>;
   readonly profiles: ProfileMemo;
   /** Of the last plan, and what it was made from. */
@@ -71,12 +70,22 @@ export interface PlanCaches {
   numbered: Numbered | undefined;
 }
 
+/** What depends on the labels that selectors ask about. */
+export interface Shapes {
+  readonly asked: ReadonlySet<string>;
+  readonly labelSets: LabelSets;
+  readonly identities: GroupIdentities;
+  readonly pods: ListMemo<Pod, EndpointDraft | NoEndpoint>;
+}
+
+function newShapes(asked: ReadonlySet<string>): Shapes {
+  return { asked, labelSets: new LabelSets(asked), identities: new GroupIdentities(), pods: new ListMemo() };
+}
+
 export function newPlanCaches(): PlanCaches {
   return {
     selectors: new SelectorCache(),
-    labelSets: new LabelSets(),
-    identities: new GroupIdentities(),
-    pods: new ListMemo(),
+    shapes: newShapes(new Set()),
     policies: new Memo(),
     profiles: new Memo(),
     placement: undefined,
@@ -86,18 +95,19 @@ export function newPlanCaches(): PlanCaches {
 
 /** The plan of these objects. Throws `PolicyError` only for what passes a limit of ours. */
 export function planCluster(resources: Resources, caches: PlanCaches = newPlanCaches()): Plan {
-  const placement = place(resources, caches);
-  const { endpoints, groups } = placement;
-  const warnings = [...placement.warnings];
-
+  const warnings: PlanWarning[] = [];
   const profiles = collectProfiles(resources, caches.selectors, caches.profiles, warnings);
-  const usedProfiles = profilesInUse(groups, profiles);
-  warnings.push(...missingProfiles(resources, profiles));
-
   const drafts = unwrap(
     resources.policies.map((policy) => caches.policies.get(policy, () => convertPolicy(policy, caches.selectors))),
     warnings,
   );
+  const asked = askedKeys(selectorsOf(drafts, profiles));
+  if (!isSameSet(asked, caches.shapes.asked)) caches.shapes = newShapes(asked);
+  const placement = place(resources, caches);
+  const { endpoints, groups } = placement;
+  warnings.push(...placement.warnings);
+  const usedProfiles = profilesInUse(groups, profiles);
+  warnings.push(...missingProfiles(resources, profiles));
   const tiers = orderTiers(resources.tiers, drafts);
   const ordered = orderPolicies(drafts, tiers);
   warnings.push(...phantomTiers(resources, tiers));
@@ -134,11 +144,26 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
   };
 }
 
+/** Those that decide which policies an endpoint runs and which sets it is in. */
+function* selectorsOf(drafts: readonly PolicyDraft[], profiles: Profiles): Generator<Selector> {
+  for (const { selector } of drafts) yield selector;
+  const ruled = [...drafts, ...[...profiles.values()].flatMap(({ rules }) => rules ?? [])];
+  const specs = distinctIpSets(ruled.flatMap(({ ingress, egress }) => [ingress, egress]));
+  for (const { selector } of specs) if (selector !== undefined) yield selector;
+}
+
+function isSameSet<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): boolean {
+  if (a.size !== b.size) return false;
+  for (const each of a) if (!b.has(each)) return false;
+  return true;
+}
+
 /** Endpoints on their nodes and in their groups: what pods, hosts, network sets and Felix's settings decide among themselves. */
 interface Placement extends Pick<Plan, 'endpoints' | 'nodes' | 'sharedAddresses' | 'rejectedPods'> {
   /** The lists it was made from, and their lengths. */
   readonly lists: readonly (readonly unknown[])[];
   readonly lengths: readonly number[];
+  readonly shapes: Shapes;
   readonly groups: readonly AssembledGroup[];
   readonly warnings: readonly PlanWarning[];
 }
@@ -148,19 +173,23 @@ function place(resources: Resources, caches: PlanCaches): Placement {
   const { felixConfigurations, hostEndpoints, networkSets, nodes, pods } = resources;
   const lists = [felixConfigurations, hostEndpoints, networkSets, nodes, pods];
   const last = caches.placement;
-  if (last !== undefined && lists.every((list, i) => list === last.lists[i] && list.length === last.lengths[i]))
-    return last;
+  const isSame =
+    last !== undefined &&
+    last.shapes === caches.shapes &&
+    lists.every((list, i) => list === last.lists[i] && list.length === last.lengths[i]);
+  if (isSame) return last;
   const warnings: PlanWarning[] = [];
   const settingsOf = nodeSettings(felixConfigurations, warnings);
   const settled = settleEndpoints(resources, settingsOf, caches, warnings);
   const sets = unwrap(
-    networkSets.map((set) => networkSetDraft(set, caches.identities)),
+    networkSets.map((set) => networkSetDraft(set, caches.shapes.labelSets, caches.shapes.identities)),
     warnings,
   );
   const { endpoints, groups } = assemble(settled.endpoints, settled.allowedSources, sets);
   caches.placement = {
     lists,
     lengths: lists.map((list) => list.length),
+    shapes: caches.shapes,
     endpoints,
     groups,
     nodes: planNodes(nodes, endpoints, settled.rejected, settingsOf),
@@ -224,13 +253,13 @@ function settleEndpoints(
   caches: PlanCaches,
   warnings: PlanWarning[],
 ): SettledEndpoints {
-  const { labelSets, identities } = caches;
+  const { labelSets, identities, pods } = caches.shapes;
   const hosts = resources.hostEndpoints.map((host) => hostEndpointDraft(host, labelSets, identities));
   const endpoints = unwrap(hosts, warnings);
   const allowedSources = new Map<EndpointDraft, readonly Prefix[]>();
   const rejected: PlanRejectedPod[] = [];
   const makeDraft = (pod: Pod): EndpointDraft | NoEndpoint => podDraft(pod, labelSets, identities);
-  const drafts = caches.pods.map(resources.pods, makeDraft);
+  const drafts = pods.map(resources.pods, makeDraft);
   for (const [index, draft] of drafts.entries()) {
     if (draft.kind === 'none') {
       for (const item of draft.warnings) warnings.push(item);

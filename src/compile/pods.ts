@@ -8,9 +8,9 @@
  */
 import { fullPrefix, parseFullPrefix, parsePrefix, parsePrefixOrAddress } from '../base/ip.ts';
 import { ALLOWED_SOURCE_PREFIXES, FLOATING_IPS, podAddressTexts } from '../model/pod-addresses.ts';
-import type { AddressSpan, ContainerPort, Origin, Pod } from '../model/resources.ts';
+import type { AddressSpan, ContainerPort, Origin, Pod, StringMap } from '../model/resources.ts';
 import type { GroupIdentities, GroupIdentity } from './groups.ts';
-import { type LabelPairs, type LabelSet, type LabelSets, podOwnLabels } from './labels.ts';
+import { type LabelPairs, type LabelSets, podOwnLabels } from './labels.ts';
 import type { NamedPort, OwnedSpan, PlanWarning, Prefix } from './plan.ts';
 import { namespaceProfileName, serviceAccountProfileName } from './profiles.ts';
 import { portProtocolNumber } from './protocols.ts';
@@ -63,7 +63,7 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
   const { namespace, name, uid, labels, origin } = pod.meta;
   const serviceAccount = pod.serviceAccountName;
   const labelSet = labelSets.of(labels);
-  const identity = identities.lastOf(labelSet, pod) ?? podIdentity(pod, labelSet, identities);
+  const identity = identities.lastOf(labelSet.asked, pod) ?? podIdentity(pod, labelSet.asked, identities);
   return {
     key: `wep:${namespace}/${name}`,
     kind: 'wep',
@@ -89,14 +89,15 @@ function addressOfPrefix(text: string): Prefix | undefined {
   return prefix === undefined ? undefined : fullPrefix(prefix);
 }
 
-function podIdentity(pod: Pod, labelSet: LabelSet, identities: GroupIdentities): GroupIdentity {
+/** `asked`: those of its labels that some selector asks about. */
+function podIdentity(pod: Pod, asked: StringMap, identities: GroupIdentities): GroupIdentity {
   const { serviceAccountName, accountLabels } = pod;
-  const { namespace, labels } = pod.meta;
+  const { namespace } = pod.meta;
   const ports = namedPorts(pod);
-  return identities.ofPod(labelSet, pod, ports, () => {
+  return identities.ofPod(asked, pod, ports, () => {
     const profiles = [namespaceProfileName(namespace)];
     if (serviceAccountName !== '') profiles.push(serviceAccountProfileName(namespace, serviceAccountName));
-    return identities.of('wep', podOwnLabels(labels, namespace, serviceAccountName), profiles, ports, accountLabels);
+    return identities.of('wep', podOwnLabels(asked, namespace, serviceAccountName), profiles, ports, accountLabels);
   });
 }
 

@@ -4,12 +4,12 @@
  * A big cluster has a million of them, so they are looked up by hash and content where they lie, and no key is made of them:
  * a map from text to number holds the texts twice and costs more than all the rest of packing.
  */
-import type { Words } from '../base/words.ts';
+import { type Words, zeroWords } from '../base/words.ts';
 
 /** 1 + number by hash, open addressing, at most half full. */
 class Slots {
-  #slots = new Int32Array(1024);
-  #hashes = new Int32Array(512);
+  #slots: Int32Array = new Int32Array(1024);
+  #hashes: Int32Array = new Int32Array(512);
   count = 0;
 
   /** The number with this hash for which `isIt` holds, or -1. */
@@ -32,10 +32,10 @@ class Slots {
   }
 
   #grow(): void {
-    const hashes = new Int32Array(2 * this.#hashes.length);
+    const hashes = zeroWords(2 * this.#hashes.length);
     hashes.set(this.#hashes);
     this.#hashes = hashes;
-    this.#slots = new Int32Array(2 * hashes.length);
+    this.#slots = zeroWords(2 * hashes.length);
     for (let number = 0; number < this.count - 1; number++) this.#place(number);
   }
 
@@ -54,9 +54,9 @@ function stir(hash: number): number {
 /** Texts by number, as UTF-8. */
 export class TextPool {
   readonly #slots = new Slots();
-  #bytes = new Uint8Array(4096);
+  #bytes: Uint8Array = new Uint8Array(4096);
   /** By number: where the text begins; one more than there are texts. */
-  #starts = new Int32Array(1024);
+  #starts: Int32Array = new Int32Array(1024);
 
   get count(): number {
     return this.#slots.count;
@@ -74,7 +74,7 @@ export class TextPool {
     if (known >= 0) return known;
     const number = this.#slots.add(hash);
     if (number + 2 > this.#starts.length) {
-      const starts = new Int32Array(2 * this.#starts.length);
+      const starts = zeroWords(2 * this.#starts.length);
       starts.set(this.#starts);
       this.#starts = starts;
     }
@@ -86,7 +86,7 @@ export class TextPool {
   #write(text: string, from: number): number {
     const { length } = text;
     if (from + 3 * length > this.#bytes.length) {
-      const bytes = new Uint8Array(Math.max(2 * this.#bytes.length, from + 3 * length));
+      const bytes = new Uint8Array(zeroWords((Math.max(2 * this.#bytes.length, from + 3 * length) + 3) >>> 2).buffer);
       bytes.set(this.#bytes);
       this.#bytes = bytes;
     }
@@ -109,7 +109,7 @@ export class TextPool {
 
   /** Offset and length in bytes of each text, in turn. */
   index(): Int32Array {
-    const index = new Int32Array(2 * this.count);
+    const index = zeroWords(2 * this.count);
     for (let number = 0; number < this.count; number++) {
       index[2 * number] = this.#starts[number]!;
       index[2 * number + 1] = this.#starts[number + 1]! - this.#starts[number]!;
@@ -120,7 +120,7 @@ export class TextPool {
   /** The bytes of all texts as whole words. */
   words(): Int32Array {
     const length = this.#starts[this.count]!;
-    const words = new Int32Array((length + 3) >>> 2);
+    const words = zeroWords((length + 3) >>> 2);
     new Uint8Array(words.buffer).set(this.#bytes.subarray(0, length));
     return words;
   }
@@ -133,7 +133,7 @@ const SHARED_LENGTH_MAX = 64;
 export class IntPool {
   readonly #words: Words;
   readonly #slots = new Slots();
-  #starts = new Int32Array(1024);
+  #starts: Int32Array = new Int32Array(1024);
   #lengths = new Uint8Array(1024);
 
   constructor(words: Words) {
@@ -161,7 +161,7 @@ export class IntPool {
   }
 
   #grow(): void {
-    const starts = new Int32Array(2 * this.#starts.length);
+    const starts = zeroWords(2 * this.#starts.length);
     const lengths = new Uint8Array(starts.length);
     starts.set(this.#starts);
     lengths.set(this.#lengths);

@@ -11,7 +11,7 @@
  */
 
 import { WordInterner } from '../base/word-interner.ts';
-import { Words } from '../base/words.ts';
+import { Words, zeroWords } from '../base/words.ts';
 import type { Step } from './chains.ts';
 import type { AddressTest } from './fields.ts';
 import { isAllKeys, type KeySet } from './keys.ts';
@@ -50,7 +50,7 @@ export function addressRows(
   }
   // Rows of the classes that steps name, one after the other; `placeOf` is 1 + the row's place, 0 = the template's.
   const own = new Words(words * 64);
-  const placeOf = new Int32Array(classCount);
+  const placeOf = zeroWords(classCount);
   const named: number[] = [];
   steps.forEach((step, index) => {
     const test = step.term[side];
@@ -120,7 +120,7 @@ function numberRows(
   if (named.length === 0) return { rows: [template], rowOf: undefined };
   const rows = new WordInterner();
   rows.number(template);
-  const rowOf = new Int32Array(placeOf.length);
+  const rowOf = zeroWords(placeOf.length);
   // Classes that one step names often have one row: the last is compared before it is made an array and hashed.
   let last = -1;
   let number = -1;

@@ -1,5 +1,6 @@
 /** Kubernetes' core kinds to the model. The schema has passed: types hold, optional fields may be `null`. */
 import { parseAddress } from '../base/ip.ts';
+import { isIdleAnnotation } from '../model/pod-addresses.ts';
 import type {
   ContainerPort,
   EndpointSlice,
@@ -8,9 +9,10 @@ import type {
   Pod,
   Service,
   ServiceAccount,
+  StringMap,
 } from '../model/resources.ts';
 import type { ObjectContext } from './object.ts';
-import { listOf, type Opt, objectMeta, type RawMap, type RawObject, stringMap } from './raw.ts';
+import { listOf, NO_ENTRIES, type Opt, objectMeta, type RawMap, type RawObject, stringMap } from './raw.ts';
 
 interface RawContainer {
   readonly ports?: Opt<
@@ -39,20 +41,30 @@ export interface RawPod extends RawObject {
 export function convertPod(raw: RawPod, context: ObjectContext): Pod {
   const spec = raw.spec ?? {};
   const status = raw.status ?? {};
+  const podIPs = listOf(status.podIPs).map((entry) => entry.ip ?? '');
+  const meta = objectMeta(raw.metadata, context);
   return {
     kind: 'Pod',
-    meta: objectMeta(raw.metadata, context),
+    meta: { ...meta, annotations: podAnnotations(meta.annotations, podIPs.length > 0) },
     nodeName: spec.nodeName ?? '',
     hostNetwork: spec.hostNetwork ?? false,
     serviceAccountName: accountOf(spec, context.mode.asIs),
     phase: status.phase ?? '',
     hasDeletionTimestamp: (raw.metadata?.deletionTimestamp ?? '') !== '',
-    podIPs: listOf(status.podIPs).map((entry) => entry.ip ?? ''),
+    podIPs,
     podIP: status.podIP ?? '',
     containerPorts: portsOf(spec.containers),
     initContainerPorts: portsOf(spec.initContainers),
     isSynthesised: false,
   };
+}
+
+/** Without those that nothing depends on. */
+export function podAnnotations(annotations: StringMap, hasPodIPs: boolean): StringMap {
+  if (annotations.size === 0) return annotations;
+  const kept = [...annotations].filter(([key, value]) => !isIdleAnnotation(key, value, hasPodIPs));
+  if (kept.length === annotations.size) return annotations;
+  return kept.length === 0 ? NO_ENTRIES : new Map(kept);
 }
 
 /** The account a pod runs as: what it names, else `default`, which admission fills in and `--as-is` does not. */

@@ -43,12 +43,14 @@ const IS_HEX = Uint8Array.from({ length: 256 }, (_, byte) => (/[0-9a-fA-F]/.test
 /** Keys in one object, and those open at a time; an object with more is left to the native parser. */
 const KEYS_MAX = 256;
 const OPEN_KEYS_MAX = KEYS_MAX * (DOCUMENT_DEPTH_MAX + 1);
+const FOUR_SPACES = 0x20202020;
 /** In place of the first key of an object: a list. */
 const IN_LIST = -1;
 
 /** All methods take the offset of the first byte of what they read and give the offset behind it, or `FAIL`. */
 export class JsonScanner {
   protected bytes: Buffer = Buffer.alloc(0);
+  #view: DataView = new DataView(new ArrayBuffer(0));
   /** Line ends that were passed since `begin` (all stand in white space), and the offset behind the last one. */
   lines = 0;
   lineStart = 0;
@@ -63,7 +65,10 @@ export class JsonScanner {
   readonly #outer = new Int32Array(DOCUMENT_DEPTH_MAX + 2);
 
   protected begin(bytes: Buffer): void {
-    this.bytes = bytes;
+    if (bytes !== this.bytes) {
+      this.bytes = bytes;
+      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    }
     this.lines = 0;
     this.isWide = false;
     this.#keyCount = 0;
@@ -77,14 +82,20 @@ export class JsonScanner {
 
   protected space(from: number): number {
     const bytes = this.bytes;
+    const view = this.#view;
+    const wholeEnd = bytes.length - 3;
     let at = from;
     for (;;) {
       const code = bytes[at]!;
       if (code > SPACE) return at;
       if (code === LINE_FEED) {
         this.lines++;
-        this.lineStart = at + 1;
-      } else if (code !== SPACE && code !== TAB && code !== RETURN) return at;
+        this.lineStart = ++at;
+        // Half of what kubectl prints is the indentation of its lines.
+        while (at < wholeEnd && view.getInt32(at) === FOUR_SPACES) at += 4;
+        continue;
+      }
+      if (code !== SPACE && code !== TAB && code !== RETURN) return at;
       at++;
     }
   }

@@ -15,12 +15,12 @@
  */
 import { ByteMap } from '../base/byte-map.ts';
 import type { ContainerPort, Pod, StringMap } from '../model/resources.ts';
-import { portsOf } from './convert-core.ts';
+import { podAnnotations, portsOf } from './convert-core.ts';
 import type { RawDocument } from './document.ts';
 import { CLOSE_LIST, COMMA, FAIL, JsonScanner, KeyTable, OPEN_LIST, OPEN_OBJECT, QUOTE } from './json-scanner.ts';
 import { ObjectContext } from './object.ts';
 import { ProblemList } from './problem.ts';
-import { type RawMap, stringMap } from './raw.ts';
+import { NO_ENTRIES, type RawMap, stringMap } from './raw.ts';
 import { isValid } from './schema-check.ts';
 import { anything, type Schema } from './schemas/build.ts';
 import { POD } from './schemas/kubernetes.ts';
@@ -80,7 +80,6 @@ function isAt(bytes: Uint8Array, from: number, text: Uint8Array): boolean {
   return true;
 }
 
-const NO_ENTRIES: StringMap = new Map();
 const NONE: readonly never[] = [];
 
 /** A region of a dump stands for this, and holds nothing to report. */
@@ -149,7 +148,7 @@ export class PodReader extends JsonScanner {
         namespace: this.#namespace || 'default',
         uid: this.#uid,
         labels: this.#labels,
-        annotations: this.#annotations,
+        annotations: podAnnotations(this.#annotations, this.#podIPs.length > 0),
         origin: { file: this.#file, line },
       },
       nodeName: this.#nodeName,

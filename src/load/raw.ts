@@ -22,7 +22,7 @@ export interface RawObject {
   readonly metadata?: Opt<RawMeta>;
 }
 
-const NO_ENTRIES: StringMap = new Map();
+export const NO_ENTRIES: StringMap = new Map();
 
 /** A map of own keys; a `null` value is an empty text, as Go reads it. */
 export function stringMap(raw: Opt<RawMap>): StringMap {

@@ -219,6 +219,8 @@ describe('groups', () => {
         pod('a', '10.0.0.1', { labels: '{z: "2", x: "1"}' }),
         pod('c', '10.0.0.3', { labels: '{x: "1"}' }),
         pod('d', '10.0.0.4', { labels: '{x: "1", z: "2"}', serviceAccount: 'other' }),
+        pod('e', '10.0.0.5', { labels: '{x: "1", z: "2", nobody-asks: e}' }),
+        networkPolicy('asks', 'selector: "x == \'1\'", ingress: [{action: Allow, source: {selector: "has(z)"}}]'),
       ),
     );
     expect(plan.endpoints.map(({ key, group }) => [key, group])).toEqual([
@@ -226,8 +228,9 @@ describe('groups', () => {
       ['wep:app/b', 0],
       ['wep:app/c', 1],
       ['wep:app/d', 2],
+      ['wep:app/e', 0],
     ]);
-    expect(prefixTexts(plan.groups[0]!.prefixes)).toEqual(['10.0.0.1/32', '10.0.0.2/32']);
+    expect(prefixTexts(plan.groups[0]!.prefixes)).toEqual(['10.0.0.1/32', '10.0.0.2/32', '10.0.0.5/32']);
     expect(endpointOf(plan, 'wep:app/b').labels).toEqual([
       ['pcns.z', 'q'],
       ['x', '1'],

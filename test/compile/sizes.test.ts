@@ -109,7 +109,8 @@ describe('sizes', () => {
       meta: { ...kept!.meta, name: `p${i}`, labels: new Map([['n', `${i}`]]) },
       podIPs: [`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`],
     }));
-    const resources = { ...loaded, pods: [kept!, ...many] };
+    const { policies } = loadResources([networkPolicy('p', 'selector: has(n) || has(app)')]).resources;
+    const resources = { ...loaded, policies, pods: [kept!, ...many] };
     const compiler = new IncrementalCompiler(resources);
     const labels = (): unknown => compiler.plan().endpoints[0]!.labels;
     expect(compiler.plan().groups).toHaveLength(10_002);
