@@ -99,8 +99,8 @@ interface Given {
 /** Throws `ConfigError` with everything that is wrong. */
 export function resolveConfig(inputs: ConfigInputs): ResolvedConfig {
   const { values, raw, problems } = collectConfig(inputs);
-  if (problems.length === 0) checkTogether(raw as unknown as AgentConfig, problems);
-  if (problems.length > 0) throw new ConfigError(problems);
+  const all = [...problems, ...problemsTogether(raw)];
+  if (all.length > 0) throw new ConfigError(all);
   return { config: raw as unknown as AgentConfig, values };
 }
 
@@ -124,7 +124,8 @@ export function collectConfig({ flags, env, file }: ConfigInputs): {
       problems.push(`${given.from}: ${escapeControls(shown(given.value))}: ${what}`);
     }
     const value = parsed.success ? parsed.data : given.value;
-    raw[camelName(setting.key)] = value;
+    // What is wrong is told; the other checks go on with the default.
+    raw[camelName(setting.key)] = parsed.success ? value : setting.default;
     values.push({ key: setting.key, value: setting.isSecret === true ? '(hidden)' : safe(value), from: given.from });
   }
   for (const name of SECRETS) {
@@ -271,7 +272,14 @@ function distance(a: string, b: string): number {
   return row[b.length]!;
 }
 
-/** What no setting can tell by itself. */
+/** What is wrong with values that are fine each by itself. */
+export function problemsTogether(raw: Readonly<Record<string, unknown>>): string[] {
+  const problems: string[] = [];
+  // Each has the form that its setting asks for.
+  checkTogether(raw as unknown as AgentConfig, problems);
+  return problems;
+}
+
 function checkTogether(config: AgentConfig, problems: string[]): void {
   const tell = (problem: string): number => problems.push(problem);
   const { filename, kubernetes, source, flowLog } = config;

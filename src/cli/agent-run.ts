@@ -1,8 +1,8 @@
 /** `margay agent`: the process around the agent: streams, signals, exit code. */
 import { runAgent } from '../agent/agent.ts';
 import { ConfigError, resolveConfig } from '../agent/config.ts';
-import { createFileEngine } from '../agent/file-engine.ts';
 import { createLog, DescriptorSink } from '../agent/log.ts';
+import { createEngine } from '../agent/supervisor.ts';
 import { type AgentOptions, configInputs } from './agent-options.ts';
 import { EXIT_BAD_INPUT, EXIT_TROUBLE } from './exit.ts';
 import type { Output } from './output.ts';
@@ -35,7 +35,7 @@ export async function agent(options: AgentOptions, output: Output): Promise<numb
     log,
     stdout,
     logDropped: () => stderr.dropped,
-    createEngine: createFileEngine,
+    createEngine: (asked, events) => createEngine(asked, events),
     signals: {
       stop: stop.signal,
       listen: (reload, dump) => {

@@ -10,6 +10,9 @@ import { addAgent } from './commands/agent.ts';
 import { addAuthz } from './commands/authz.ts';
 import { addCanI } from './commands/can-i.ts';
 import { addCompile } from './commands/compile.ts';
+import { addCompletion } from './commands/completion.ts';
+import { addConfig } from './commands/config.ts';
+import { addDoctor } from './commands/doctor.ts';
 import { addEval } from './commands/eval.ts';
 import { addExplain } from './commands/explain.ts';
 import { addExport } from './commands/export.ts';
@@ -84,10 +87,13 @@ function createProgram(output: Output, finish: Finish): Command {
   addFactors(program, output, finish);
   addAuthz(program, output, finish);
   addAgent(program, output, finish);
+  addConfig(program, output, finish);
+  addDoctor(program, output, finish);
   addExport(program, output, finish);
   addIdentities(program, output, finish);
   addWorker(program, output, finish);
   addSchema(program, output, finish);
+  addCompletion(program, output, finish);
   return program;
 }
 
