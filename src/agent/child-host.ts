@@ -28,10 +28,11 @@ export interface ChildHost {
 /** Arguments of Node.js for a capture child: its heap holds records of flows, and little else. */
 const NODE_ARGS: readonly string[] = ['--no-warnings', '--max-semi-space-size=4'];
 
-/** Starts a capture child of this process; descriptor 3 is its link. */
-export function forkCaptureChild(hasStdin: boolean): ChildProcess {
+/** Starts a capture child of this process, behind the words of `prefix`; descriptor 3 is its link. */
+export function forkCaptureChild(hasStdin: boolean, prefix: readonly string[] = []): ChildProcess {
   const entry = fileURLToPath(threadEntry(import.meta.url, 'capture-child'));
-  return spawn(process.execPath, [...NODE_ARGS, entry], {
+  const [command = '', ...args] = [...prefix, process.execPath, ...NODE_ARGS, entry];
+  return spawn(command, args, {
     stdio: [hasStdin ? 'inherit' : 'ignore', 'ignore', 'inherit', 'pipe'],
     // Ctrl-C in a terminal is for the main process.
     detached: true,
@@ -44,8 +45,15 @@ export function exitText(code: number | null, signal: NodeJS.Signals | null): st
 
 /** Forks in this process. */
 export class LocalHost implements ChildHost {
+  readonly #prefix: readonly string[];
+
+  /** @param prefix  a command that starts what follows it: `ip netns exec NAME` */
+  constructor(prefix: readonly string[] = []) {
+    this.#prefix = prefix;
+  }
+
   fork(hasStdin: boolean): HostedChild {
-    const child = forkCaptureChild(hasStdin);
+    const child = forkCaptureChild(hasStdin, this.#prefix);
     let hasFailed = false;
     return {
       stream: child.stdio[3] as Duplex,

@@ -190,8 +190,11 @@ async function followTcpdump(of: ChildSpec, index: number, interfaceName: string
     readers[index] = source;
     if (reader.error === undefined) setState(index, 'running');
     await pump(source);
+    const broken = reader.error?.message;
+    if (broken !== undefined) tcpdump.stop();
     source.close();
-    const trouble = await tcpdump.ended;
+    const said = await tcpdump.ended;
+    const trouble = broken ?? said;
     judging!.note();
     if (isStopping) break;
     if (performance.now() - startedAt > RETRY_MS_MAX) wait = RETRY_MS;
