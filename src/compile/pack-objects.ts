@@ -1,7 +1,6 @@
 /** Packing of what users named: tiers, policies, rules, IP sets with their members, groups, endpoints, nodes, services. */
 import { compareBytewise } from '../base/bytewise.ts';
 import { comparePrefixes } from '../base/ip.ts';
-import { zeroWords } from '../base/words.ts';
 import {
   ACTION_ALLOW,
   ACTION_DENY,
@@ -160,44 +159,22 @@ function rangeList(ranges: readonly (readonly [number, number])[], sections: Sec
 function packIpSets(plan: Plan, sections: Sections): void {
   for (const set of plan.ipSets) {
     const first = sections.count(layout.SECTION_MEMBERS);
-    const members = set.type === 'net' ? memberWords(netMembers(plan, set)) : tupleMembers(plan, set).flat();
-    sections.section(layout.SECTION_MEMBERS).append(members);
+    const members = set.type === 'net' ? serviceMembers(set) : tupleMembers(plan, set);
+    sections.section(layout.SECTION_MEMBERS).append(members.flat());
     sections.record(layout.SECTION_IP_SETS, [
       sections.string(set.id),
       set.type === 'net' ? layout.IP_SET_NET : layout.IP_SET_IP_PORT,
       sections.string(set.text),
       first,
-      members.length / MEMBER_WORDS,
+      members.length,
+      ...sections.intList(set.type === 'net' ? set.groups : []),
     ]);
   }
 }
 
-const MEMBER_WORDS = layout.RECORD_WORDS[layout.SECTION_MEMBERS]!;
-
-/** Members in order of address; an address that several groups own is listed once. A group's prefixes are in order already. */
-function netMembers(plan: Plan, set: PlanIpSet): readonly Prefix[] {
-  const lists = [...set.groups.map((group) => plan.groups[group]!.prefixes), set.prefixes].filter(
-    (list) => list.length > 0,
-  );
-  const [only] = lists;
-  if (lists.length === 1 && only!.every((prefix) => prefix.length > 0)) return only!;
-  const all: Prefix[] = [];
-  for (const list of lists) for (const prefix of list) all.push(...splitAll(prefix));
-  return sortedPrefixes(all);
-}
-
-function memberWords(members: readonly Prefix[]): Int32Array {
-  const words = zeroWords(members.length * MEMBER_WORDS);
-  for (let i = 0; i < members.length; i++) {
-    const { version, length, words: own } = members[i]!;
-    const at = i * MEMBER_WORDS;
-    words[at] = (version << 8) | length;
-    words[at + 1] = own[0];
-    words[at + 2] = own[1];
-    words[at + 3] = own[2];
-    words[at + 4] = own[3];
-  }
-  return words;
+/** Backends of a service in order of address. */
+function serviceMembers(set: PlanIpSet): number[][] {
+  return sortedPrefixes(set.prefixes.flatMap(splitAll)).map((prefix) => [...prefixWords(prefix), 0]);
 }
 
 /** A /0 is stored as two /1s (semantics 2.5), as the kernel's hash:net wants it. */

@@ -1,5 +1,6 @@
 /** IP sets as the kernel holds them: one a selector (or named port, or service) and IP version. */
 import * as layout from '../tables/layout.ts';
+import { setMembers } from '../tables/members.ts';
 import { field, type Tables, textField } from '../tables/tables.ts';
 import { prefixText, readPrefix } from './reader.ts';
 import type { KernelSet } from './ruleset.ts';
@@ -14,10 +15,10 @@ const PORT_PROTOCOLS: ReadonlyMap<number, string> = new Map([
 export function kernelSet(tables: Tables, ipSet: number, version: 4 | 6, name: string): KernelSet {
   const word = (at: number): number => field(tables, layout.SECTION_IP_SETS, ipSet, at);
   const hasPort = word(layout.IP_SET_TYPE) === layout.IP_SET_IP_PORT;
-  const first = word(layout.IP_SET_MEMBERS);
+  const words = setMembers(tables, ipSet);
   const members: string[] = [];
-  for (let member = first; member < first + word(layout.IP_SET_MEMBERS + 1); member++) {
-    const text = memberText(tables, member, version, hasPort);
+  for (let at = 0; at < words.length; at += layout.RECORD_WORDS[layout.SECTION_MEMBERS]!) {
+    const text = memberText(words, at, version, hasPort);
     if (text !== undefined) members.push(text);
   }
   return {
@@ -29,11 +30,10 @@ export function kernelSet(tables: Tables, ipSet: number, version: 4 | 6, name: s
   };
 }
 
-function memberText(tables: Tables, member: number, version: 4 | 6, hasPort: boolean): string | undefined {
-  const at = tables.starts[layout.SECTION_MEMBERS]! + member * layout.RECORD_WORDS[layout.SECTION_MEMBERS]!;
-  const prefix = readPrefix(tables.words, at + layout.MEMBER_PREFIX);
+function memberText(words: Int32Array, at: number, version: 4 | 6, hasPort: boolean): string | undefined {
+  const prefix = readPrefix(words, at + layout.MEMBER_PREFIX);
   if (prefix.version !== version) return undefined;
   if (!hasPort) return prefixText(prefix);
-  const tuple = tables.words[at + layout.MEMBER_PORT]!;
+  const tuple = words[at + layout.MEMBER_PORT]!;
   return `${prefix.address},${PORT_PROTOCOLS.get(tuple >>> 16) ?? String(tuple >>> 16)}:${tuple & 0xffff}`;
 }

@@ -17,6 +17,7 @@ export function checkRecords(tables: Tables): void {
   check(inside(tables.localNode, tables.counts[layout.SECTION_NODES]!), 'the local node is none of the nodes');
   checkStrings(tables);
   checkReferences(tables);
+  checkSets(tables);
   checkSteps(tables);
   checkChains(tables);
   checkPolicyClasses(tables);
@@ -103,6 +104,7 @@ const USES: readonly (readonly [section: number, uses: readonly Use[]])[] = [
       [S.IP_SET_ID, S.SECTION_STRINGS, 'index'],
       [S.IP_SET_TEXT, S.SECTION_STRINGS, 'index'],
       [S.IP_SET_MEMBERS, S.SECTION_MEMBERS, 'list'],
+      [S.IP_SET_GROUPS, S.SECTION_INTS, 'list'],
     ],
   ],
   [
@@ -181,6 +183,16 @@ function checkUse({ words, starts, counts }: Tables, section: number, [word, tar
       fail(`word ${word} of record ${index} in section ${section} points outside section ${target}`);
     }
   }
+}
+
+function checkSets(tables: Tables): void {
+  const limit = tables.counts[layout.SECTION_GROUPS]!;
+  eachRecord(tables, layout.SECTION_IP_SETS, (at, index) => {
+    for (let i = 0; i < at(layout.IP_SET_GROUPS + 1); i++) {
+      const group = tables.ints[at(layout.IP_SET_GROUPS) + i]!;
+      if (group < 0 || group >= limit) fail(`IP set ${index} names no group`);
+    }
+  });
 }
 
 function checkSteps(tables: Tables): void {

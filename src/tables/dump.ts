@@ -17,6 +17,7 @@
 import { REASON_NAMES } from '../model/flow.ts';
 import { prefixText, prefixTexts, ruleText, setText } from './dump-rule.ts';
 import * as layout from './layout.ts';
+import { setMembers } from './members.ts';
 import { field, intsField, type Tables, textField } from './tables.ts';
 
 export function dumpTables(tables: Tables): string {
@@ -101,10 +102,10 @@ function dumpProfiles(tables: Tables): string[] {
 function dumpIpSets(tables: Tables): string[] {
   const section = layout.SECTION_IP_SETS;
   return numbersOf(tables, section).map((set) => {
-    const first = field(tables, section, set, layout.IP_SET_MEMBERS);
-    const count = field(tables, section, set, layout.IP_SET_MEMBERS + 1);
     const hasPorts = field(tables, section, set, layout.IP_SET_TYPE) === layout.IP_SET_IP_PORT;
-    const members = Array.from({ length: count }, (_, i) => memberText(tables, first + i, hasPorts));
+    const words = setMembers(tables, set);
+    const members: string[] = [];
+    for (let at = 0; at < words.length; at += MEMBER_WORDS) members.push(memberText(words, at, hasPorts));
     const id = textField(tables, section, set, layout.IP_SET_ID);
     return `set ${id} ${setText(tables, set)}: ${members.join(' ') || 'empty'}`;
   });
@@ -116,10 +117,11 @@ const PORT_PROTOCOLS: ReadonlyMap<number, string> = new Map([
   [132, 'sctp'],
 ]);
 
-function memberText(tables: Tables, member: number, hasPort: boolean): string {
-  const at = tables.starts[layout.SECTION_MEMBERS]! + member * layout.RECORD_WORDS[layout.SECTION_MEMBERS]!;
-  const address = prefixText(tables.words, at + layout.MEMBER_PREFIX);
-  return hasPort ? `${address},${portText(tables.words[at + layout.MEMBER_PORT]!)}` : address;
+const MEMBER_WORDS = layout.RECORD_WORDS[layout.SECTION_MEMBERS]!;
+
+function memberText(words: Int32Array, at: number, hasPort: boolean): string {
+  const address = prefixText(words, at + layout.MEMBER_PREFIX);
+  return hasPort ? `${address},${portText(words[at + layout.MEMBER_PORT]!)}` : address;
 }
 
 /** `tcp:80` of `protocol << 16 | port`. */

@@ -10,6 +10,7 @@
  *         4   index of the node whose endpoints alone are local (`--node`), or NONE
  *         5.. directory: for each section its first word and its number of records
  *
+ * Sections follow each other; in tables that are going to change (tables/buffer-pair.ts) with room behind each.
  * Sections are arrays of fixed-size records. A record's position is its index for the life of a generation, so a rule
  * index is a stable name in logs, counters and golden files. Text is an index into the string table. Lists are a start and a count
  * in the pool of ints (or prefixes). Nothing points outside its section: `openTables` checks that once.
@@ -34,7 +35,7 @@ export { ACTION_ALLOW, ACTION_DENY, ACTION_PASS } from '../model/flow.ts';
 
 /** `mrgy` */
 export const MAGIC = 0x6d726779;
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 export const NONE = -1;
 
 export const HEADER_LENGTH = 2;
@@ -102,7 +103,7 @@ export const RECORD_WORDS: readonly number[] = [
   7,
   16,
   18,
-  5,
+  7,
   6,
   9,
   ENDPOINT_SIZE,
@@ -217,7 +218,10 @@ export const IP_SET_ID = 0;
 /** IP_SET_NET or IP_SET_IP_PORT */
 export const IP_SET_TYPE = 1;
 export const IP_SET_TEXT = 2;
+/** members that come from no group */
 export const IP_SET_MEMBERS = 3;
+/** ints: groups all of whose prefixes are members (IP_SET_NET); tables/members.ts puts both together */
+export const IP_SET_GROUPS = 5;
 
 export const IP_SET_NET = 0;
 export const IP_SET_IP_PORT = 1;

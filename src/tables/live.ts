@@ -51,6 +51,7 @@ export function setAddressOwner(
   at: number,
   classNumber: number,
   ownerList: number,
+  onStore?: OnStore,
 ): void {
   const owner = ownerSlot(tables.owners, version, words, at);
   check(owner >= 0, 'an address that changes its owner has no place among the owners');
@@ -58,13 +59,19 @@ export function setAddressOwner(
     const leaf = leafOf4(tables.trie4, words[at]!);
     check(leaf >= 0, 'an address that changes its owner has no place of its own in the trie');
     tables.trie4[leaf] = classNumber * layout.ADDRESS_CLASS_SIZE;
+    onStore?.(tables.starts[layout.SECTION_TRIE_4]! + leaf, 1);
   } else {
     const slot = exactSlot(tables.exact6, words, at);
     check(slot >= 0, 'an address that changes its owner has no place among the exact addresses');
     tables.exact6[slot + 4] = classNumber + 1;
+    onStore?.(tables.starts[layout.SECTION_EXACT_6]! + slot + 4, 1);
   }
   tables.owners[owner + layout.OWNER_LIST] = ownerList;
+  onStore?.(tables.starts[layout.SECTION_OWNERS]! + owner + layout.OWNER_LIST, 1);
 }
+
+/** Called after each store, with the words of the buffer that changed: for who keeps a copy of it in step. */
+export type OnStore = (firstWord: number, words: number) => void;
 
 /** Index in `trie` of the leaf of one address, or -1 if it shares its leaf with others. */
 function leafOf4(trie: Int32Array, address: number): number {
@@ -143,6 +150,7 @@ export function fillSpare(
   spare: number,
   model: number,
   names: { readonly key: string; readonly name: string; readonly uid: string },
+  onStore?: OnStore,
 ): number {
   const at = spare * SPARE_SIZE;
   const endpoint = spares[at + SPARE_ENDPOINT]!;
@@ -153,19 +161,23 @@ export function fillSpare(
     [layout.ENDPOINT_NAME, spares[at + SPARE_NAME]!, names.name],
     [layout.ENDPOINT_UID, spares[at + SPARE_UID]!, names.uid],
   ] as const) {
-    writeString(tables, index, text);
+    writeString(tables, index, text, onStore);
     tables.endpoints[endpoint * size + word] = index;
   }
+  onStore?.(tables.starts[layout.SECTION_ENDPOINTS]! + endpoint * size, size);
   return endpoint;
 }
 
-function writeString(tables: Tables, index: number, text: string): void {
+function writeString(tables: Tables, index: number, text: string, onStore?: OnStore): void {
   const bytes = new TextEncoder().encode(text);
   check(bytes.length <= SPARE_STRING_BYTES, 'a name that is longer than any');
   const at = tables.starts[layout.SECTION_STRINGS]! + index * 2;
-  const first = tables.words.byteOffset + tables.starts[layout.SECTION_STRING_BYTES]! * 4;
-  new Uint8Array(tables.buffer, first + tables.words[at + layout.STRING_OFFSET_BYTES]!, bytes.length).set(bytes);
+  const first = tables.starts[layout.SECTION_STRING_BYTES]!;
+  const offset = tables.words[at + layout.STRING_OFFSET_BYTES]!;
+  new Uint8Array(tables.buffer, tables.words.byteOffset + first * 4 + offset, bytes.length).set(bytes);
   tables.words[at + layout.STRING_LENGTH_BYTES] = bytes.length;
+  onStore?.(first + (offset >> 2), Math.ceil(((offset & 3) + bytes.length) / 4));
+  onStore?.(at + layout.STRING_LENGTH_BYTES, 1);
 }
 
 /** Called with each change that was played: the version, and where the address's words lie. */

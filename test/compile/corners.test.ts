@@ -7,6 +7,7 @@ import { SelectorCache } from '../../src/compile/selectors.ts';
 import { sortWarnings } from '../../src/compile/warnings.ts';
 import { loadResources } from '../../src/load/load.ts';
 import * as layout from '../../src/tables/layout.ts';
+import { setMembers } from '../../src/tables/members.ts';
 import { textField } from '../../src/tables/tables.ts';
 import {
   addresses,
@@ -280,10 +281,9 @@ describe('services', () => {
     );
     expect(verdict(tables, '192.0.2.1', '10.0.0.1')).toBe('allow');
     expect(verdict(tables, '8.8.8.8', '10.0.0.1')).toBe('allow');
-    const at = tables.starts[layout.SECTION_MEMBERS]!;
-    const lengths = [0, 1].map(
-      (member) => tables.words[at + member * layout.RECORD_WORDS[layout.SECTION_MEMBERS]!]! & 255,
-    );
-    expect([tables.counts[layout.SECTION_MEMBERS], ...lengths]).toEqual([2, 1, 1]);
+    const members = setMembers(tables, 0);
+    const size = layout.RECORD_WORDS[layout.SECTION_MEMBERS]!;
+    const lengths = [0, 1].map((member) => members[member * size]! & 255);
+    expect([members.length / size, ...lengths]).toEqual([2, 1, 1]);
   });
 });

@@ -29,7 +29,7 @@ describe('the header', () => {
     }
     const checksum = 'the checksum does not fit: the tables are damaged; compile them again';
     expect(messages.get(0)).toBe('the buffer does not start with the magic number of margay tables');
-    expect(messages.get(1)).toMatch(/^the tables have layout version -?\d+, this program reads 2; compile them again$/);
+    expect(messages.get(1)).toMatch(/^the tables have layout version -?\d+, this program reads 3; compile them again$/);
     expect(messages.get(layout.HEADER_LENGTH)).toBe('the buffer has not the length that its header states');
     for (let word = layout.HEADER_CHECKSUM; word < layout.HEADER_WORDS; word++) {
       expect([word, messages.get(word)]).toEqual([word, checksum]);
@@ -101,7 +101,7 @@ const REFERENCES: readonly (readonly [section: number, words: readonly number[]]
   [layout.SECTION_PROFILES, [layout.PROFILE_NAME, layout.PROFILE_INGRESS, layout.PROFILE_EGRESS, layout.PROFILE_FILE]],
   [layout.SECTION_RULES, [layout.RULE_SOURCE, layout.RULE_DESTINATION, layout.RULE_FILE]],
   [layout.SECTION_SIDES, [0, 2, 4, 6, 8, 10, 12, 14, layout.SIDE_SERVICE_PORTS]],
-  [layout.SECTION_IP_SETS, [layout.IP_SET_ID, layout.IP_SET_TEXT, layout.IP_SET_MEMBERS]],
+  [layout.SECTION_IP_SETS, [layout.IP_SET_ID, layout.IP_SET_TEXT, layout.IP_SET_MEMBERS, layout.IP_SET_GROUPS]],
   [layout.SECTION_GROUPS, [layout.GROUP_PROFILES, 3, 4, 5, 6, layout.GROUP_NETWORK_SETS]],
   [layout.SECTION_ENDPOINTS, [0, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, layout.ENDPOINT_ALLOWED_SOURCES]],
   [layout.SECTION_NODES, [0, 1, 3, 4, 6, 11, 13, 15]],
