@@ -7,6 +7,7 @@
  */
 
 import { momentOf } from '../base/time.ts';
+import { forgetFlows } from '../conntrack/flows.ts';
 import { forgetAddress } from '../conntrack/forget.ts';
 import type { Conntrack } from '../conntrack/table.ts';
 import type { RecordBatch } from '../packets/source.ts';
@@ -28,6 +29,7 @@ export class OwnerChanges {
   readonly #changed = new Set<number | string>();
   readonly #note = (version: number, words: Int32Array, at: number): void => {
     this.#changed.add(keyAt(version, words, at));
+    if (this.#conntrack !== undefined) forgetFlows(this.#conntrack);
   };
 
   constructor(

@@ -6,6 +6,8 @@
  * prints in the order of the file. Where only counts of untracked packets are asked for, plain frames take the batches of
  * match/plain.ts, and the rest the folded tables, without any of the bookkeeping.
  */
+
+import { forgetFlows } from '../conntrack/flows.ts';
 import {
   addFragment,
   createReassembler,
@@ -61,6 +63,7 @@ import { type LiveOwnership, OwnerChanges } from './owner-changes.ts';
 import { LineQueue, type PacketRecord } from './packet-lines.ts';
 import { addPending, type FlowRecord, flowRecord } from './record.ts';
 import { STAGE_CONNTRACK, STAGE_COUNT, STAGE_OUTPUT, STAGE_PARSE, STAGE_SLOW, type StageTimes } from './stage-times.ts';
+import { TrackedPath } from './tracked-path.ts';
 
 export interface ReplayOptions {
   /** Judge each packet by itself, as the first of a new connection. */
@@ -186,6 +189,8 @@ export class Replayer {
   readonly #fragmentEvents: ReassemblyEvents;
   /** The fast path, where nothing but counts is asked for. */
   #fast: FastPath | undefined;
+  /** The same with connection tracking. */
+  #tracked: TrackedPath | undefined;
   readonly #waiting = new Map<number, Arrival & { readonly record: Int32Array }>();
   readonly #lines: Pick<LineQueue<PacketRecord>, 'put'> | undefined;
   readonly #share: ReplayShare | undefined;
@@ -232,18 +237,34 @@ export class Replayer {
         ? undefined
         : new OwnerChanges(tables, options.timeline, options.live, this.#conntrack, this.#connections);
     this.#fast = this.#fastPath(tables);
+    this.#tracked = this.#trackedPath();
+  }
+
+  /** Nothing but counts is asked for, of packets as they were captured. */
+  get #countsAlone(): boolean {
+    const { decapsulate, onVerdict } = this.#options;
+    const tellsAll = onVerdict !== undefined || this.#connections !== undefined || this.#lines !== undefined;
+    return decapsulate !== true && !tellsAll;
+  }
+
+  #trackedPath(): TrackedPath | undefined {
+    const ct = this.#conntrack;
+    if (ct === undefined || !this.#countsAlone || this.#judge.capturePoint === CAPTURE_VETH) return undefined;
+    forgetFlows(ct);
+    return new TrackedPath({
+      judge: this.#judge,
+      ct,
+      owners: this.#owners,
+      counters: this.counters,
+      slow: (batch, row, number) => this.#single(batch, row, this.#numberOf(row, number)),
+      times: this.#options.times,
+    });
   }
 
   #fastPath(tables: Tables): FastPath | undefined {
     const options = this.#options;
     const isAnywhere = this.#judge.capturePoint === CAPTURE_UNKNOWN;
-    const isPlain =
-      isAnywhere &&
-      options.decapsulate !== true &&
-      options.onVerdict === undefined &&
-      this.#connections === undefined &&
-      this.#lines === undefined;
-    if (this.#conntrack !== undefined || !isPlain) return undefined;
+    if (this.#conntrack !== undefined || !isAnywhere || !this.#countsAlone) return undefined;
     return new FastPath(
       tables,
       (batch, row, number) => this.#single(batch, row, this.#numberOf(row, number)),
@@ -271,7 +292,7 @@ export class Replayer {
 
   /** Judges what comes from now on by `tables`, a newer generation; connections and totals go on. */
   #swap(tables: Tables): void {
-    this.#fast?.fold(this.counters);
+    this.#foldFast();
     this.#generations.swap(tables);
     const { capturePoint } = this.#judge;
     const nodeNumbers = this.#nodeNumbers.of(tables);
@@ -280,6 +301,12 @@ export class Replayer {
     this.#judge.capturePoint = capturePoint;
     this.#interfaces = new PodInterfaces(tables);
     this.#fast = this.#fastPath(tables);
+    this.#tracked = this.#trackedPath();
+  }
+
+  #foldFast(): void {
+    this.#fast?.fold(this.counters);
+    this.#tracked?.fold(this.counters);
   }
 
   get connectionCount(): number {
@@ -297,7 +324,8 @@ export class Replayer {
   batch(batch: RecordBatch, names?: Pick<CaptureReader, 'interfaceName'>, numbers?: Float64Array): void {
     this.#names = names;
     this.#numbers = numbers;
-    if (this.#fast !== undefined && this.#isSettled(batch)) this.#fast.batch(batch);
+    const path = this.#fast ?? this.#tracked;
+    if (path !== undefined && this.#isSettled(batch)) path.batch(batch);
     else for (let i = 0; i < batch.count; i++) this.#single(batch, i, this.#numberOf(i, i + 1));
     if (numbers === undefined) this.#packets += batch.count;
   }
@@ -310,7 +338,7 @@ export class Replayer {
       if (newer !== undefined) this.#swap(newer);
       // A scan does not look at times.
       const mayScan = this.#options.timeline === undefined && this.#options.isStale?.() !== true;
-      const taken = mayScan ? (this.#fast?.scan(reader, batch) ?? -1) : -1;
+      const taken = mayScan ? ((this.#fast ?? this.#tracked)?.scan(reader, batch) ?? -1) : -1;
       if (taken === 0) return;
       if (taken > 0) this.#packets += taken;
       else if (this.#next(reader, batch) > 0) this.batch(batch, reader);
@@ -334,7 +362,7 @@ export class Replayer {
 
   /** What has been counted since the last time. Of a path whose fragments go elsewhere, so that nothing waits. */
   takeCounters(): Counters {
-    this.#fast?.fold(this.counters);
+    this.#foldFast();
     const taken = structuredClone(this.counters);
     for (const counts of Object.values(this.counters) as Float64Array[]) counts.fill(0);
     return taken;
@@ -348,7 +376,7 @@ export class Replayer {
   /** Judges what still waits and closes the connections. Call once, after the last batch. */
   finish(): void {
     this.moment = (this.#packets + 1) * MOMENTS;
-    this.#fast?.fold(this.counters);
+    this.#foldFast();
     expireFragments(this.#reassembler, Number.POSITIVE_INFINITY, this.#fragmentEvents);
     this.moment = (this.#packets + 2) * MOMENTS;
     this.#connections?.closeAll();
@@ -363,8 +391,9 @@ export class Replayer {
   /** One packet of the batch, number `packet`, through all stations. */
   #single(batch: RecordBatch, index: number, packet: number): void {
     const { times } = this.#options;
-    // What the fast path hands on is timed by it.
-    const isTimed = times !== undefined && this.#fast === undefined && times.takesPacket();
+    // What a path of batches hands on is timed by it.
+    const isBatch = this.#fast !== undefined || this.#tracked !== undefined;
+    const isTimed = times !== undefined && !isBatch && times.takesPacket();
     this.#judge.isTimed = isTimed;
     const start = isTimed ? performance.now() : 0;
     const bytes = batch.wireBytes[index]!;

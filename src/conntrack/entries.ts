@@ -2,6 +2,7 @@
  * Making and removing the entries of the connection table (table.ts draws it). Nothing here allocates or throws.
  */
 import * as record from '../wire/record.ts';
+import { forgetFlow, forgetFlows } from './flows.ts';
 import { entryHash, packetKey } from './key.ts';
 import type { Conntrack } from './table.ts';
 import * as table from './table.ts';
@@ -68,6 +69,7 @@ export function insertEntry(ct: Conntrack, records: Int32Array, at: number, time
     words[base + ENTRY_DST + word] = records[at + PACKET_DST + word]!;
   }
   link(ct, entry, bucketOf(ct, key[KEY_HASH]!, key[KEY_NODE_HASH]!));
+  forgetFlow(ct, key[KEY_HASH]!, records[at + PACKET_SRC]!, records[at + PACKET_DST]!);
   return entry;
 }
 
@@ -136,7 +138,8 @@ function evict(ct: Conntrack, shard: number, timeMs: number): void {
     }
   }
   if (victimValue > 0) {
-    words[shardState(ct, shard) + SHARD_EVICTIONS]!++;
+    // From now on a denied packet of this shard may be one whose entry is gone.
+    if (words[shardState(ct, shard) + SHARD_EVICTIONS]!++ === 0) forgetFlows(ct);
     const mark = entryHash(words, victim << 5, true);
     markFilter(ct.filter, shard, mark >>> 16);
     markFilter(ct.filter, shard, mark & 0xffff);
@@ -148,6 +151,11 @@ function entryValue(status: number): number {
   if ((status & STATUS_CLOSING) !== 0) return 1;
   if ((status & STATUS_SEEN_REPLY) === 0) return 2;
   return (status & STATUS_ASSURED) === 0 ? 3 : 4;
+}
+
+/** Entries that the shard of this hash has thrown out before their time. */
+export function shardEvictions(ct: Conntrack, hash: number): number {
+  return ct.words[shardState(ct, hash >>> 26) + SHARD_EVICTIONS]!;
 }
 
 function markFilter(filter: Int32Array, shard: number, bit: number): void {
@@ -172,6 +180,7 @@ export function removeEntry(ct: Conntrack, entry: number): void {
     while (words[(before << 5) + ENTRY_NEXT] !== entry) before = words[(before << 5) + ENTRY_NEXT]!;
     words[(before << 5) + ENTRY_NEXT] = next;
   }
+  forgetFlow(ct, hash, words[base + ENTRY_SRC]!, words[base + ENTRY_DST]!);
   const state = shardState(ct, hash >>> 26);
   words[base + ENTRY_META] = 0;
   words[base + ENTRY_GENERATION] = (words[base + ENTRY_GENERATION]! + 1) | 0;

@@ -54,6 +54,8 @@
  *
  * Source: Linux net/netfilter/nf_conntrack_core.c.
  */
+import { FLOW_PAIR_WORDS, flowPairs } from './flows.ts';
+
 /** Entries of a table by default: the number of tracked connections that design.md section 10 promises. */
 export const CONNTRACK_ENTRIES_DEFAULT = 1_000_000;
 /** Hash shards, whatever the number of workers (design.md section 10); a power of two. */
@@ -132,7 +134,7 @@ export interface ConntrackOptions {
   readonly buffer?: SharedArrayBuffer;
 }
 
-/** All memory is allocated at creation. `last` and `key` belong to this thread, everything else may be shared. */
+/** All memory is allocated at creation. `last`, `key` and the flow lines belong to this thread, everything else may be shared. */
 export interface Conntrack {
   readonly buffer: SharedArrayBuffer;
   /** The entries; from `headsAt` on the first entry of each bucket; from `shardsAt` on SHARD_WORDS of state a shard. */
@@ -149,6 +151,10 @@ export interface Conntrack {
   readonly bucketBits: number;
   readonly isStrict: boolean;
   readonly isLiberal: boolean;
+  /** Lines of flows (flows.ts), their number of pairs less one, and the stamp of those that hold. */
+  readonly flows: Int32Array;
+  readonly flowMask: number;
+  flowStamp: number;
 }
 
 export function createConntrack(options: ConntrackOptions = {}): Conntrack {
@@ -171,6 +177,7 @@ export function createConntrack(options: ConntrackOptions = {}): Conntrack {
   if (buffer.byteLength !== totalBytes) {
     throw new RangeError(`conntrack buffer has ${buffer.byteLength} bytes: the capacity asks for ${totalBytes}`);
   }
+  const pairs = flowPairs(capacityEntries);
   return {
     buffer,
     words: new Int32Array(buffer, 0, (entriesBytes + headsBytes + shardsBytes) >> 2),
@@ -184,6 +191,9 @@ export function createConntrack(options: ConntrackOptions = {}): Conntrack {
     bucketBits,
     isStrict: options.strict ?? false,
     isLiberal: options.liberal ?? false,
+    flows: new Int32Array(pairs * FLOW_PAIR_WORDS),
+    flowMask: pairs - 1,
+    flowStamp: 1,
   };
 }
 

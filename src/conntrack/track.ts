@@ -142,7 +142,7 @@ export function trackPacket(
   if (protocol === 6) {
     // An established, answered connection, and neither SYN, FIN nor RST, but ACK.
     const isPlain = (status & PLAIN_STATUS_MASK) === PLAIN_STATUS && (tcpFlags & 0x17) === 0x10;
-    if (isPlain && fastAck(ct, words, base, direction, records, at, timeMs)) return STATE_ESTABLISHED;
+    if (isPlain && fastAck(ct, base, direction, records, at, view, timeMs)) return STATE_ESTABLISHED;
     return trackTcp(ct, entry, direction, tcpFlags, records, at, view, timeMs);
   }
   if (direction === DIRECTION_ORIGINAL && (status & STATUS_SEEN_REPLY) === 0) {

@@ -109,6 +109,11 @@ export function judgeTrackedPacket(
   return judgePacket(judge, records, at);
 }
 
+/** The verdict on the packet whose states `judge` knows already, as far as it was asked for them (match/simple.ts). */
+export function continueTracked(judge: Judge, records: Int32Array, at: number): number {
+  return judgePacket(judge, records, at);
+}
+
 /**
  * The verdict that `of` would have given on the packet that it has just judged, if every staged policy were enforced: with the
  * same connection states, and moving none. `judge` may be `of` itself, whose answer is then replaced.

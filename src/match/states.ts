@@ -31,6 +31,11 @@ export function stateOn(judge: Judge, node: number): number {
   return state & STATE_MASK;
 }
 
+/** CT_* on node number `i` of those that were asked about the packet in hand. */
+export function stateOf(judge: Judge, i: number): number {
+  return judge.states[i]! & STATE_MASK;
+}
+
 /** The node has let the packet through: makes the entry of a new connection. */
 export function passedOn(judge: Judge, node: number): void {
   if (judge.stateMode !== STATES_TRACKED) return;

@@ -100,6 +100,14 @@ export class PcapReader extends BufferedReader {
     return count;
   }
 
+  get view(): DataView {
+    return this.buffer.view;
+  }
+
+  get nanosPerTick(): number | undefined {
+    return this.form?.nanosPerTick;
+  }
+
   describe(batch: RecordBatch, position: number): void {
     const { buffer, form } = this;
     const next = buffer.position;

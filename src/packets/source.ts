@@ -154,6 +154,9 @@ export interface CaptureReader {
    * buffer by itself, and returns how many it took, 0 asking for `fill`; -1 = the records have another form. Absent: never of that form.
    */
   scan?(walk: RecordWalk, taken: RecordsTaken): number;
+  /** Of the form that `scan` takes: the buffer, until the next `fill`, and what the fraction of a record's time counts. */
+  readonly view?: DataView;
+  readonly nanosPerTick?: number | undefined;
   /** Goes on in `memory`, of READ_BUFFER_BYTES, instead of memory of its own; what lies there already moves along. */
   readInto?(memory: Uint8Array): void;
   /** Describes the record that starts at `position` of the buffer, which a scan has passed, as row 0 of `batch`. */

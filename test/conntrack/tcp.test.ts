@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { ENTRY_EXPIRES, ENTRY_WORDS } from '../../src/conntrack/table.ts';
-import { fastAck } from '../../src/conntrack/tcp-fast.ts';
+import { ENTRY_EXPIRES, ENTRY_WORDS, NO_ENTRY } from '../../src/conntrack/table.ts';
+import { fastAck, synIsSettled } from '../../src/conntrack/tcp-fast.ts';
 import {
   TCP_STATE_CLOSE,
   TCP_STATE_CLOSE_WAIT,
@@ -13,6 +13,8 @@ import {
   TCP_STATE_SYN_SENT2,
   TCP_STATE_TIME_WAIT,
 } from '../../src/conntrack/tcp-layout.ts';
+import { segmentEnd } from '../../src/conntrack/tcp-window.ts';
+import { PACKET_TCP_WINDOW } from '../../src/wire/record.ts';
 import { Harness, Talk } from './harness.ts';
 import { ACK, FIN, ip, PSH, packet, RST, SYN, tcpPayload, URG } from './packets.ts';
 
@@ -423,13 +425,70 @@ test('plain segments take the short way, others do not', () => {
   const { ct } = talk.harness;
   const takes = (bytes: Uint8Array, side: number): boolean => {
     const base = talk.harness.find(bytes) * ENTRY_WORDS;
-    return fastAck(ct, ct.words, base, side, packet(bytes).record, 0, talk.harness.nowMs);
+    const { record, view } = packet(bytes);
+    return fastAck(ct, base, side, record, 0, view, talk.harness.nowMs);
   };
   expect(takes(talk.segment(0, ACK, { seq: talk.next[0] + 1 }), 0)).toBe(false);
   expect(takes(talk.segment(0, ACK, { ack: talk.next[1] + 1 }), 0)).toBe(false);
   expect(takes(talk.segment(0, ACK, { window: 0 }), 0)).toBe(false);
   expect(takes(talk.segment(0, ACK, { dataBytes: 100 }), 0)).toBe(true);
 });
+
+test('timestamps are no reason to take the long way, other options are where SACK was agreed on', () => {
+  const talk = new Talk(new Harness());
+  talk.send(0, SYN, { options: [4, 2] });
+  talk.send(1, SYN | ACK, { options: [4, 2] });
+  talk.send(0, ACK);
+  const takes = (options: readonly number[]): boolean => {
+    const bytes = talk.segment(0, ACK, { dataBytes: 10, options });
+    const { record, view } = packet(bytes);
+    const base = talk.harness.find(bytes) * ENTRY_WORDS;
+    return fastAck(talk.harness.ct, base, 0, record, 0, view, talk.harness.nowMs);
+  };
+  expect(takes([1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 9])).toBe(false);
+  expect(takes([1, 1, 1, 1])).toBe(false);
+  expect(takes(TIMESTAMPS)).toBe(true);
+});
+
+/** A SYN that is settled, by `synIsSettled`, changes no word of its entry when it comes again; nor does its time-out move. */
+test('a repeated SYN changes nothing where that is said of it', () => {
+  let settled = 0;
+  let seed = 4711;
+  const random = (limit: number): number => {
+    seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
+    return Math.floor((seed / 2 ** 32) * limit);
+  };
+  for (let count = 0; count < 2000; count++) {
+    const talk = new Talk(new Harness());
+    const syn = (): Uint8Array =>
+      talk.segment(0, SYN, {
+        seq: 1000 + [0, 0, 0, 1, -1][random(5)]!,
+        window: [0, 1, 500, 65_535][random(4)]!,
+        options: random(2) === 0 ? [] : [4, 2, 3, 3, 4],
+        dataBytes: [0, 0, 0, 5][random(4)]!,
+      });
+    talk.harness.accept(syn());
+    for (let more = random(4); more > 0; more--) {
+      talk.harness.accept(random(4) === 0 ? talk.segment(1, [SYN, ACK, SYN | ACK][random(3)]!, { seq: 5 }) : syn());
+    }
+    const last = syn();
+    talk.harness.accept(last);
+    const entry = talk.harness.find(last);
+    if (entry === NO_ENTRY) continue;
+    const { record } = packet(last);
+    const { words, times } = talk.harness.ct;
+    const base = entry * ENTRY_WORDS;
+    if (!synIsSettled(words, base, segmentEnd(record, 0), record[PACKET_TCP_WINDOW]!)) continue;
+    settled++;
+    const before = [...words.subarray(base, base + ENTRY_WORDS), times[base / 2 + ENTRY_EXPIRES]];
+    talk.harness.nowMs += 1000;
+    expect(talk.harness.accept(last)).toBe('new');
+    expect([...words.subarray(base, base + ENTRY_WORDS), times[base / 2 + ENTRY_EXPIRES]]).toEqual(before);
+  }
+  expect(settled).toBeGreaterThan(500);
+});
+
+const TIMESTAMPS = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
 
 /** The short way of tcp-fast.ts against the long one: an option without effect keeps a segment off the short way. */
 test('the short way does exactly what the long one does', () => {
@@ -456,7 +515,11 @@ test('the short way does exactly what the long one does', () => {
     const segment = { window, dataBytes, ...(seq === undefined ? {} : { seq }), ...(ack === undefined ? {} : { ack }) };
     fast.harness.nowMs += random(50);
     slow.harness.nowMs = fast.harness.nowMs;
-    const states = [fast.send(side, ACK, segment), slow.send(side, ACK, { ...segment, options: [1, 1, 1, 1] })];
+    const options = random(2) === 0 ? {} : { options: TIMESTAMPS };
+    const states = [
+      fast.send(side, ACK, { ...segment, ...options }),
+      slow.send(side, ACK, { ...segment, options: [1, 1, 1, 1] }),
+    ];
     const kept = [fast, slow].map(({ harness, client, server }) => {
       const base = harness.find(ip(client, server, 6, tcpPayload(40_000, 80, ACK))) * ENTRY_WORDS;
       const words = harness.ct.words.subarray(base, base + ENTRY_WORDS).join(' ');

@@ -1,0 +1,114 @@
+/**
+ * Flow lines: what is known of the next packet of a flow, so that most packets need neither owners, nor policy, nor a look into buckets.
+ *
+ * Problem. A tracked packet goes from its addresses to their owners and nodes, on each node to its entry, and through the policy where it is
+ * new: some forty loads that miss the caches, microseconds a packet. Yet the next packet of a flow nearly always does what
+ * the last one did.
+ *
+ * Idea. After a packet was judged the long way, a line of eight words notes what the same packet would do if it came again, beside the
+ * five-tuple: how it is counted, and what it does to the entries of the nodes on its way. Two lines are 64 bytes, one line of the cache, which
+ * is found by the flow's hash: room for both directions of a conversation, or for two flows. A line is a memory, not a truth:
+ * whatever could change its answer takes it away.
+ *
+ *   made, moved or looked up and removed an entry        lines of its flow, both directions (`forgetFlow`, from entries.ts and lookup.ts)
+ *   an eviction where there was none before, new tables,
+ *   another owner of an address                          all lines (`forgetFlows`)
+ *
+ * so a line that is there needs no look at what it was made of; only time has to be asked, since entries expire by it. Lines are of one thread
+ * and of IPv4 TCP and UDP alone; a third flow of one place takes that of another. match/flow-lines.ts writes lines, match/tracked.ts reads them.
+ *
+ *   word  name        meaning
+ *   0     FLOW_SRC    source address
+ *   1     FLOW_DST    destination address
+ *   2     FLOW_PORTS  source port << 16 | destination port
+ *   3     FLOW_META   stamp << 3 | FLOW_* kind; another stamp than the table's, or 0: no line
+ *   4     FLOW_SLOT   where the packet is counted (match/tracked.ts)
+ *   5-7               by kind:
+ *
+ *   FLOW_COUNTED  judged anew each time, and no entry: a flow that policy denies. 5 = the segment's form, of which header length and
+ *                 flags must be the same (TCP), or 0 (UDP)
+ *   FLOW_SYN      a repeated SYN that nobody answered, which changes nothing. 5 = sequence number behind it, 6 = its form,
+ *                 7 = second from which on an entry may be dead
+ *   FLOW_TOUCHED  UDP: prolongs its entries. 5, 6 = entries (twice the same if there is one), 7 = by how many ms
+ *   FLOW_ACK      established TCP. 5, 6 = `entry << 1 | direction` (twice the same if there is one); segments in order move
+ *                 them as tcp-fast.ts says
+ *
+ * The form of a TCP segment is the fourth word of its header: data offset, flags, window.
+ *
+ * Worked example. 10.0.0.1:40000 > 10.0.1.7:53 over UDP, on one node. The first datagram finds no line, is judged, allowed by step 40, and
+ * confirmed as entry 9: line (…, FLOW_TOUCHED, slot 40, 9, 9, 30 000). The second one finds it: entry 9 lives, its time-out is set to
+ * 30 s from now, step 40 counts one more. The answer comes: no line of its direction; the long way calls it ESTABLISHED and, having moved
+ * entry 9, takes both lines away; its own is written anew, for 120 s.
+ */
+import type { Conntrack } from './table.ts';
+
+export const FLOW_SRC = 0;
+export const FLOW_DST = 1;
+export const FLOW_PORTS = 2;
+export const FLOW_META = 3;
+export const FLOW_SLOT = 4;
+export const FLOW_FIRST = 5;
+export const FLOW_SECOND = 6;
+export const FLOW_THIRD = 7;
+
+/** Words of a line, and of the two of one place. */
+export const FLOW_WORDS = 8;
+export const FLOW_PAIR_WORDS = 16;
+
+export const FLOW_KIND_BITS = 3;
+export const FLOW_COUNTED = 1;
+export const FLOW_SYN = 2;
+export const FLOW_TOUCHED = 3;
+export const FLOW_ACK = 4;
+
+/** Most pairs of lines: 8 MB of them, so that flows by the ten thousand seldom meet. */
+const PAIRS_LOG2_MAX = 17;
+const PAIRS_LOG2_MIN = 6;
+/** Stamps start anew behind this. */
+const STAMP_MAX = (1 << (31 - FLOW_KIND_BITS)) - 1;
+
+/** Pairs of lines for a table of that many entries, as a power of two. */
+export function flowPairs(capacityEntries: number): number {
+  const log2 = 32 - Math.clz32(capacityEntries - 1);
+  return 1 << Math.max(PAIRS_LOG2_MIN, Math.min(PAIRS_LOG2_MAX, log2));
+}
+
+/** Takes away the lines of the packets between two addresses whose flow has this hash (`flowHash` of key.ts). */
+export function forgetFlow(ct: Conntrack, hash: number, src: number, dst: number): void {
+  const { flows } = ct;
+  const at = (hash & ct.flowMask) * 16;
+  // Whichever way round; that ports differ is left to chance.
+  const sum = src ^ dst;
+  if ((flows[at]! ^ flows[at + 1]!) === sum) flows[at + 3] = 0;
+  if ((flows[at + 8]! ^ flows[at + 9]!) === sum) flows[at + 11] = 0;
+}
+
+/**
+ * The line where a flow's next one is to be written, at the place of its `hash`: its own, else one that does not hold, else the other one than
+ * `preferred` (0 or 1), which holds for another flow.
+ */
+export function lineFor(
+  ct: Conntrack,
+  hash: number,
+  preferred: number,
+  src: number,
+  dst: number,
+  ports: number,
+): number {
+  const { flows } = ct;
+  const place = (hash & ct.flowMask) * 16;
+  const first = place + 8 * preferred;
+  const second = place + 8 * (1 - preferred);
+  if (flows[second] === src && flows[second + 1] === dst && flows[second + 2] === ports) return second;
+  if (flows[first] === src && flows[first + 1] === dst && flows[first + 2] === ports) return first;
+  const isFree = (line: number): boolean => flows[line + 3]! >>> 3 !== ct.flowStamp;
+  return isFree(first) || !isFree(second) ? first : second;
+}
+
+/** Takes away all lines. */
+export function forgetFlows(ct: Conntrack): void {
+  ct.flowStamp++;
+  if (ct.flowStamp <= STAMP_MAX) return;
+  ct.flows.fill(0);
+  ct.flowStamp = 1;
+}

@@ -1,0 +1,116 @@
+/**
+ * The judge's short way for tracked packets between ordinary ends: pods of one owner, or outside, where no host endpoint, service, loop
+ * block or source port has a say. What each check answers then is a port function (chain.ts), and what is left of path.ts is this:
+ *
+ *   the sender's node    state NEW: egress check; passed: entry
+ *   the other's node     state NEW: ingress check; passed: entry (the same node: both checks, then one entry)
+ *   all ESTABLISHED      allowed if any check is on the way
+ *
+ * Everything else, and every doubt, is the judge's (judge.ts): nodes that differ in their state, INVALID, refused pods, evidence that an
+ * eviction may have taken. It goes on from the states that were found here, so that no entry moves twice; entries that were made here are
+ * those that it would have made. A test holds both ways against each other.
+ */
+import type { Conntrack } from '../conntrack/table.ts';
+import { CT_ESTABLISHED, CT_NEW } from '../conntrack/track.ts';
+import { VERDICT_ALLOW, VERDICT_DENY, VERDICT_UNPOLICED } from '../model/flow.ts';
+import * as layout from '../tables/layout.ts';
+import type { Tables } from '../tables/tables.ts';
+import * as record from '../wire/record.ts';
+import { lookUpFunction } from './chain.ts';
+import { claimNode, classOf4, findOwner } from './lookup.ts';
+import { type Judge, STATES_TRACKED } from './state.ts';
+import { mayLackEntry, passedOn, stateOn } from './states.ts';
+
+// Node 20 re-reads an imported constant at every use.
+const { CLASS_FLAGS, CLASS_PEER, CLASS_EGRESS, CLASS_INGRESS, CLASS_NEEDS_PATH } = layout;
+const { STEP_DENY, STEP_NONE, VALUE_STEP_SHIFT, NONE } = layout;
+const { PACKET_SRC, PACKET_DST, PACKET_SRC_PORT, PACKET_DST_PORT, PACKET_PROTOCOL, PACKET_TCP_FLAGS } = record;
+const PROTOCOL_TCP = 6;
+const PORTS_BITS = 16;
+
+/** What `judgeSimple` found, beside the verdict: the step that decided, or NONE. */
+export interface SimpleAnswer {
+  step: number;
+}
+
+/**
+ * VERDICT_* of a packet record of IPv4 TCP or UDP with ports, or NONE if the ends are not simple or the answer is not: `continueTracked`
+ * of judge.ts then judges it. Moves and makes entries as the judge does; states stay in `judge`.
+ */
+export function judgeSimple(
+  judge: Judge,
+  ct: Conntrack,
+  records: Int32Array,
+  at: number,
+  view: DataView,
+  timeMs: number,
+  answer: SimpleAnswer,
+): number {
+  begin(judge, ct, records, at, view, timeMs);
+  const { tables } = judge;
+  const { classes4, trie4 } = tables;
+  const src = classOf4(trie4, records[at + PACKET_SRC]!);
+  const dst = classOf4(trie4, records[at + PACKET_DST]!);
+  if (((classes4[src + CLASS_FLAGS]! | classes4[dst + CLASS_FLAGS]!) & CLASS_NEEDS_PATH) !== 0) return NONE;
+  const egress = classes4[src + CLASS_EGRESS]!;
+  const ingress = classes4[dst + CLASS_INGRESS]!;
+  const out = lookUpFunction(tables, egress, classes4[dst + CLASS_PEER]!, judge.key);
+  const into = lookUpFunction(tables, ingress, classes4[src + CLASS_PEER]!, judge.key);
+  if (out < 0 || into < 0) return NONE;
+  const from = visitedNode(tables, records[at + PACKET_SRC]!);
+  const to = visitedNode(tables, records[at + PACKET_DST]!);
+  const first = from === NONE ? to : from;
+  const isOne = from === NONE || to === NONE || from === to;
+  const both = (out & 3) === STEP_DENY || (into & 3) === STEP_NONE ? out : into;
+  answer.step = (both & 3) === STEP_NONE ? NONE : both >> VALUE_STEP_SHIFT;
+  if (first === NONE) return VERDICT_UNPOLICED;
+  const state = stateOn(judge, first);
+  if (state === CT_NEW) {
+    const check = isOne ? both : out;
+    if ((check & 3) === STEP_DENY) return mayLackEntry(judge, first) ? NONE : VERDICT_DENY;
+    passedOn(judge, first);
+    if (!isOne) {
+      if (stateOn(judge, to) !== CT_NEW) return NONE;
+      if ((into & 3) === STEP_DENY) return mayLackEntry(judge, to) ? NONE : VERDICT_DENY;
+      passedOn(judge, to);
+    }
+    return (both & 3) === STEP_NONE ? VERDICT_UNPOLICED : VERDICT_ALLOW;
+  }
+  if (state !== CT_ESTABLISHED || isRefused(tables, egress) || isRefused(tables, ingress)) return NONE;
+  if (!isOne && stateOn(judge, to) !== CT_ESTABLISHED) return NONE;
+  answer.step = NONE;
+  return egress === 0 && ingress === 0 ? VERDICT_UNPOLICED : VERDICT_ALLOW;
+}
+
+/** What states.ts asks of the packet in hand. */
+function begin(judge: Judge, ct: Conntrack, records: Int32Array, at: number, view: DataView, timeMs: number): void {
+  const protocol = records[at + PACKET_PROTOCOL]!;
+  judge.stateMode = STATES_TRACKED;
+  judge.stateCount = 0;
+  judge.ct = ct;
+  judge.view = view;
+  judge.timeMs = timeMs;
+  judge.tracked = records;
+  judge.trackedAt = at;
+  judge.quotedAt = -1;
+  judge.version = 4;
+  judge.protocol = protocol;
+  judge.tcpFlags = records[at + PACKET_TCP_FLAGS]!;
+  judge.hasPorts = true;
+  const slot = protocol === PROTOCOL_TCP ? layout.KEY_SLOT_TCP : layout.KEY_SLOT_UDP;
+  judge.key = (slot << PORTS_BITS) | records[at + PACKET_DST_PORT]!;
+  judge.sourceKey = (slot << PORTS_BITS) | records[at + PACKET_SRC_PORT]!;
+}
+
+/** The node of the address's only owner, if it is one whose checks are seen; NONE = outside. */
+function visitedNode(tables: Tables, address: number): number {
+  const node = claimNode(tables, findOwner(tables, 4, address, 0, 0, 0), 0);
+  return tables.localNode === NONE || node === tables.localNode ? node : NONE;
+}
+
+/** Class of a pod that Felix refuses: what is known is dropped there too. */
+function isRefused(tables: Tables, policyClass: number): boolean {
+  if (policyClass === 0) return false;
+  const chain = tables.policyClasses[policyClass * layout.POLICY_CLASS_SIZE + layout.POLICY_CLASS_CHAIN]!;
+  return tables.chains[chain * layout.CHAIN_SIZE + layout.CHAIN_KIND] === layout.CHAIN_KIND_REJECTED;
+}

@@ -1,0 +1,244 @@
+/**
+ * Tracked packets in batches: plain frames (wire/plain-tracked.ts) whose flow has a line (conntrack/flows.ts).
+ *
+ * A batch goes through short loops, so that the lines of many packets are on their way from memory at once:
+ *
+ *   aim    five-tuple -> hash -> place of the line; its first word is read
+ *   act    line by line in the order of the packets: is it this flow's, does it hold, what does it do; count
+ *
+ * `act` ends at the first row whose flow has no line, or whose line does not cover what the packet is. That row goes the long way
+ * (match/judge.ts), which may move or take away lines of rows behind it, so it goes before them; `rememberFlow` (flow-lines.ts) then
+ * writes its line, and `act` goes on behind it.
+ */
+import { specialize } from '../base/specialize.ts';
+import * as flow from '../conntrack/flows.ts';
+import type { Conntrack } from '../conntrack/table.ts';
+import { ENTRY_EXPIRES } from '../conntrack/table.ts';
+import { ackIsInOrder, TIMESTAMPS_ALONE, takeAck } from '../conntrack/tcp-fast.ts';
+import { VERDICT_ALLOW, VERDICT_DENY, VERDICT_NAMES } from '../model/flow.ts';
+import * as layout from '../tables/layout.ts';
+import type { Tables } from '../tables/tables.ts';
+import { addPackets, type Counters, REASON_COUNT } from './counters.ts';
+import { noteCounted, PACKET_UNIT, type PackedCounts, settle } from './packed-counts.ts';
+
+/** The columns of a batch, as wire/plain-tracked.ts fills them. */
+export interface TrackedRows {
+  readonly src: Int32Array;
+  readonly dst: Int32Array;
+  readonly ports: Int32Array;
+  readonly forms: Int32Array;
+  readonly ends: Int32Array;
+  readonly bytes: Int32Array;
+  readonly offsets: Int32Array;
+  readonly captured: Int32Array;
+  readonly times: Float64Array;
+}
+
+export interface TrackedJudge extends PackedCounts {
+  readonly tables: Tables;
+  /** Where the line of each row is looked for first in `Conntrack.flows`; the other place is 8 words to or fro. */
+  readonly lines: Int32Array;
+  readonly loops: TrackedLoops;
+}
+
+export interface TrackedLoops {
+  /** Sets `lines` of the first `count` rows, and returns a number that keeps what it read alive. */
+  aim(count: number): number;
+  /**
+   * Judges and counts rows from `from` on; returns the first one that needs the long way, or `to`.
+   *
+   * @param stamp  the table's, as FLOW_META has it
+   */
+  act(view: DataView, from: number, to: number, stamp: number): number;
+  /** Bytes of the rows that `act` has counted since this was asked. */
+  takeBytes(): number;
+}
+
+export function createTrackedJudge(tables: Tables, ct: Conntrack, rows: TrackedRows): TrackedJudge {
+  const lines = new Int32Array(rows.src.length);
+  const bySlot = (): Float64Array =>
+    new Float64Array(tables.counts[layout.SECTION_STEPS]! + VERDICT_NAMES.length * REASON_COUNT);
+  const counts = bySlot();
+  const constants = { ...flow, ENTRY_EXPIRES, TIMESTAMPS_ALONE, PACKET_UNIT };
+  const loops = specialize(trackedLoops)(
+    ct.words,
+    ct.times,
+    ct.flows,
+    ct.flowMask,
+    rows.src,
+    rows.dst,
+    rows.ports,
+    rows.forms,
+    rows.ends,
+    rows.bytes,
+    rows.offsets,
+    rows.captured,
+    rows.times,
+    lines,
+    counts,
+    ackIsInOrder,
+    takeAck,
+    constants,
+  );
+  return { tables, lines, loops, counts, countedPackets: 0, countedBytes: 0, packets: bySlot(), bytes: bySlot() };
+}
+
+interface Constants {
+  readonly FLOW_COUNTED: number;
+  readonly FLOW_SYN: number;
+  readonly FLOW_TOUCHED: number;
+  readonly FLOW_ACK: number;
+  readonly FLOW_KIND_BITS: number;
+  readonly ENTRY_EXPIRES: number;
+  readonly TIMESTAMPS_ALONE: number;
+  readonly PACKET_UNIT: number;
+}
+
+function trackedLoops(
+  words: Int32Array,
+  times: Float64Array,
+  flows: Int32Array,
+  flowMask: number,
+  src: Int32Array,
+  dst: Int32Array,
+  ports: Int32Array,
+  forms: Int32Array,
+  ends: Int32Array,
+  bytes: Int32Array,
+  offsets: Int32Array,
+  captured: Int32Array,
+  at: Float64Array,
+  lines: Int32Array,
+  counts: Float64Array,
+  isInOrder: typeof ackIsInOrder,
+  take: typeof takeAck,
+  constants: Constants,
+): TrackedLoops {
+  const { FLOW_COUNTED, FLOW_SYN, FLOW_TOUCHED, FLOW_ACK, ENTRY_EXPIRES, TIMESTAMPS_ALONE, PACKET_UNIT } = constants;
+  let byteCount = 0;
+  /** A segment of an established connection: true if it moved the entries of the line. */
+  const acknowledge = (view: DataView, row: number, line: number): boolean => {
+    const form = forms[row]!;
+    // Neither SYN, FIN nor RST, but ACK.
+    if ((form & 0x17_0000) !== 0x10_0000) return false;
+    const timeMs = at[row]!;
+    const first = flows[line + 5]!;
+    const second = flows[line + 6]!;
+    const firstBase = (first >> 1) << 5;
+    const secondBase = (second >> 1) << 5;
+    if (times[(firstBase >> 1) + ENTRY_EXPIRES]! <= timeMs) return false;
+    if (times[(secondBase >> 1) + ENTRY_EXPIRES]! <= timeMs) return false;
+    const frame = offsets[row]!;
+    const seq = view.getInt32(frame + 38);
+    const ack = view.getInt32(frame + 42);
+    const header = (form >>> 28) << 2;
+    const hasOptions = header > 20 && captured[row]! >= 34 + header;
+    const mayHaveSack = hasOptions && !(header === 32 && view.getInt32(frame + 54) === TIMESTAMPS_ALONE);
+    const end = ends[row]!;
+    const window = form & 0xffff;
+    if (!isInOrder(words, firstBase, first & 1, mayHaveSack, seq, ack, end, window)) return false;
+    if (second !== first) {
+      if (!isInOrder(words, secondBase, second & 1, mayHaveSack, seq, ack, end, window)) return false;
+      take(words, times, secondBase, second & 1, seq, ack, end, window, timeMs);
+    }
+    take(words, times, firstBase, first & 1, seq, ack, end, window, timeMs);
+    return true;
+  };
+  return {
+    aim(count) {
+      let touched = 0;
+      for (let i = 0; i < count; i++) {
+        const from = src[i]!;
+        const to = dst[i]!;
+        const own = ports[i]!;
+        // conntrack/key.ts, flowHashPorts
+        let a = Math.imul(from ^ Math.imul(own, 0x9e3779b1), 0x85ebca6b);
+        let b = Math.imul(to ^ Math.imul((own << 16) | (own >>> 16), 0x9e3779b1), 0x85ebca6b);
+        a = Math.imul(a ^ (a >>> 15), 0xc2b2ae35);
+        b = Math.imul(b ^ (b >>> 15), 0xc2b2ae35);
+        const sum = (a + b + Math.imul(forms[i] === 0 ? 17 : 6, 0x27d4eb2f)) | 0;
+        let hash = Math.imul(sum ^ (sum >>> 16), 0x7feb352d);
+        hash ^= hash >>> 15;
+        const line = ((hash & flowMask) << 4) | (from < to ? 8 : 0);
+        lines[i] = line;
+        touched = (touched + flows[line]!) | 0;
+      }
+      return touched;
+    },
+    act(view, from, to, stamp) {
+      let sum = 0;
+      let row = from;
+      for (; row < to; row++) {
+        let line = lines[row]!;
+        if (((flows[line]! ^ src[row]!) | (flows[line + 1]! ^ dst[row]!) | (flows[line + 2]! ^ ports[row]!)) !== 0) {
+          line ^= 8;
+          if (((flows[line]! ^ src[row]!) | (flows[line + 1]! ^ dst[row]!) | (flows[line + 2]! ^ ports[row]!)) !== 0)
+            break;
+        }
+        const kind = flows[line + 3]! ^ stamp;
+        const form = forms[row]!;
+        if (kind === FLOW_COUNTED) {
+          if (((form ^ flows[line + 5]!) & 0xffff_0000) !== 0) break;
+        } else if (kind === FLOW_SYN) {
+          if (form !== flows[line + 6] || ends[row] !== flows[line + 5] || at[row]! >= flows[line + 7]! * 1000) break;
+        } else if (kind === FLOW_TOUCHED) {
+          const timeMs = at[row]!;
+          const first = (flows[line + 5]! << 4) + ENTRY_EXPIRES;
+          const second = (flows[line + 6]! << 4) + ENTRY_EXPIRES;
+          if (form !== 0 || times[first]! <= timeMs || times[second]! <= timeMs) break;
+          const expires = timeMs + flows[line + 7]!;
+          times[first] = expires;
+          times[second] = expires;
+        } else if (kind !== FLOW_ACK || !acknowledge(view, row, line)) {
+          break;
+        }
+        const size = bytes[row]!;
+        counts[flows[line + 4]!]! += size + PACKET_UNIT;
+        sum += size;
+      }
+      byteCount += sum;
+      return row;
+    },
+    takeBytes() {
+      const taken = byteCount;
+      byteCount = 0;
+      return taken;
+    },
+  };
+}
+
+/** Where packets are counted that no step decided. */
+export function slotOf(tables: Tables, verdict: number, reason: number, step: number): number {
+  const steps = tables.counts[layout.SECTION_STEPS]!;
+  if (step < 0) return steps + verdict * REASON_COUNT + reason;
+  const action = tables.steps[step * layout.STEP_SIZE + layout.STEP_ACTION]!;
+  const isSaid =
+    (action === layout.STEP_ALLOW && verdict === VERDICT_ALLOW) ||
+    (action === layout.STEP_DENY && verdict === VERDICT_DENY);
+  return isSaid ? step : layout.NONE;
+}
+
+/** Takes over that `act` has counted `packets` rows. */
+export function accountTracked(judge: TrackedJudge, packets: number): void {
+  noteCounted(judge, packets, judge.loops.takeBytes());
+}
+
+/** Adds what was counted to `counters` and starts anew. */
+export function foldTrackedCounts(judge: TrackedJudge, counters: Counters): void {
+  settle(judge);
+  const { packets, bytes, tables } = judge;
+  const steps = tables.counts[layout.SECTION_STEPS]!;
+  for (let slot = 0; slot < packets.length; slot++) {
+    if (packets[slot] === 0) continue;
+    if (slot >= steps) {
+      const other = slot - steps;
+      const verdict = Math.floor(other / REASON_COUNT);
+      addPackets(counters, verdict, other % REASON_COUNT, layout.NONE, packets[slot]!, bytes[slot]!);
+      continue;
+    }
+    const isDeny = tables.steps[slot * layout.STEP_SIZE + layout.STEP_ACTION] === layout.STEP_DENY;
+    addPackets(counters, isDeny ? VERDICT_DENY : VERDICT_ALLOW, 0, slot, packets[slot]!, bytes[slot]!);
+  }
+  packets.fill(0);
+  bytes.fill(0);
+}

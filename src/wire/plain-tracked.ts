@@ -1,0 +1,228 @@
+/**
+ * Plain frames (plain.ts) with what connection tracking asks of them: ports, the TCP header, and the time.
+ *
+ * A frame counts as plain here only if its transport header is in order as well: a TCP data offset or a UDP length that contradicts the
+ * datagram makes it INVALID to Linux, and such frames go with the others to `decodePacket`. So do those whose record has a
+ * fraction of a second or more, which the reader mends. One branch a packet, as in plain.ts:
+ *
+ *   TCP   data offset (top four bits of the fourth word, in words)   20 to what the datagram holds
+ *   UDP   length (third half-word)                                   8 to what the datagram holds
+ */
+import { specialize } from '../base/specialize.ts';
+import { PLAIN_FORM, type PlainScan } from './plain.ts';
+
+export interface TrackedColumns {
+  /** Rows of the columns from `src` to `times`. */
+  count: number;
+  /** IPv4 addresses as int32. */
+  readonly src: Int32Array;
+  readonly dst: Int32Array;
+  /** Source port << 16 | destination port. */
+  readonly ports: Int32Array;
+  /** TCP: the fourth word of its header (data offset, flags, window), never 0; UDP: 0. */
+  readonly forms: Int32Array;
+  /** TCP: sequence number behind the segment (data, SYN and FIN count). */
+  readonly ends: Int32Array;
+  /** Bytes of the frame on the wire, at most 2^20. */
+  readonly bytes: Int32Array;
+  /** Where the frame starts in the view, and how many of its bytes are there. */
+  readonly offsets: Int32Array;
+  readonly captured: Int32Array;
+  /** Number of the frame in the batch, from 0. */
+  readonly rows: Int32Array;
+  /** Milliseconds since 1970. */
+  readonly times: Float64Array;
+  otherCount: number;
+  /** Number of the frames that are not plain, and where their record starts (a scan). */
+  readonly others: Int32Array;
+  readonly otherRecords: Int32Array;
+  /** Of a scan: what the fraction of a record's time counts, records taken, and where the next one starts. */
+  nanosPerTick: number;
+  recordCount: number;
+  position: number;
+}
+
+export function createTrackedColumns(capacity: number): TrackedColumns {
+  const column = (): Int32Array => new Int32Array(capacity);
+  return {
+    count: 0,
+    src: column(),
+    dst: column(),
+    ports: column(),
+    forms: column(),
+    ends: column(),
+    bytes: column(),
+    offsets: column(),
+    captured: column(),
+    rows: column(),
+    times: new Float64Array(capacity),
+    otherCount: 0,
+    others: column(),
+    otherRecords: column(),
+    nanosPerTick: 1000,
+    recordCount: 0,
+    position: 0,
+  };
+}
+
+const NANOS_PER_SECOND = 1e9;
+
+/** A scan (plain.ts) that fills these columns. */
+export function createTrackedScan(columns: TrackedColumns, capturedMax: number): PlainScan {
+  return specialize(trackedScan)(
+    columns,
+    columns.src,
+    columns.dst,
+    columns.ports,
+    columns.forms,
+    columns.ends,
+    columns.bytes,
+    columns.offsets,
+    columns.captured,
+    columns.rows,
+    columns.times,
+    columns.others,
+    columns.otherRecords,
+    capturedMax,
+    PLAIN_FORM,
+    NANOS_PER_SECOND,
+  );
+}
+
+function trackedScan(
+  columns: TrackedColumns,
+  src: Int32Array,
+  dst: Int32Array,
+  ports: Int32Array,
+  forms: Int32Array,
+  ends: Int32Array,
+  bytes: Int32Array,
+  offsets: Int32Array,
+  capturedBytes: Int32Array,
+  rows: Int32Array,
+  times: Float64Array,
+  others: Int32Array,
+  otherRecords: Int32Array,
+  capturedMax: number,
+  form: typeof PLAIN_FORM,
+  nanosPerSecond: number,
+): PlainScan {
+  const { bytesMax, head, headMask, fragmentAndProtocol, tcp, udpFromTcp } = form;
+  const { tcpHeadersBytes, tcpExcessBytes, leastBytes, recordHeaderBytes } = form;
+  const limit = src.length;
+  return (view, position, end) => {
+    const { nanosPerTick } = columns;
+    const lastTick = nanosPerSecond / nanosPerTick - 1;
+    let at = position;
+    let plain = 0;
+    let other = 0;
+    let taken = 0;
+    for (; taken < limit && end - at >= recordHeaderBytes; taken++) {
+      const captured = view.getInt32(at + 8, true);
+      const next = at + recordHeaderBytes + captured;
+      if (captured < 0 || captured > capturedMax || next > end) break;
+      const record = at;
+      at = next;
+      if (captured >= leastBytes) {
+        const wire = view.getInt32(record + 12, true);
+        const ticks = view.getInt32(record + 4, true);
+        const frame = record + recordHeaderBytes;
+        const protocol = view.getInt32(frame + 20) & fragmentAndProtocol;
+        const total = view.getUint16(frame + 16) + 14;
+        const isUdp = (protocol >> 4) & 1;
+        const least = tcpHeadersBytes - tcpExcessBytes * isUdp;
+        const longest = Math.max(wire, captured);
+        // The fourth word of TCP, the second of UDP; a frame too short for the first is refused below.
+        const word = view.getInt32(frame + (captured < tcpHeadersBytes ? 38 : 46 - 8 * isUdp));
+        const header = isUdp === 0 ? (word >>> 28) << 2 : word >>> 16;
+        const short =
+          (captured - least) |
+          (total - least) |
+          (longest - total) |
+          (bytesMax - wire) |
+          wire |
+          (header + 34 - least) |
+          (total - 34 - header) |
+          ticks |
+          (lastTick - ticks);
+        const differs = ((view.getInt32(frame + 12) & headMask) ^ head) | (protocol ^ (tcp + udpFromTcp * isUdp));
+        if ((differs | (short >> 31)) === 0) {
+          src[plain] = view.getInt32(frame + 26);
+          dst[plain] = view.getInt32(frame + 30);
+          ports[plain] = view.getInt32(frame + 34);
+          forms[plain] = word & (isUdp - 1);
+          ends[plain] = view.getInt32(frame + 38) + total - 34 - header + ((word >>> 17) & 1) + ((word >>> 16) & 1);
+          bytes[plain] = wire;
+          offsets[plain] = frame;
+          capturedBytes[plain] = captured;
+          rows[plain] = taken;
+          times[plain] = view.getUint32(record, true) * 1000 + (ticks * nanosPerTick) / 1e6;
+          plain++;
+          continue;
+        }
+      }
+      others[other] = taken;
+      otherRecords[other++] = record;
+    }
+    columns.count = plain;
+    columns.otherCount = other;
+    columns.recordCount = taken;
+    columns.position = at;
+  };
+}
+
+/** The same from `count` frames that lie in `view` where the columns of a record batch (packets/source.ts) say. */
+export function readTracked(
+  columns: TrackedColumns,
+  view: DataView,
+  frameOffsets: Int32Array,
+  capturedBytes: Int32Array,
+  wireBytes: Float64Array,
+  seconds: Float64Array,
+  nanos: Int32Array,
+  linkTypes: Int32Array,
+  count: number,
+): void {
+  const { src, dst, ports, forms, ends, bytes, offsets, rows, times, others } = columns;
+  const { ethernet, bytesMax, head, headMask, fragmentAndProtocol, tcp, udpFromTcp } = PLAIN_FORM;
+  const { tcpHeadersBytes, tcpExcessBytes, leastBytes } = PLAIN_FORM;
+  let plain = 0;
+  let other = 0;
+  for (let i = 0; i < count; i++) {
+    const captured = capturedBytes[i]!;
+    const wire = wireBytes[i]!;
+    if (captured >= leastBytes && wire <= bytesMax && linkTypes[i] === ethernet) {
+      const frame = frameOffsets[i]!;
+      const protocol = view.getInt32(frame + 20) & fragmentAndProtocol;
+      const total = view.getUint16(frame + 16) + 14;
+      const isUdp = (protocol >> 4) & 1;
+      const least = tcpHeadersBytes - tcpExcessBytes * isUdp;
+      const word = view.getInt32(frame + (captured < tcpHeadersBytes ? 38 : 46 - 8 * isUdp));
+      const header = isUdp === 0 ? (word >>> 28) << 2 : word >>> 16;
+      const short =
+        (captured - least) |
+        (total - least) |
+        (Math.max(wire, captured) - total) |
+        (header + 34 - least) |
+        (total - 34 - header);
+      const differs = ((view.getInt32(frame + 12) & headMask) ^ head) | (protocol ^ (tcp + udpFromTcp * isUdp));
+      if ((differs | (short >> 31)) === 0) {
+        src[plain] = view.getInt32(frame + 26);
+        dst[plain] = view.getInt32(frame + 30);
+        ports[plain] = view.getInt32(frame + 34);
+        forms[plain] = word & (isUdp - 1);
+        ends[plain] = view.getInt32(frame + 38) + total - 34 - header + ((word >>> 17) & 1) + ((word >>> 16) & 1);
+        bytes[plain] = wire;
+        offsets[plain] = frame;
+        columns.captured[plain] = captured;
+        rows[plain] = i;
+        times[plain] = seconds[i]! * 1000 + nanos[i]! / 1e6;
+        plain++;
+        continue;
+      }
+    }
+    others[other++] = i;
+  }
+  columns.count = plain;
+  columns.otherCount = other;
+}
