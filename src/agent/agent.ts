@@ -75,8 +75,6 @@ class Agent {
   #flowLog: FlowLog | undefined;
   #ticking: NodeJS.Timeout | undefined;
   #unlisten: (() => void) | undefined;
-  #publishing: Promise<void> = Promise.resolve();
-  #newest: Generation | undefined;
   #isStale = false;
   #end: () => void = () => {};
 
@@ -257,8 +255,7 @@ class Agent {
     const { log } = this.#parts;
     switch (report.kind) {
       case 'generation':
-        this.#newest = report.generation;
-        this.#publishing = this.#publishing.then(() => this.#publish());
+        void this.#publish(report.generation);
         return;
       case 'owners':
         this.#engine?.setOwners(report.change);
@@ -279,11 +276,8 @@ class Agent {
     }
   }
 
-  /** Puts the newest generation in use; those that came meanwhile are skipped. */
-  async #publish(): Promise<void> {
-    const generation = this.#newest;
-    if (generation === undefined) return;
-    this.#newest = undefined;
+  /** Puts a generation in use. The engine skips those that a newer one overtakes; changes of owners follow their tables. */
+  async #publish(generation: Generation): Promise<void> {
     const { log } = this.#parts;
     const { number, buffer, board, accountPods, compileMs, endpoints, localEndpoints, policies, warnings } = generation;
     this.#state.hits.take(number, viewTables(buffer), board);
@@ -297,7 +291,7 @@ class Agent {
       });
       return;
     }
-    this.#plane?.inUse(number);
+    if (number < (this.#state.generation?.number ?? 0)) return;
     this.#state.published(generation);
     this.#metrics.generation(generation);
     for (const detail of generation.warningLines) log.log('warn', 'input', { detail });

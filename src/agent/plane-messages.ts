@@ -109,7 +109,5 @@ export type PlaneReport =
 /** To the thread. */
 export type PlaneOrder =
   | { readonly kind: 'reload' }
-  /** The engine judges by this generation: owners of its addresses may change now. */
-  | { readonly kind: 'in-use'; readonly generation: number }
   | { readonly kind: 'explain'; readonly id: number; readonly record: ApiRecord }
   | { readonly kind: 'stop' };

@@ -10,18 +10,22 @@
  */
 import { explainFlow } from '../analyze/explain.ts';
 import { explanationLines, wrapLines } from '../analyze/explain-text.ts';
+import { liveRoom } from '../analyze/live-room.ts';
 import { escapeControls, PolicyError } from '../base/errors.ts';
 import { packTimedPlan } from '../compile/pack.ts';
 import type { Plan } from '../compile/plan.ts';
 import { newPlanCaches, planCluster } from '../compile/plan-cluster.ts';
+import type { Change } from '../identity/keys.ts';
 import { formatProblem, type LoadProblem } from '../load/problem.ts';
 import type { Resources } from '../model/resources.ts';
 import { openTables, type Tables } from '../tables/tables.ts';
 import type { ApiRecord } from './api.ts';
 import { boardOf } from './board.ts';
+import type { OwnerChange } from './engine.ts';
 import { explainSteps } from './explain-steps.ts';
 import { flowOf } from './flow-of.ts';
 import { IdentityFeed } from './identity-feed.ts';
+import { LiveTables } from './live-tables.ts';
 import type { Explained, Generation, PlaneOptions, PlaneOrder, PlaneReport } from './plane-messages.ts';
 import { openPolicySource, type PolicySource } from './policy-source.ts';
 
@@ -30,6 +34,7 @@ const LINES_MAX = 20;
 const STATUS_MS = 500;
 /** Between two compiles that changes of identities ask for: a large cluster changes all the time. */
 const IDENTITY_COMPILE_MS = 1_000;
+const IDENTITY_COMPILE_SHARE = 4;
 const TEXT_WIDTH = 100;
 
 interface InUse {
@@ -48,6 +53,7 @@ export class PolicyPlane {
   #resources: Resources | undefined;
   #warnings: readonly LoadProblem[] = [];
   #inUse: InUse | undefined;
+  #live: LiveTables | undefined;
   #generation: number;
   #trouble = '';
   #isRefused = false;
@@ -55,6 +61,7 @@ export class PolicyPlane {
   #wanted: 'nothing' | 'compile' | 'load' = 'nothing';
   #timer: NodeJS.Timeout | undefined;
   #compiledMs = Number.NEGATIVE_INFINITY;
+  #lastCompileMs = 0;
   #statusTimer: NodeJS.Timeout | undefined;
   #isStopped = false;
 
@@ -71,7 +78,7 @@ export class PolicyPlane {
     });
     if (this.#options.redis !== undefined) {
       this.#identities = await IdentityFeed.open(this.#options, {
-        onChange: () => this.#identitiesChanged(),
+        onChange: (change) => this.#identitiesChanged(change),
         onTrouble: (trouble) => this.#log('warn', 'identities', { detail: trouble }),
       });
     }
@@ -83,8 +90,6 @@ export class PolicyPlane {
     switch (order.kind) {
       case 'reload':
         this.#want('load', 0);
-        return;
-      case 'in-use':
         return;
       case 'explain':
         this.#send({ kind: 'explained', id: order.id, ...this.#explain(order.record) });
@@ -101,6 +106,7 @@ export class PolicyPlane {
     this.#isStopped = true;
     clearTimeout(this.#timer);
     clearInterval(this.#statusTimer);
+    this.#live?.close();
     this.#source?.close();
     await this.#identities?.close();
   }
@@ -116,9 +122,18 @@ export class PolicyPlane {
     }, afterMs);
   }
 
-  #identitiesChanged(): void {
+  /** A change goes into the tables in use; what they cannot follow, and a table that was read anew, need new ones. */
+  #identitiesChanged(change: Change | undefined): void {
+    if (change === undefined) {
+      // The tables in use speak of the table before.
+      this.#live?.close();
+      this.#live = undefined;
+    } else if (this.#live !== undefined) {
+      this.#live.apply(change);
+      if (!this.#live.isOutdated) return;
+    }
     const sinceMs = performance.now() - this.#compiledMs;
-    this.#want('compile', Math.max(0, IDENTITY_COMPILE_MS - sinceMs));
+    this.#want('compile', Math.max(0, IDENTITY_COMPILE_MS, IDENTITY_COMPILE_SHARE * this.#lastCompileMs) - sinceMs);
   }
 
   /** Loads and compiles what is wanted; refuses what is wrong with all its errors. */
@@ -159,14 +174,26 @@ export class PolicyPlane {
       this.#refuse([`--node: no Node, pod or host endpoint of the input names the node '${escapeControls(node)}'`]);
       return;
     }
-    const { buffer } = packTimedPlan(plan, { node, dataplane, needsIdentity: this.#identities !== undefined });
+    const identities = this.#identities;
+    const options = { node, dataplane, needsIdentity: identities !== undefined };
+    const packed = packTimedPlan(
+      plan,
+      identities === undefined ? options : { ...options, live: liveRoom(overlaid.nodes) },
+    );
+    const { buffer } = packed;
     const tables = openTables(buffer);
     this.#compiledMs = performance.now();
+    this.#lastCompileMs = this.#compiledMs - startedMs;
     this.#generation++;
+    this.#live?.close();
+    if (identities !== undefined && packed.live !== undefined) {
+      const send = (change: OwnerChange): void => this.#send({ kind: 'owners', change });
+      this.#live = new LiveTables(tables, packed.live, plan, identities.table, this.#generation, send);
+    }
     this.#inUse = { resources: overlaid, plan, tables, generation: this.#generation };
     this.#trouble = '';
     this.#isRefused = false;
-    this.#send({ kind: 'generation', generation: this.#describe(plan, buffer, this.#compiledMs - startedMs) });
+    this.#send({ kind: 'generation', generation: this.#describe(plan, buffer, this.#lastCompileMs) });
   }
 
   #describe(plan: Plan, buffer: SharedArrayBuffer, compileMs: number): Generation {

@@ -34,10 +34,6 @@ export class PlaneClient {
     this.#tell({ kind: 'reload' });
   }
 
-  inUse(generation: number): void {
-    this.#tell({ kind: 'in-use', generation });
-  }
-
   /** Why the policies say what they say now of the flow of a record. */
   explain(record: ApiRecord): Promise<{ readonly answer: Explained | undefined; readonly error?: string }> {
     if (this.#questions.size >= QUESTIONS_MAX || this.#worker === undefined) {

@@ -26,6 +26,7 @@ import {
   LIVE_VACANT,
   LIVE_VERSION,
   type LiveData,
+  type OnStore,
   SPARE_SIZE,
   setAddressOwner,
 } from '../tables/live.ts';
@@ -41,6 +42,8 @@ export class LiveOwners {
   switched = 0;
   doubted = 0;
   onOwner: OnOwner;
+  /** Called with what is stored from now on. */
+  onStore: OnStore | undefined;
   readonly #tables: Tables;
   readonly #data: LiveData;
   readonly #source: IdentityTable;
@@ -139,7 +142,7 @@ export class LiveOwners {
     if (model === undefined || this.#spare * SPARE_SIZE >= this.#data.spares.length) return undefined;
     const name = pod.pod.slice(pod.pod.indexOf('/') + 1);
     const names = { key: `wep:${pod.pod}`, name, uid: pod.uid === pod.pod ? '' : pod.uid };
-    const endpoint = fillSpare(this.#tables, this.#data, this.#spare++, model, names);
+    const endpoint = fillSpare(this.#tables, this.#data, this.#spare++, model, names, this.onStore);
     this.#endpoints.set(uid, endpoint);
     this.#shapes.set(endpoint, shape);
     return endpoint;
@@ -153,7 +156,8 @@ export class LiveOwners {
 
   #store(at: number, classNumber: number, list: number): void {
     const { addresses } = this.#data;
-    setAddressOwner(this.#tables, addresses[at + LIVE_VERSION]!, addresses, at + LIVE_ADDRESS, classNumber, list);
+    const version = addresses[at + LIVE_VERSION]!;
+    setAddressOwner(this.#tables, version, addresses, at + LIVE_ADDRESS, classNumber, list, this.onStore);
   }
 
   #classKey(at: number, shape: string): string {

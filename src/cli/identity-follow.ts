@@ -6,8 +6,8 @@
  */
 import { hostname } from 'node:os';
 import { LiveOwners } from '../analyze/live-owners.ts';
+import { liveRoom } from '../analyze/live-room.ts';
 import type { LiveOwnership } from '../analyze/owner-changes.ts';
-import { fullPrefix, type IpPrefix, parsePrefix } from '../base/ip.ts';
 import { packTimedPlan } from '../compile/pack.ts';
 import { planCluster } from '../compile/plan-cluster.ts';
 import { StoreError, signatureCheck } from '../identity/once.ts';
@@ -17,7 +17,7 @@ import type { RedisStore } from '../identity/redis.ts';
 import type { IdentitySet } from '../identity/store.ts';
 import { SYSTEM_CLOCK } from '../identity/system-clock.ts';
 import type { Dataplane } from '../model/flow.ts';
-import type { Node, Resources } from '../model/resources.ts';
+import type { Resources } from '../model/resources.ts';
 import { openTables, type Tables } from '../tables/tables.ts';
 import { openRedis, readKey } from './identity-store.ts';
 import type { CommonOptions, IdentityOptions } from './options.ts';
@@ -28,9 +28,6 @@ const PATIENCE_MS = 10_000;
 /** How often a reader tells what it has applied, and how long that is believed. */
 const REPORT_MS = 5_000;
 const REPORT_EXPIRY_MS = 30_000;
-/** Addresses that pods may get without new tables, and pods that may come. */
-const POOL_ADDRESSES = 65_536;
-const SPARE_ENDPOINTS = 4_096;
 
 type FollowOptions = IdentityOptions &
   CommonOptions & { readonly node?: string | undefined; readonly dataplane?: Dataplane };
@@ -101,7 +98,7 @@ export class FollowedIdentities implements LiveOwnership {
     this.#isReplaced = false;
     const plan = planCluster(overlayObjects(resources, this.set));
     const { node, dataplane } = this.#options;
-    const live = { pool: poolOf(resources.nodes), spareEndpoints: SPARE_ENDPOINTS };
+    const live = liveRoom(resources.nodes);
     const packed = packTimedPlan(plan, { node, dataplane, needsIdentity: true, live });
     const tables = openTables(packed.buffer);
     this.#owners = new LiveOwners(tables, packed.live!, plan, this.#reader.table, (version, words, at) =>
@@ -147,17 +144,4 @@ function report(
 
 function staleAfterMs({ identityStaleAfter = STALE_AFTER_SECONDS }: FollowOptions): number {
   return identityStaleAfter * 1_000;
-}
-
-/** The addresses of nodes' podCIDRs, as many as there is room for. */
-function poolOf(nodes: readonly Node[]): IpPrefix[] {
-  const pool: IpPrefix[] = [];
-  const prefixes = nodes.flatMap(({ podCIDRs }) => podCIDRs.map(parsePrefix));
-  const ofVersion4 = prefixes.filter((prefix): prefix is IpPrefix => prefix?.version === 4 && prefix.length >= 16);
-  for (const { words, length } of ofVersion4) {
-    const count = 2 ** (32 - length);
-    if (pool.length + count > POOL_ADDRESSES) break;
-    for (let i = 0; i < count; i++) pool.push(fullPrefix({ version: 4, words: [(words[0] + i) | 0, 0, 0, 0] }));
-  }
-  return pool;
 }
