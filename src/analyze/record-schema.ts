@@ -7,10 +7,10 @@
 import { CHECK_NAMES, REASON_NAMES, VERDICT_NAMES } from '../model/flow.ts';
 import { DECODE_STATUS_NAMES } from '../wire/record.ts';
 
-type Schema = { readonly [keyword: string]: unknown };
+export type Schema = { readonly [keyword: string]: unknown };
 
 /** The actions of records: the four verdicts, and `undecoded` for a packet that is no flow. */
-const ACTIONS = VERDICT_NAMES;
+export const ACTIONS = VERDICT_NAMES;
 
 const REASONS = [...new Set([...REASON_NAMES.filter((name) => name !== ''), ...DECODE_STATUS_NAMES.slice(1)])];
 
@@ -40,11 +40,11 @@ function check(description: string): Schema {
   };
 }
 
-function text(description: string): Schema {
+export function text(description: string): Schema {
   return { type: 'string', description };
 }
 
-function whole(description: string, maximum?: number): Schema {
+export function whole(description: string, maximum?: number): Schema {
   return { type: 'integer', minimum: 0, ...(maximum === undefined ? {} : { maximum }), description };
 }
 
@@ -61,10 +61,10 @@ const TYPE: Schema = {
   description: 'wep: pod, hep: host endpoint, ns: in a network set, net: anything else.',
 };
 
-const TIME: Schema = { type: 'string', pattern: '^-?\\d{4,}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d(\\.\\d+)?Z$' };
+export const TIME: Schema = { type: 'string', pattern: '^-?\\d{4,}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d(\\.\\d+)?Z$' };
 
 /** The fields that two flows, the outer and one inside a tunnel, both have. */
-const FLOW_FIELDS: Readonly<Record<string, Schema>> = {
+export const FLOW_FIELDS: Readonly<Record<string, Schema>> = {
   proto: text('tcp, udp, icmp, icmpv6, sctp, udplite, or the IP protocol number as text.'),
   source_ip: text('Address of the sender of the first packet.'),
   source_port: whole('Absent where the protocol has no ports.', 65535),
@@ -102,7 +102,7 @@ const FLOW_FIELDS: Readonly<Record<string, Schema>> = {
   },
 };
 
-const ALWAYS = ['proto', 'source_ip', 'dest_ip', 'source_type', 'dest_type', 'action'];
+export const ALWAYS = ['proto', 'source_ip', 'dest_ip', 'source_type', 'dest_type', 'action'];
 
 export const RECORD_SCHEMA: Schema = {
   $schema: 'http://json-schema.org/draft-07/schema#',

@@ -177,7 +177,7 @@ const PROTOCOL_NAMES: ReadonlyMap<number, string> = new Map([
   [136, 'udplite'],
 ]);
 
-function addressText(version: number, words: Int32Array, at: number): string {
+export function addressText(version: number, words: Int32Array, at: number): string {
   return version === 4
     ? formatIpv4(words[at]!)
     : formatIpv6(words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!);

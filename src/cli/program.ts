@@ -22,6 +22,7 @@ import { addIdentities } from './commands/identities.ts';
 import { addReplay } from './commands/replay.ts';
 import { addSchema } from './commands/schema.ts';
 import { addValidate } from './commands/validate.ts';
+import { addVerify } from './commands/verify.ts';
 import { addWhoCan } from './commands/who-can.ts';
 import { addWorker } from './commands/worker.ts';
 import { EXIT_BAD_INPUT, EXIT_FINE, EXIT_TROUBLE, ExitError, UsageError } from './exit.ts';
@@ -77,6 +78,7 @@ function createProgram(output: Output, finish: Finish): Command {
     })
     .addHelpText('after', `${EXAMPLES}\n${EXIT_CODES}`);
   addReplay(program, output, finish);
+  addVerify(program, output, finish);
   addExplain(program, output, finish);
   addEval(program, output, finish);
   addValidate(program, output, finish);

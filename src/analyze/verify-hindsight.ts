@@ -1,0 +1,57 @@
+/** What all connections together tell of one: who answers at all, and which endpoints drop what they should, or nothing. */
+import type { Connection, OutcomeName } from './outcome.ts';
+import type { FindingKind, Predicted } from './report-data.ts';
+import type { EnforcementCount } from './verify-causes.ts';
+import { enforcingEnd } from './verify-record.ts';
+
+/** Addresses, ports and endpoints that are remembered; of later ones nothing is known. */
+const REMEMBERED_MAX = 65_536;
+
+export class HindsightTable {
+  readonly #alive = new Set<string>();
+  readonly #enforcement = new Map<string, EnforcementCount>();
+
+  /** A connection is over. */
+  add(
+    { record, rejection }: Connection,
+    predicted: Predicted,
+    outcome: OutcomeName,
+    finding: FindingKind | undefined,
+  ): void {
+    const isAlive =
+      outcome === 'established' ||
+      outcome === 'answered' ||
+      outcome === 'half-open' ||
+      (outcome === 'refused' && rejection?.isPeer !== false);
+    if (isAlive && this.#alive.size < REMEMBERED_MAX) {
+      this.#alive.add(record.dest_ip);
+      if (outcome !== 'refused') this.#alive.add(serviceKey(record));
+    }
+    if (predicted !== 'allow' && predicted !== 'deny') return;
+    const end = enforcingEnd(record);
+    let counts = this.#enforcement.get(end);
+    if (counts === undefined) {
+      if (this.#enforcement.size >= REMEMBERED_MAX) return;
+      counts = { denied: 0, leaked: 0, allowed: 0, blocked: 0 };
+      this.#enforcement.set(end, counts);
+    }
+    counts[predicted === 'deny' ? 'denied' : 'allowed']++;
+    if (finding !== undefined) counts[finding === 'leak' ? 'leaked' : 'blocked']++;
+  }
+
+  isPeerAlive({ record }: Connection): boolean {
+    return this.#alive.has(record.dest_ip);
+  }
+
+  isServiceAlive({ record }: Connection): boolean {
+    return this.#alive.has(serviceKey(record));
+  }
+
+  enforcement({ record }: Connection): EnforcementCount | undefined {
+    return this.#enforcement.get(enforcingEnd(record));
+  }
+}
+
+function serviceKey({ dest_ip, proto, dest_port, icmp_type }: Connection['record']): string {
+  return `${dest_ip} ${proto} ${dest_port ?? icmp_type ?? ''}`;
+}
