@@ -2,7 +2,7 @@
  * Who forks the capture children: this process itself, or the keeper (keeper.ts), which has the right to capture when this process has none.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { threadEntry } from '../base/thread-entry.ts';
 
@@ -13,6 +13,8 @@ export interface HostedChild {
   /** Known once it runs. */
   readonly pid: number | undefined;
   kill(signal: NodeJS.Signals): void;
+  /** Called with each line that it (or libpcap in it) prints. */
+  onLine(listener: (line: string) => void): void;
   /** Called once, when it is gone: exit code or signal, in words. */
   onExit(listener: (how: string) => void): void;
 }
@@ -25,6 +27,7 @@ export interface ChildHost {
   close(): void;
 }
 
+const LINE_MAX = 1000;
 /** Arguments of Node.js for a capture child: its heap holds records of flows, and little else. */
 const NODE_ARGS: readonly string[] = ['--no-warnings', '--max-semi-space-size=4'];
 
@@ -33,9 +36,19 @@ export function forkCaptureChild(hasStdin: boolean, prefix: readonly string[] = 
   const entry = fileURLToPath(threadEntry(import.meta.url, 'capture-child'));
   const [command = '', ...args] = [...prefix, process.execPath, ...NODE_ARGS, entry];
   return spawn(command, args, {
-    stdio: [hasStdin ? 'inherit' : 'ignore', 'ignore', 'inherit', 'pipe'],
+    stdio: [hasStdin ? 'inherit' : 'ignore', 'ignore', 'pipe', 'pipe'],
     // Ctrl-C in a terminal is for the main process.
     detached: true,
+  });
+}
+
+/** Calls `listener` with each whole line of a stream, cut after LINE_MAX characters. */
+export function readLines(stream: Readable, listener: (line: string) => void): void {
+  let rest = '';
+  stream.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop()!.slice(0, LINE_MAX);
+    for (const line of lines) if (line.trim() !== '') listener(line.slice(0, LINE_MAX));
   });
 }
 
@@ -61,6 +74,7 @@ export class LocalHost implements ChildHost {
       kill: (signal) => {
         child.kill(signal);
       },
+      onLine: (listener) => readLines(child.stderr!, listener),
       onExit: (listener) => {
         child.on('error', (error) => {
           if (child.pid !== undefined || hasFailed) return;

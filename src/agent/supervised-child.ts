@@ -41,6 +41,10 @@ export const ENGINE_TUNING: EngineTuning = {
 
 /** Lives longer than this make the next pause short again. */
 const STABLE_MS = 10_000;
+/** Lines that one life may print into the log. */
+const LINES_MAX = 20;
+/** What the assertion in cap says when an interface goes away. */
+const INTERFACE_GONE = 'status == 0';
 /** How long a child may take to hand over its raw packets. */
 const FINDINGS_MS = 2000;
 
@@ -85,6 +89,8 @@ export class SupervisedChild {
   #timer: NodeJS.Timeout | undefined;
   #isStopping = false;
   #hasStopFailed = false;
+  #lines = 0;
+  #lastLine = '';
   isDone = false;
   #requests = 0;
   readonly #captures = new Map<number, (bytes: Uint8Array) => void>();
@@ -114,6 +120,8 @@ export class SupervisedChild {
   start(): void {
     this.#timer = undefined;
     this.#isReady = false;
+    this.#lines = 0;
+    this.#lastLine = '';
     this.#underway = 0;
     this.generation = 0;
     this.#startedAt = performance.now();
@@ -127,6 +135,7 @@ export class SupervisedChild {
       () => {},
     );
     this.#link = link;
+    child.onLine((line) => this.#onLine(line));
     child.onExit((how) => this.#onExit(how));
     link.send({ kind: 'start', spec: { ...this.#plan, life: this.#life, ledgerPath: this.#ledgerPath } });
     this.#home.onChange();
@@ -256,6 +265,14 @@ export class SupervisedChild {
     }
   }
 
+  /** What it prints is libpcap's or Node's own: a word of warning, or why it aborts. */
+  #onLine(line: string): void {
+    // Said of each interface without an address, which is nothing to worry about.
+    if (line.includes('no IPv4 address assigned')) return;
+    this.#lastLine = line;
+    if (this.#lines++ < LINES_MAX) this.#home.events.onLog('warn', line, { child: this.#plan.child });
+  }
+
   #setSources(sources: readonly ChildSource[]): void {
     this.#sources = sources.map((source, index) => ({ ...source, name: this.#sources[index]!.name }));
     this.#home.onChange();
@@ -276,7 +293,8 @@ export class SupervisedChild {
       const isFailed = (state: string): boolean => state === 'failed';
       this.#sources = this.#sources.map((one) => (isFailed(one.state) ? one : { name: one.name, state: 'ended' }));
     } else {
-      const trouble = `the capture child ended by itself (${how})`;
+      const isGone = this.#lastLine.includes(INTERFACE_GONE);
+      const trouble = isGone ? 'an interface went away' : `the capture child ended by itself (${how})`;
       const state = this.#isRestarted ? 'restarting' : 'failed';
       this.#sources = this.#sources.map(({ name }) => ({ name, state, trouble }));
       events.onLog('error', trouble, { child: this.#plan.child, life: this.#life });
