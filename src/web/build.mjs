@@ -1,7 +1,7 @@
 // @ts-check
 // Last part of `npm run build`: the agent's page into dist/web (index.html, script, style and icon as files of their own, so that
 // `default-src 'self'` holds), and the template of the verification report into dist/web/report.html (one file with everything inside,
-// readable from a disk).
+// readable from a disk). `node src/web/build.mjs [FOLDER]` builds into another folder.
 
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
-const OUT = join(HERE, '../../dist/web');
+const OUT = process.argv[2] ?? join(HERE, '../../dist/web');
 // The first versions with light-dark() in style sheets.
 const TARGET = ['chrome123', 'firefox120', 'safari17.5'];
 

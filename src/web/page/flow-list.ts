@@ -4,22 +4,13 @@
  */
 
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { FlowEntry, FlowPage } from '../../agent/api.ts';
+import type { FlowPage } from '../../agent/api.ts';
 import { ApiFailure, withQuery } from './api-client.ts';
 import { useApp } from './context.ts';
+import { appended, type FlowList, fresh, NOTHING, updated } from './flow-rows.ts';
 
 const REFRESH_MS = 2_000;
 const PAGE_ROWS = '100';
-
-export interface FlowList {
-  readonly rows: readonly FlowEntry[];
-  readonly page: FlowPage | undefined;
-  /** Of the newest page, not yet shown. */
-  readonly newerCount: number;
-  /** For `before`, when there is more. */
-  readonly next: string | undefined;
-  readonly trouble: string;
-}
 
 export type FlowQuery = Readonly<Record<string, string | undefined>>;
 
@@ -27,8 +18,6 @@ export interface FlowListControl extends FlowList {
   readonly showNewer: () => void;
   readonly loadOlder: () => void;
 }
-
-const NOTHING: FlowList = { rows: [], page: undefined, newerCount: 0, next: undefined, trouble: '' };
 
 /** @param isHeld asked at every answer: whether somebody is reading */
 export function useFlowList(query: FlowQuery, isHeld: () => boolean): FlowListControl {
@@ -81,26 +70,6 @@ export function useFlowList(query: FlowQuery, isHeld: () => boolean): FlowListCo
     }
   };
   return { ...list, showNewer, loadOlder: () => void loadOlder() };
-}
-
-function fresh(page: FlowPage): FlowList {
-  return { rows: page.flows, page, newerCount: 0, next: page.next, trouble: '' };
-}
-
-/** The same rows in the same places with what is new about them. */
-export function updated(last: FlowList, page: FlowPage): FlowList {
-  const byId = new Map(page.flows.map((flow) => [flow.id, flow]));
-  const rows = last.rows.map((row) => byId.get(row.id) ?? row);
-  const shown = new Set(last.rows.map(({ id }) => id));
-  const newerCount = page.flows.filter(({ id }) => !shown.has(id)).length;
-  return { rows, page, newerCount, next: last.next, trouble: '' };
-}
-
-/** The next page below, without what is shown already (rows move down while pages are read). */
-export function appended(last: FlowList, page: FlowPage): FlowList {
-  const shown = new Set(last.rows.map(({ id }) => id));
-  const rows = [...last.rows, ...page.flows.filter(({ id }) => !shown.has(id))];
-  return { ...last, rows, next: page.next, trouble: '' };
 }
 
 function messageOf(error: unknown): string {

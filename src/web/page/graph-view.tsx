@@ -57,7 +57,7 @@ function labelOf(id: string, kind: string, pods: number): { readonly above: stri
     return { above: words.filter(Boolean).join(' · '), name };
   }
   if (kind === 'network-set') return { above: 'network set', name };
-  return kind === 'host' ? { above: 'host', name } : { above: 'not of the cluster', name };
+  return kind === 'host' ? { above: 'host', name } : { above: 'elsewhere', name };
 }
 
 function parseKinds(text: string | undefined): ReadonlySet<EdgeKind> {

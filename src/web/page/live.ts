@@ -8,6 +8,7 @@
 
 import type { AgentStatus, RateSeries, RateStep } from '../../agent/api.ts';
 import { type ApiClient, ApiFailure } from './api-client.ts';
+import { mergeSteps } from './rate-columns.ts';
 import { EventParser, type ServerEvent } from './sse.ts';
 
 export type Connection = 'connecting' | 'live' | 'polling' | 'lost' | 'refused';
@@ -15,7 +16,7 @@ export type Connection = 'connecting' | 'live' | 'polling' | 'lost' | 'refused';
 export interface LiveState {
   readonly connection: Connection;
   readonly status: AgentStatus | undefined;
-  /** One a second, oldest first, at most `STEPS_MAX`. */
+  /** One a second, oldest first, at most ten minutes. */
   readonly steps: readonly RateStep[];
   /** By `Date.now()`, of the last answer or event; 0 before the first. */
   readonly heardAtMs: number;
@@ -23,8 +24,6 @@ export interface LiveState {
   readonly trouble: string;
 }
 
-/** Ten minutes, as many as the agent keeps. */
-const STEPS_MAX = 600;
 const POLL_MS = 2_000;
 /** The agent sends an event a second: a stream that is silent for so long is dead, whatever TCP says. */
 const SILENCE_MS = 6_000;
@@ -164,12 +163,4 @@ export class LiveFeed {
       };
     });
   }
-}
-
-/** Both lists by time, a newer word on the same second replacing the older; the newest `STEPS_MAX`. */
-export function mergeSteps(known: readonly RateStep[], added: readonly RateStep[]): RateStep[] {
-  const byTime = new Map(known.map((step) => [step.time, step]));
-  for (const step of added) byTime.set(step.time, step);
-  const merged = [...byTime.values()].sort((a, b) => a.time - b.time);
-  return merged.slice(-STEPS_MAX);
 }

@@ -84,11 +84,15 @@ function TierSection({ tier, most }: { readonly tier: Tier; readonly most: numbe
           )}
         </h2>
         <span class="quiet">
-          {tier.name === PROFILES ? '' : tier.order === null ? 'no order · ' : `order ${tier.order} · `}
+          {tier.name === PROFILES ? '' : tier.order === null ? 'no order · ' : `order ${formatCount(tier.order)} · `}
           {formatCount(packets)} packets decided
         </span>
       </div>
-      {tier.policies.length === 0 ? <p class="empty-note">No policy in this tier: packets go on to the next.</p> : null}
+      {tier.policies.length === 0 ? (
+        <p class="empty-note">
+          {tier.name === PROFILES ? 'None is in use.' : 'No policy in this tier: packets go on to the next.'}
+        </p>
+      ) : null}
       {tier.policies.map((policy) => (
         <PolicyCard key={policy.name} policy={policy} most={most} />
       ))}

@@ -120,7 +120,7 @@ function settingsFor(element: HTMLElement, isLog: boolean, hidden: ReadonlySet<V
     height: HEIGHT_PX,
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { size: 6 } },
-    padding: [8, 12, 0, 0],
+    padding: [8, 26, 0, 0],
     // Times in UTC, as everywhere on the page.
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), 'Etc/UTC'),
     scales: { x: { time: true }, y: isLog ? { distr: 4, asinh: 1, range: rangeFromZero } : { range: rangeFromZero } },
@@ -129,6 +129,7 @@ function settingsFor(element: HTMLElement, isLog: boolean, hidden: ReadonlySet<V
         ...axis,
         values: (_, splits) => splits.map((at) => new Date(at * 1000).toISOString().slice(11, 19)),
         space: 80,
+        size: 30,
       },
       { ...axis, size: 48, values: (_, splits) => splits.map((count) => formatShort(count)) },
     ],

@@ -3,6 +3,9 @@
 import type { RateStep } from '../../agent/api.ts';
 import { VERDICT_NAMES, type VerdictName } from '../shared/verdict-names.ts';
 
+/** Ten minutes, as many as the agent keeps. */
+const STEPS_MAX = 600;
+
 export interface RateColumns {
   /** Consecutive seconds since 1970, without holes. */
   readonly times: number[];
@@ -53,4 +56,12 @@ export function sparkline(counts: readonly (number | null)[], width: number, hei
       return `${x.toFixed(1)},${y.toFixed(1)}`;
     })
     .join(' ');
+}
+
+/** Both lists by time, a newer word on the same second replacing the older; the newest `STEPS_MAX`. */
+export function mergeSteps(known: readonly RateStep[], added: readonly RateStep[]): RateStep[] {
+  const byTime = new Map(known.map((step) => [step.time, step]));
+  for (const step of added) byTime.set(step.time, step);
+  const merged = [...byTime.values()].sort((a, b) => a.time - b.time);
+  return merged.slice(-STEPS_MAX);
 }

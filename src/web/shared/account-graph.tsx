@@ -17,11 +17,11 @@ import {
   type ShownGraph,
 } from './graph-edges.ts';
 import { BOX_HEIGHT, BOX_WIDTH, curveThrough, type GraphLayout, layoutGraph, type Point } from './graph-layout.ts';
-import { targetIndex } from './row-keys.ts';
+import { nextBox } from './key-target.ts';
 
 /** How far lines of one edge lie apart. */
 const LINE_GAP = 6;
-const LABEL_LENGTH_MAX = 23;
+const LABEL_LENGTH_MAX = 20;
 
 export interface GraphProps {
   readonly shown: ShownGraph;
@@ -32,10 +32,11 @@ export interface GraphProps {
   readonly onSelect: (id: string | undefined) => void;
 }
 
-/** The places, remembered while the names of nodes and edges stay the same. */
+/** The places, remembered while nodes and edges stay the same. What is allowed shapes the picture, what is denied is laid over it. */
 export function useLayout(shown: ShownGraph): GraphLayout {
-  const key = JSON.stringify([shown.nodes.map(({ id }) => id), shown.edges.map(({ from, to }) => [from, to])]);
-  return useMemo(() => layoutGraph(shown.nodes, shown.edges), [key]);
+  const edges = shown.edges.map(({ from, to, counts }) => ({ from, to, weight: counts.allowed > 0 ? 3 : 1 }));
+  const key = JSON.stringify([shown.nodes.map(({ id }) => id), edges]);
+  return useMemo(() => layoutGraph(shown.nodes, edges), [key]);
 }
 
 export function GraphPicture(props: GraphProps & { readonly layout: GraphLayout }): JSX.Element {
@@ -202,12 +203,15 @@ function Box(props: {
       onClick={() => props.onSelect(props.isSelected ? undefined : id)}
     >
       <rect width={BOX_WIDTH} height={BOX_HEIGHT} rx={kind === 'outside' ? BOX_HEIGHT / 2 : 5} />
-      <text class="box-above" x="12" y="15">
-        {shorten(above)}
-      </text>
-      <text class="box-name" x="12" y="31">
-        {shorten(name)}
-      </text>
+      {/* Cuts what is too wide, whatever the font. */}
+      <svg x="12" width={BOX_WIDTH - 18} height={BOX_HEIGHT} aria-hidden="true" focusable="false">
+        <text class="box-above" y="15">
+          {shorten(above)}
+        </text>
+        <text class="box-name" y="31">
+          {shorten(name)}
+        </text>
+      </svg>
       <title>{id}</title>
     </g>
   );
@@ -217,7 +221,7 @@ function Box(props: {
 function shorten(text: string): string {
   const signs = [...text];
   if (signs.length <= LABEL_LENGTH_MAX) return text;
-  return `${signs.slice(0, 12).join('')}…${signs.slice(-(LABEL_LENGTH_MAX - 13)).join('')}`;
+  return `${signs.slice(0, 10).join('')}…${signs.slice(-(LABEL_LENGTH_MAX - 11)).join('')}`;
 }
 
 function isNear(id: string, selected: string, edges: readonly GraphEdge[]): boolean {
@@ -244,24 +248,4 @@ function moveFocus(event: KeyboardEvent, layout: GraphLayout, onSelect: (id: str
     other.setAttribute('tabindex', isTarget ? '0' : '-1');
     if (isTarget) other.focus();
   }
-}
-
-/** The node that a key leads to from `id`; undefined when the key moves nothing. */
-export function nextBox(key: string, id: string, layout: GraphLayout): string | undefined {
-  const column = layout.columns.get(id);
-  const at = layout.boxes.get(id);
-  if (column === undefined || at === undefined) return undefined;
-  const inColumn = (wanted: number): string[] =>
-    [...layout.columns]
-      .filter(([, other]) => other === wanted)
-      .map(([other]) => other)
-      .sort((a, b) => layout.boxes.get(a)!.y - layout.boxes.get(b)!.y);
-  if (key === 'ArrowLeft' || key === 'ArrowRight') {
-    const step = key === 'ArrowLeft' ? -1 : 1;
-    const distance = (other: string): number => Math.abs(layout.boxes.get(other)!.y - at.y);
-    return inColumn(column + step).sort((a, b) => distance(a) - distance(b))[0];
-  }
-  const own = inColumn(column);
-  const target = targetIndex(key, own.indexOf(id), own.length);
-  return target === undefined ? undefined : own[target];
 }

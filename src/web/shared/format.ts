@@ -40,9 +40,10 @@ export function formatShare(part: number, whole: number): string {
   return `${percent.toFixed(percent === 100 ? 0 : 1)}\u00a0%`;
 }
 
-/** A span as its two largest units: `3 s`, `2 min 5 s`, `4 h 10 min`, `3 d 2 h`. */
+/** A span as its two largest units: `14 ms`, `3 s`, `2 min 5 s`, `4 h 10 min`, `3 d 2 h`. */
 export function formatSpan(spanMs: number): string {
-  const seconds = Math.max(0, Math.round(spanMs / 1000));
+  if (spanMs < 999.5) return `${Math.max(0, Math.round(spanMs))}\u00a0ms`;
+  const seconds = Math.round(spanMs / 1000);
   if (seconds < 60) return `${seconds}\u00a0s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return joinUnits(minutes, 'min', seconds % 60, 's');

@@ -72,6 +72,32 @@ export function chooseShown(graph: GraphModel, text: string, kinds: ReadonlySet<
   };
 }
 
+/**
+ * The outside, which both calls and is called, as two boxes: they are seldom the same machines, and one box would tie all columns into a
+ * knot. Other nodes stay.
+ */
+export function splitOutside(model: GraphModel): GraphModel {
+  const outside = new Set(model.nodes.filter(({ kind }) => kind === 'outside').map(({ id }) => id));
+  const callers = new Set(model.edges.map(({ from }) => from));
+  const called = new Set(model.edges.map(({ to }) => to));
+  const both = new Set([...outside].filter((id) => callers.has(id) && called.has(id)));
+  return {
+    nodes: model.nodes.flatMap((node) =>
+      both.has(node.id)
+        ? [
+            { ...node, id: `${node.id} (calling)`, above: `${node.above}, calling` },
+            { ...node, id: `${node.id} (called)`, above: `${node.above}, called` },
+          ]
+        : [node],
+    ),
+    edges: model.edges.map((edge) => ({
+      ...edge,
+      from: both.has(edge.from) ? `${edge.from} (calling)` : edge.from,
+      to: both.has(edge.to) ? `${edge.to} (called)` : edge.to,
+    })),
+  };
+}
+
 /** Worst first: leaking, blocked, denied, uncertain, then by traffic. For lists. */
 export function byTrouble(a: GraphEdge, b: GraphEdge): number {
   for (const kind of ['leaking', 'blocked', 'denied', 'uncertain'] as const) {

@@ -5,16 +5,19 @@
  * same graph must look the same at every refresh, so nothing here is random and everything is sorted by name first.
  *
  * The idea is that of Sugiyama, Tagawa and Toda (1981), each step in its simplest form:
- *   1. Cycles: a depth-first walk; an arrow back to a node that the walk is still inside of is turned for the layout only.
+ *   1. Cycles: nodes into one row so that few and light arrows point back (Eades, Lin and Smyth 1993): again and again the nodes that
+ *      nobody talks to go to its front, those that talk to nobody to its end, and else the one that sends most and gets least to the
+ *      front. Arrows that point back in that row are turned, for the layout only.
  *   2. Columns: longest path from a node without incoming arrows. A turned graph has no cycle, so this ends.
  *   3. Long arrows: one bend in each column that they pass, a node without size, so that they go around boxes.
  *   4. Order within a column: by the mean place of the neighbours in the column before, then after, four times; ties keep their order.
  *   5. Heights: each column stacked and centred; a bend takes less room than a box.
  *
- * Worked example: a->b, b->c, a->c, c->a. The walk a,b,c meets c->a while inside of a: turned to a->c. Columns a=0, b=1, c=2. The arrow
- * a->c passes column 1: a bend there. Column 1 holds b and the bend; b stays above it, since both have the neighbour a and b was first.
+ * Worked example: a->b, b->c, a->c, c->a. No node is free; a sends 2 and gets 1, more than b and c: front. Then b is free, then c. The row
+ * a,b,c turns c->a to a->c. Columns a=0, b=1, c=2. The arrows a->c and the turned one pass column 1: a bend there for each. Column 1 holds b
+ * and the bends; b stays above them, since all have the neighbour a and b was first.
  *
- * Cost: O(sweeps * (nodes + edges * columns)). Rejected: forces (another picture at every change), full crossing minimisation (NP-hard).
+ * Cost: O(nodes^2 + sweeps * (nodes + edges * columns)). Rejected: forces (another picture at every change), full crossing minimisation (NP-hard).
  */
 
 export interface LayoutNode {
@@ -24,6 +27,8 @@ export interface LayoutNode {
 export interface LayoutEdge {
   readonly from: string;
   readonly to: string;
+  /** How much it matters that it points right; 1 if missing. */
+  readonly weight?: number;
 }
 
 export interface Point {
@@ -44,7 +49,7 @@ export interface GraphLayout {
 
 export const BOX_WIDTH = 168;
 export const BOX_HEIGHT = 40;
-const COLUMN_GAP = 110;
+const COLUMN_GAP = 92;
 const ROW_GAP = 22;
 const BEND_HEIGHT = 10;
 const MARGIN = 16;
@@ -64,7 +69,11 @@ export function layoutGraph(nodes: readonly LayoutNode[], edges: readonly Layout
   const ids = [...new Set(nodes.map(({ id }) => id))].sort();
   const numberOf = new Map(ids.map((id, index) => [id, index]));
   const pairs = edges.map(({ from, to }): [number, number] => [numberOf.get(from) ?? -1, numberOf.get(to) ?? -1]);
-  const forward = withoutCycles(ids.length, pairs);
+  const forward = withoutCycles(
+    ids.length,
+    pairs,
+    edges.map(({ weight }) => weight ?? 1),
+  );
   const columnOf = longestPaths(ids.length, forward);
   const { slots, paths } = withBends(columnOf, forward);
   const order = orderColumns(slots, ids.length);
@@ -93,34 +102,57 @@ export function layoutGraph(nodes: readonly LayoutNode[], edges: readonly Layout
   return { width, height, boxes, columns, routes };
 }
 
-/** Each pair, turned where it closes a cycle. Pairs to the node itself and unknown ends stay as they are. */
-function withoutCycles(count: number, pairs: readonly [number, number][]): [number, number][] {
-  const targets: Set<number>[] = Array.from({ length: count }, () => new Set());
-  for (const [from, to] of pairs) if (from >= 0 && to >= 0 && from !== to) targets[from]!.add(to);
-  const hasIncoming = new Set(targets.flatMap((set) => [...set]));
-  // From nodes that nobody talks to first, so that they end up on the left.
-  const starts = [...targets.keys()].sort((a, b) => Number(hasIncoming.has(a)) - Number(hasIncoming.has(b)) || a - b);
-  const state = new Uint8Array(count); // 0 unseen, 1 inside, 2 done
-  const turned = new Set<string>();
-  for (const start of starts) {
-    if (state[start] !== 0) continue;
-    // A stack of its own: a chain of accounts may be longer than the script's.
-    const stack = [{ node: start, rest: [...targets[start]!].sort((a, b) => a - b) }];
-    state[start] = 1;
-    while (stack.length > 0) {
-      const top = stack.at(-1)!;
-      const next = top.rest.shift();
-      if (next === undefined) {
-        state[top.node] = 2;
-        stack.pop();
-      } else if (state[next] === 1) turned.add(`${top.node} ${next}`);
-      else if (state[next] === 0) {
-        state[next] = 1;
-        stack.push({ node: next, rest: [...targets[next]!].sort((a, b) => a - b) });
-      }
+/** Each pair, turned where it points back in the row. Pairs to the node itself and unknown ends stay as they are. */
+function withoutCycles(
+  count: number,
+  pairs: readonly [number, number][],
+  weights: readonly number[],
+): [number, number][] {
+  const place = rowOf(count, pairs, weights);
+  return pairs.map(([from, to]) => {
+    const isBack = from >= 0 && to >= 0 && place[from]! > place[to]!;
+    return isBack ? [to, from] : [from, to];
+  });
+}
+
+/** The place of each node in a row with little weight pointing back. Ties go to the lower number. */
+function rowOf(count: number, pairs: readonly [number, number][], weights: readonly number[]): Int32Array {
+  const sent = new Float64Array(count);
+  const got = new Float64Array(count);
+  const touching: number[][] = Array.from({ length: count }, () => []);
+  pairs.forEach(([from, to], index) => {
+    if (from < 0 || to < 0 || from === to) return;
+    sent[from]! += weights[index]!;
+    got[to]! += weights[index]!;
+    touching[from]!.push(index);
+    touching[to]!.push(index);
+  });
+  const rest = new Set(Array.from({ length: count }, (_, node) => node));
+  const take = (node: number): number => {
+    rest.delete(node);
+    for (const index of touching[node]!) {
+      const [from, to] = pairs[index]!;
+      if (from === node && rest.has(to)) got[to]! -= weights[index]!;
+      if (to === node && rest.has(from)) sent[from]! -= weights[index]!;
     }
+    return node;
+  };
+  const front: number[] = [];
+  const end: number[] = [];
+  while (rest.size > 0) {
+    const left = [...rest];
+    // Sums of fractions may miss zero by a little.
+    const source = left.find((node) => got[node]! < 1e-9);
+    const sink = source === undefined ? left.find((node) => sent[node]! < 1e-9) : undefined;
+    if (source !== undefined) front.push(take(source));
+    else if (sink !== undefined) end.push(take(sink));
+    else front.push(take(left.reduce((a, b) => (sent[b]! - got[b]! > sent[a]! - got[a]! ? b : a))));
   }
-  return pairs.map(([from, to]) => (turned.has(`${from} ${to}`) ? [to, from] : [from, to]));
+  const place = new Int32Array(count);
+  [...front, ...end.reverse()].forEach((node, index) => {
+    place[node] = index;
+  });
+  return place;
 }
 
 function longestPaths(count: number, pairs: readonly [number, number][]): Int32Array {

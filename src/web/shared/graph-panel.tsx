@@ -11,6 +11,7 @@ import {
   type EdgeKind,
   type GraphEdge,
   type GraphModel,
+  splitOutside,
 } from './graph-edges.ts';
 
 const SCALE_MIN = 0.4;
@@ -34,7 +35,7 @@ export interface GraphPanelProps {
 }
 
 export function GraphPanel(props: GraphPanelProps): JSX.Element {
-  const shown = chooseShown(props.graph, props.text, props.kinds);
+  const shown = chooseShown(splitOutside(props.graph), props.text, props.kinds);
   const layout = useLayout(shown);
   const selected = shown.nodes.some(({ id }) => id === props.selected) ? props.selected : undefined;
   const [zoom, setZoom] = useState<number | 'fit'>('fit');

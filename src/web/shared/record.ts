@@ -18,14 +18,40 @@ export interface EndView {
   readonly kind: 'account' | 'pod' | 'host' | 'network-set' | 'outside';
 }
 
+/** What is known of one end, whatever the form of the record. */
+export interface EndFacts {
+  readonly ip: string;
+  readonly port?: number | undefined;
+  /** `wep`, `hep`, `ns` or `net`. */
+  readonly type: string;
+  readonly namespace?: string | undefined;
+  readonly name?: string | undefined;
+  readonly account?: string | undefined;
+}
+
 export function viewEnd(record: ApiRecord, side: Side): EndView {
-  const isSrc = side === 'src';
-  const ip = isSrc ? record.source_ip : record.dest_ip;
-  const port = isSrc ? record.source_port : record.dest_port;
-  const type = isSrc ? record.source_type : record.dest_type;
-  const namespace = isSrc ? record.source_namespace : record.dest_namespace;
-  const name = isSrc ? record.source_name : record.dest_name;
-  const account = isSrc ? record.source_service_account : record.dest_service_account;
+  return viewFacts(
+    side === 'src'
+      ? {
+          ip: record.source_ip,
+          port: record.source_port,
+          type: record.source_type,
+          namespace: record.source_namespace,
+          name: record.source_name,
+          account: record.source_service_account,
+        }
+      : {
+          ip: record.dest_ip,
+          port: record.dest_port,
+          type: record.dest_type,
+          namespace: record.dest_namespace,
+          name: record.dest_name,
+          account: record.dest_service_account,
+        },
+  );
+}
+
+export function viewFacts({ ip, port, type, namespace, name, account }: EndFacts): EndView {
   const address = joinAddress(ip, port);
   if (type === 'wep') {
     const shown = account ?? name ?? ip;

@@ -3,7 +3,7 @@
  * Enter or space opens. Only one row is in the tab order (roving tabindex), so that Tab leaves the table.
  */
 
-const PAGE_ROWS = 10;
+import { targetIndex } from './key-target.ts';
 
 /** To be given to the container's `onKeyDown`. `open` gets the row's `data-row`. */
 export function handleRowKey(event: KeyboardEvent, open: (row: string) => void): void {
@@ -21,27 +21,6 @@ export function handleRowKey(event: KeyboardEvent, open: (row: string) => void):
   if (target === undefined) return;
   event.preventDefault();
   focusRow(rows, rows[target]!);
-}
-
-/** Index of the row that a key leads to; undefined for other keys. */
-export function targetIndex(key: string, at: number, count: number): number | undefined {
-  const last = count - 1;
-  switch (key) {
-    case 'ArrowDown':
-      return Math.min(last, at + 1);
-    case 'ArrowUp':
-      return Math.max(0, at - 1);
-    case 'PageDown':
-      return Math.min(last, at + PAGE_ROWS);
-    case 'PageUp':
-      return Math.max(0, at - PAGE_ROWS);
-    case 'Home':
-      return 0;
-    case 'End':
-      return last;
-    default:
-      return undefined;
-  }
 }
 
 function focusRow(rows: readonly HTMLElement[], target: HTMLElement): void {

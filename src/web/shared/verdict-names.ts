@@ -11,6 +11,7 @@ export const VERDICT_MEANINGS: Readonly<Record<string, string>> = {
   uncertain: 'evidence is missing',
   undecoded: 'no flow could be read from the packet',
   lost: 'captured, but never judged',
+  pass: 'the next tier is asked',
   leak: 'denied by policy, and answered all the same',
   blocked: 'allowed by policy, and never answered',
 };

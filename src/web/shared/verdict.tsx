@@ -13,6 +13,7 @@ const SHAPES: Readonly<Record<string, string>> = {
   unpoliced: 'M2.5 8h2M7 8h2M11.5 8h2',
   uncertain: 'M5.5 6a2.5 2.5 0 1 1 3.6 2.2C8.3 8.7 8 9.2 8 10M8 12.7v.6',
   undecoded: 'M4 4h8v8H4z',
+  pass: 'M2.5 8h10M9 4.5L12.5 8 9 11.5',
   lost: 'M4 4l8 8M12 4l-8 8',
   leak: 'M8 2.2L14.5 13.5h-13zM8 6.5v3.2M8 11.4v.6',
   blocked: 'M4 2.5h8M4 13.5h8M5 2.5c0 3 6 7 6 11M11 2.5c0 3-6 7-6 11',

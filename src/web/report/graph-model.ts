@@ -1,0 +1,36 @@
+/** The graph of a report in the form in which graphs are drawn. */
+
+import type { ReportGraph, ReportGraphNode } from '../../analyze/report-data.ts';
+import type { GraphModel } from '../shared/graph-edges.ts';
+
+const ABOVE: Readonly<Record<ReportGraphNode['kind'], string>> = {
+  account: '',
+  host: 'host',
+  'network-set': 'network set',
+  outside: 'elsewhere',
+};
+
+export function graphModel(graph: ReportGraph): GraphModel {
+  return {
+    nodes: graph.nodes.map(({ id, kind, namespace, name }) => ({
+      id,
+      kind,
+      name,
+      above: kind === 'account' ? namespace : [ABOVE[kind], namespace].filter(Boolean).join(' · '),
+    })),
+    edges: graph.edges.map(({ from, to, allow, deny, unpoliced, uncertain, leaks, blocked, services }) => ({
+      from,
+      to,
+      // A leak is counted among the denied, too, and what is blocked among the allowed.
+      counts: {
+        allowed: Math.max(0, allow - blocked),
+        unpoliced,
+        uncertain,
+        denied: Math.max(0, deny - leaks),
+        blocked,
+        leaking: leaks,
+      },
+      ports: services,
+    })),
+  };
+}
