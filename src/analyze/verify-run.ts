@@ -1,4 +1,5 @@
 /** One verification while captures are read: each packet to its verdict and its connection, each connection to its record. */
+import { formatMoment } from '../base/time.ts';
 import type { Counters } from '../match/counters.ts';
 import { CHECK_KIND, CHECK_WORDS, type Judge } from '../match/state.ts';
 import { CHECK_EGRESS, REASON_INVALID, VERDICT_DENY, VERDICT_NAMES, VERDICT_UNDECODED } from '../model/flow.ts';
@@ -84,6 +85,7 @@ export class VerifyRun {
   #current: Packet | undefined;
   #frame: Frame = { capture: 0, number: 0 };
   #startMs = Number.NaN;
+  #endMs = Number.NaN;
   #opened = 0;
 
   constructor(
@@ -173,6 +175,12 @@ export class VerifyRun {
     this.settlement.finish((capture) => this.#missed[capture]! > 0 || this.#reader.reader(capture).lostPackets > 0);
   }
 
+  /** Times of the first and the last packet. */
+  span(): { readonly start: string; readonly end: string } | undefined {
+    if (Number.isNaN(this.#startMs)) return undefined;
+    return { start: formatMoment(this.#startMs), end: formatMoment(this.#endMs) };
+  }
+
   /** What was lost or given up here, a sentence each. */
   incomplete(): string[] {
     const { settledEarly } = this.#cross.counts;
@@ -197,7 +205,8 @@ export class VerifyRun {
     const timeMs = reader.timeMs;
     this.#frame = { capture: reader.capture, number: reader.number };
     this.#current = undefined;
-    if (Number.isNaN(this.#startMs)) this.#startMs = timeMs;
+    if (!(this.#startMs <= timeMs)) this.#startMs = timeMs;
+    if (!(this.#endMs >= timeMs)) this.#endMs = timeMs;
     const row = this.#translated();
     if (this.#decoder.decode(row) === DECODE_OK) {
       const { records } = this.#decoder;

@@ -60,6 +60,7 @@ export interface VerifiedCapture extends CaptureEnd {
   readonly missed: number;
 }
 
+/** `packets` = allow + deny + unpoliced + uncertain + undecoded + seen_again; `bytes` are of all but the last. */
 export interface VerifyTotals extends Totals {
   /** Sightings of packets that were read before. */
   seen_again: number;
@@ -79,6 +80,8 @@ export interface VerifyResult {
   readonly incomplete: readonly string[];
   readonly timeline: ReportTimeline;
   readonly graph: (nodesMax: number, edgesMax: number) => ReportGraph;
+  /** Times of the first and the last packet; undefined without packets. */
+  readonly span: { readonly start: string; readonly end: string } | undefined;
   readonly interrupted: boolean;
 }
 
@@ -140,10 +143,12 @@ function resultOf(
   }));
   const interrupted = signal?.aborted === true;
   const { settlement } = run;
+  const totals = totalsOf(run.counters, settlement.connectionCount);
   const { leaks, blocked, proven, likely, possible } = settlement.findings;
   return {
     totals: {
-      ...totalsOf(run.counters, settlement.connectionCount),
+      ...totals,
+      packets: totals.packets + run.seenAgain,
       seen_again: run.seenAgain,
       leaks,
       blocked,
@@ -156,6 +161,7 @@ function resultOf(
     incomplete: [...incompleteOf(verified), ...run.incomplete(), ...(interrupted ? [INTERRUPTED] : [])],
     timeline: settlement.timeline.data(),
     graph: (nodesMax, edgesMax) => settlement.graph.data(nodesMax, edgesMax),
+    span: run.span(),
     interrupted,
   };
 }

@@ -171,7 +171,7 @@ function summaryText(result: VerifyResult): string {
   const shown = files.length <= 4 ? files.join(', ') : `${files.length} captures`;
   return (
     `${counted(connections, 'connection')}: ${found}\n` +
-    `${counted(packets + totals.seen_again, 'packet')}, ${bytes} bytes in ${escapeControls(shown)}: ${packetCounts(result)}\n`
+    `${counted(packets, 'packet')}, ${bytes} bytes in ${escapeControls(shown)}: ${packetCounts(result)}\n`
   );
 }
 

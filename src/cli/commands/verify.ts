@@ -22,6 +22,7 @@ import type { Finish } from '../program.ts';
 import { ProgressBar } from '../progress.ts';
 import { resolveCaptures, toldCaptures } from '../verify-captures.ts';
 import type { VerifyFormat } from '../verify-print.ts';
+import type { ReportBuilder } from '../verify-report.ts';
 import { printVerifySchema } from './schema.ts';
 
 interface VerifyCommandOptions extends InputOptions, CommonOptions, EvidenceOptions, JudgeOptions {
@@ -107,7 +108,8 @@ export function addVerify(program: Command, output: Output, finish: Finish): voi
 async function verify(options: VerifyCommandOptions, output: Output): Promise<number> {
   if (options.schema === true) return printVerifySchema(output);
   const told = toldCaptures(options);
-  if (told.some(({ file }) => file === '-') && options.filename?.includes('-') === true) {
+  const files = told.map(({ file }) => file);
+  if (files.includes('-') && options.filename?.includes('-') === true) {
     throw new UsageError('standard input can be read once only; put one of the inputs given as - into a file');
   }
   const cluster = await openCluster(options, output, true);
@@ -120,6 +122,7 @@ async function verify(options: VerifyCommandOptions, output: Output): Promise<nu
   ]);
   const bar = output.stderr.isTerminal && options.quiet !== true ? new ProgressBar(output.stderr) : undefined;
   const spool = new RecordSpool();
+  const report = options.report === undefined ? undefined : await startReport(options.report, files);
   const counts = { possible: 0, likely: 0, proven: 0 };
   try {
     const result = await verifyCaptures(tables, captures, {
@@ -132,12 +135,19 @@ async function verify(options: VerifyCommandOptions, output: Output): Promise<nu
         if (record.certainty !== undefined) counts[record.certainty]++;
         if (options.output === 'jsonl') output.stdout.write(`${JSON.stringify(record)}\n`);
         else spool.add(id, record);
+        report?.add(record, id);
       },
       onProgress: ({ phase, file, ...rest }) =>
         bar?.update({ ...rest, file: phase === 'survey' ? `first look at ${file}` : file }),
       signal: output.interruptible(),
     });
     bar?.end();
+    // Where owners change with time there is no one cluster to explain by.
+    report?.write(options.report!, result, cluster, tables, {
+      manifests: options.filename ?? [],
+      dataplane: options.dataplane,
+      explains: timeline === undefined,
+    });
     await printVerify(options.output, result, spool, output);
     return conclude(result, counts, options, output);
   } finally {
@@ -146,13 +156,23 @@ async function verify(options: VerifyCommandOptions, output: Output): Promise<nu
   }
 }
 
+/** Throws UsageError, before any work, if the page cannot be written. */
+async function startReport(path: string, inputs: readonly string[]): Promise<ReportBuilder> {
+  const [{ checkOutput }, { ReportBuilder }] = await Promise.all([
+    import('../verify-files.ts'),
+    import('../verify-report.ts'),
+  ]);
+  checkOutput('--report', path, inputs);
+  return new ReportBuilder();
+}
+
 function conclude(
   { totals, incomplete, interrupted }: VerifyResult,
   counts: Readonly<Record<Certainty, number>>,
   options: VerifyCommandOptions,
   output: Output,
 ): number {
-  const judged = totals.packets - totals.undecoded;
+  const judged = totals.packets - totals.undecoded - totals.seen_again;
   const isThin = isEvidenceThin(
     { total: judged, uncertain: totals.uncertain, policed: totals.allow + totals.deny },
     options,
