@@ -1,8 +1,44 @@
 /** Files that `verify` writes: never over one that it reads. */
-import { existsSync, statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import type { AnnotatedFiles } from '../analyze/annotate.ts';
 import { quoteText } from '../base/errors.ts';
 import { UsageError } from './exit.ts';
+
+/** Names in the folder of `--split`, by verdict. */
+const SPLIT_NAMES: Readonly<Record<string, string>> = {
+  allow: 'allowed.pcapng',
+  deny: 'denied.pcapng',
+  unpoliced: 'unpoliced.pcapng',
+  uncertain: 'uncertain.pcapng',
+  undecoded: 'undecoded.pcapng',
+};
+
+/** The annotated captures that the options ask for; undefined: none. Makes the folder. Throws UsageError before any work. */
+export function annotatedFiles(
+  { annotate, split }: { readonly annotate?: string; readonly split?: string },
+  inputs: readonly string[],
+): AnnotatedFiles | undefined {
+  if (annotate === undefined && split === undefined) return undefined;
+  if (inputs.includes('-')) {
+    throw new UsageError('--annotate and --split read the captures once more: put standard input into a file first');
+  }
+  if (annotate !== undefined) checkOutput('--annotate', annotate, inputs);
+  if (split === undefined) return { all: annotate! };
+  if (statSync(split, { throwIfNoEntry: false })?.isDirectory() === false) {
+    throw new UsageError(`--split: ${quoteText(split)} is no directory; name one, which is made if it is not there`);
+  }
+  mkdirSync(split, { recursive: true });
+  const byVerdict = Object.fromEntries(
+    Object.entries(SPLIT_NAMES).map(([verdict, name]) => [verdict, join(split, name)]),
+  );
+  const paths = Object.values(byVerdict);
+  for (const path of paths) checkOutput('--split', path, annotate === undefined ? inputs : [...inputs, annotate]);
+  if (annotate !== undefined && paths.some((path) => resolve(path) === resolve(annotate))) {
+    throw new UsageError(`--annotate: ${quoteText(annotate)} is written by --split as well; name another file`);
+  }
+  return { ...(annotate === undefined ? {} : { all: annotate }), byVerdict };
+}
 
 /**
  * Throws UsageError if `path`, given with `option`, is one of `inputs` (by whatever name, or another link to the same file), a folder, or in

@@ -27,6 +27,8 @@ export interface CaptureRecord {
   readonly interface?: number;
   /** pcapng: DIRECTION_* of source.ts, in the packet's flags. */
   readonly direction?: number;
+  /** pcapng: what Wireshark shows as the packet's comment. */
+  readonly comment?: string;
 }
 
 export interface PcapOptions {
@@ -64,6 +66,7 @@ export function writePcap(records: readonly CaptureRecord[], options: PcapOption
 
 export interface PcapngInterface {
   readonly name?: string;
+  readonly description?: string;
   readonly linkType?: number;
   readonly snapBytes?: number;
   /** `if_tsresol` byte; default absent, which means microseconds. */
@@ -113,7 +116,7 @@ export function pcapngBlock(type: number, body: Uint8Array, isLittleEndian: bool
   return block;
 }
 
-function sectionBlock(isLittleEndian: boolean): Uint8Array {
+export function sectionBlock(isLittleEndian: boolean): Uint8Array {
   const view = new DataView(new ArrayBuffer(16));
   view.setUint32(0, BYTE_ORDER_MAGIC, isLittleEndian);
   view.setUint16(4, 1, isLittleEndian);
@@ -121,12 +124,13 @@ function sectionBlock(isLittleEndian: boolean): Uint8Array {
   return pcapngBlock(BLOCK_SECTION_HEADER, new Uint8Array(view.buffer), isLittleEndian);
 }
 
-function interfaceBlock(one: PcapngInterface, isLittleEndian: boolean): Uint8Array {
+export function interfaceBlock(one: PcapngInterface, isLittleEndian: boolean): Uint8Array {
   const view = new DataView(new ArrayBuffer(8));
   view.setUint16(0, one.linkType ?? 1, isLittleEndian);
   view.setUint32(4, one.snapBytes ?? 0, isLittleEndian);
   const parts: Uint8Array[] = [new Uint8Array(view.buffer)];
   if (one.name !== undefined) parts.push(option(2, new TextEncoder().encode(one.name), isLittleEndian));
+  if (one.description !== undefined) parts.push(option(3, new TextEncoder().encode(one.description), isLittleEndian));
   if (one.resolution !== undefined) parts.push(option(9, Uint8Array.of(one.resolution), isLittleEndian));
   if (one.offsetSeconds !== undefined) {
     const value = new DataView(new ArrayBuffer(8));
@@ -137,7 +141,7 @@ function interfaceBlock(one: PcapngInterface, isLittleEndian: boolean): Uint8Arr
   return pcapngBlock(BLOCK_INTERFACE, concatBytes(parts), isLittleEndian);
 }
 
-function enhancedPacketBlock(record: CaptureRecord, resolution: number, isLittleEndian: boolean): Uint8Array {
+export function enhancedPacketBlock(record: CaptureRecord, resolution: number, isLittleEndian: boolean): Uint8Array {
   const view = new DataView(new ArrayBuffer(20));
   const time = ticks(record, resolution);
   view.setUint32(0, record.interface ?? 0, isLittleEndian);
@@ -146,12 +150,14 @@ function enhancedPacketBlock(record: CaptureRecord, resolution: number, isLittle
   view.setUint32(12, record.bytes.length, isLittleEndian);
   view.setUint32(16, record.wireBytes ?? record.bytes.length, isLittleEndian);
   const parts = [new Uint8Array(view.buffer), record.bytes];
+  const options: Uint8Array[] = [];
+  if (record.comment !== undefined) options.push(option(1, new TextEncoder().encode(record.comment), isLittleEndian));
   if (record.direction !== undefined) {
     const flags = new DataView(new ArrayBuffer(4));
     flags.setUint32(0, record.direction, isLittleEndian);
-    const padding = new Uint8Array(-record.bytes.length & 3);
-    parts.push(padding, option(2, new Uint8Array(flags.buffer), isLittleEndian), new Uint8Array(4));
+    options.push(option(2, new Uint8Array(flags.buffer), isLittleEndian));
   }
+  if (options.length > 0) parts.push(new Uint8Array(-record.bytes.length & 3), ...options, new Uint8Array(4));
   return pcapngBlock(BLOCK_ENHANCED_PACKET, concatBytes(parts), isLittleEndian);
 }
 
@@ -161,7 +167,7 @@ function simplePacketBlock(record: CaptureRecord, isLittleEndian: boolean): Uint
   return pcapngBlock(BLOCK_SIMPLE_PACKET, concatBytes([new Uint8Array(view.buffer), record.bytes]), isLittleEndian);
 }
 
-function statisticsBlock(index: number, drops: number, isLittleEndian: boolean): Uint8Array {
+export function statisticsBlock(index: number, drops: number, isLittleEndian: boolean): Uint8Array {
   const view = new DataView(new ArrayBuffer(12));
   view.setUint32(0, index, isLittleEndian);
   const value = new DataView(new ArrayBuffer(8));

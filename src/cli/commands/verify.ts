@@ -1,5 +1,6 @@
 /** `margay verify`: what policy says of each connection against what captures show of it. */
 import { type Command, Option } from 'commander';
+import type { VerdictLog } from '../../analyze/annotate.ts';
 import type { Certainty } from '../../analyze/report-data.ts';
 import type { VerifyResult } from '../../analyze/verify.ts';
 import { exitCodeOf, UsageError } from '../exit.ts';
@@ -20,6 +21,7 @@ import {
 import type { Output } from '../output.ts';
 import type { Finish } from '../program.ts';
 import { ProgressBar } from '../progress.ts';
+import { counted } from '../render.ts';
 import { resolveCaptures, toldCaptures } from '../verify-captures.ts';
 import type { VerifyFormat } from '../verify-print.ts';
 import type { ReportBuilder } from '../verify-report.ts';
@@ -123,6 +125,8 @@ async function verify(options: VerifyCommandOptions, output: Output): Promise<nu
   const bar = output.stderr.isTerminal && options.quiet !== true ? new ProgressBar(output.stderr) : undefined;
   const spool = new RecordSpool();
   const report = options.report === undefined ? undefined : await startReport(options.report, files);
+  const annotated =
+    options.annotate === undefined && options.split === undefined ? undefined : await startAnnotated(options, files);
   const counts = { possible: 0, likely: 0, proven: 0 };
   try {
     const result = await verifyCaptures(tables, captures, {
@@ -136,7 +140,9 @@ async function verify(options: VerifyCommandOptions, output: Output): Promise<nu
         if (options.output === 'jsonl') output.stdout.write(`${JSON.stringify(record)}\n`);
         else spool.add(id, record);
         report?.add(record, id);
+        annotated?.log.connection(record, id);
       },
+      ...(annotated === undefined ? {} : { onPacket: (packet) => annotated.log.packet(packet) }),
       onProgress: ({ phase, file, ...rest }) =>
         bar?.update({ ...rest, file: phase === 'survey' ? `first look at ${file}` : file }),
       signal: output.interruptible(),
@@ -148,11 +154,13 @@ async function verify(options: VerifyCommandOptions, output: Output): Promise<nu
       dataplane: options.dataplane,
       explains: timeline === undefined,
     });
+    if (annotated !== undefined) await annotated.write(result, options, output);
     await printVerify(options.output, result, spool, output);
     return conclude(result, counts, options, output);
   } finally {
     bar?.end();
     spool.close();
+    annotated?.log.close();
   }
 }
 
@@ -164,6 +172,34 @@ async function startReport(path: string, inputs: readonly string[]): Promise<Rep
   ]);
   checkOutput('--report', path, inputs);
   return new ReportBuilder();
+}
+
+/** The same for annotated captures; `write` says on standard error what was written. */
+async function startAnnotated(
+  { annotate, split }: VerifyCommandOptions,
+  inputs: readonly string[],
+): Promise<Annotated> {
+  const [{ annotatedFiles }, { VerdictLog, writeAnnotated }] = await Promise.all([
+    import('../verify-files.ts'),
+    import('../../analyze/annotate.ts'),
+  ]);
+  const named = { ...(annotate === undefined ? {} : { annotate }), ...(split === undefined ? {} : { split }) };
+  const files = annotatedFiles(named, inputs)!;
+  const log = new VerdictLog();
+  return {
+    log,
+    write: async (result, { quiet }, output) => {
+      const written = await writeAnnotated(result, log, files);
+      if (quiet === true) return;
+      for (const [path, count] of written)
+        output.stderr.write(`margay: wrote ${counted(count, 'packet')} to ${path}\n`);
+    },
+  };
+}
+
+interface Annotated {
+  readonly log: VerdictLog;
+  readonly write: (result: VerifyResult, options: CommonOptions, output: Output) => Promise<void>;
 }
 
 function conclude(
