@@ -47,6 +47,7 @@ export interface AgentConfig {
   readonly flowEntries: number;
   readonly conntrackEntries: number;
   readonly findingsMib: number;
+  readonly runAs: string;
   readonly untilEnd: boolean;
   readonly listen: string;
   readonly allowRemote: boolean;

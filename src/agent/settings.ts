@@ -102,6 +102,12 @@ export const SETTINGS: readonly Setting[] = [
       { default: 262_144 },
     ],
     ['findings-mib', number('MiB', 0, 256), 'raw packets kept around findings', { default: 4 }],
+    [
+      'run-as',
+      text('user'),
+      'started as root: go on as this user with the right to capture alone; root: stay',
+      { default: 'nobody' },
+    ],
     ['until-end', SWITCH, 'end when all sources have ended (files, standard input)', { default: false }],
   ]),
   ...group('Page and metrics:', [

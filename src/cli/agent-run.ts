@@ -1,8 +1,6 @@
 /** `margay agent`: the process around the agent: streams, signals, exit code. */
-import { runAgent } from '../agent/agent.ts';
-import { ConfigError, resolveConfig } from '../agent/config.ts';
-import { createLog, DescriptorSink } from '../agent/log.ts';
-import { createEngine } from '../agent/supervisor.ts';
+import { type AgentConfig, ConfigError, resolveConfig } from '../agent/config.ts';
+import { LaunchError, type Launched, launch } from '../agent/launch.ts';
 import { type AgentOptions, configInputs } from './agent-options.ts';
 import { EXIT_BAD_INPUT, EXIT_TROUBLE } from './exit.ts';
 import type { Output } from './output.ts';
@@ -14,6 +12,14 @@ const END_MS = 4_800;
 export async function agent(options: AgentOptions, output: Output): Promise<number> {
   const resolved = resolveOrTell(options, output);
   if (resolved === undefined) return EXIT_BAD_INPUT;
+  const launched = await launchOrTell(resolved.config, output);
+  if (launched.kind === 'ended') return launched.code;
+  // The parents stay small.
+  const [{ runAgent }, { createLog, DescriptorSink }, { createEngine }] = await Promise.all([
+    import('../agent/agent.ts'),
+    import('../agent/log.ts'),
+    import('../agent/supervisor.ts'),
+  ]);
   const { logLevel, logFormat } = resolved.config;
   const [stdout, stderr] = [new DescriptorSink(1), new DescriptorSink(2)];
   const isPretty = logFormat === 'pretty' || (logFormat === 'auto' && output.stderr.isTerminal);
@@ -23,6 +29,7 @@ export async function agent(options: AgentOptions, output: Output): Promise<numb
     hasColor: output.stderr.isTerminal && (process.env.NO_COLOR ?? '') === '',
     sink: stderr,
   });
+  for (const note of launched.notes) log.log('warn', note);
   const stop = new AbortController();
   const onSignal = (): void => {
     if (stop.signal.aborted) process.exit(EXIT_TROUBLE);
@@ -35,7 +42,7 @@ export async function agent(options: AgentOptions, output: Output): Promise<numb
     log,
     stdout,
     logDropped: () => stderr.dropped,
-    createEngine: (asked, events) => createEngine(asked, events),
+    createEngine: (asked, events) => createEngine(asked, events, {}, launched.host),
     signals: {
       stop: stop.signal,
       listen: (reload, dump) => {
@@ -51,6 +58,17 @@ export async function agent(options: AgentOptions, output: Output): Promise<numb
   await Promise.all([stdout.drain(300), stderr.drain(300)]);
   // Whatever holds the loop still, the end has come.
   process.exit(code);
+}
+
+/** The agent is several processes; this one may turn out to be another one's parent. */
+async function launchOrTell({ source, runAs }: AgentConfig, output: Output): Promise<Launched> {
+  try {
+    return await launch({ isLive: source === 'cap' || source === 'tcpdump', runAs });
+  } catch (error) {
+    if (!(error instanceof LaunchError)) throw error;
+    output.stderr.write(`margay: ${error.message}\n`);
+    return { kind: 'ended', code: EXIT_TROUBLE };
+  }
 }
 
 function resolveOrTell(options: AgentOptions, output: Output): ReturnType<typeof resolveConfig> | undefined {

@@ -1,0 +1,101 @@
+/** The main process's end of the keeper (keeper.ts): children that are forked elsewhere, as if they were forked here. */
+import { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import type { ChildHost, HostedChild } from './child-host.ts';
+import { type KeeperNews, type KeeperOrder, KeeperStream } from './keeper-frames.ts';
+
+/** Descriptor of the stream to the keeper. */
+const KEEPER = 3;
+
+class KeptChild implements HostedChild {
+  pid: number | undefined;
+  readonly stream: Duplex;
+  readonly #kill: () => void;
+  readonly #onLine: ((line: string) => void)[] = [];
+  readonly #onExit: ((how: string) => void)[] = [];
+
+  constructor(stream: Duplex, kill: () => void) {
+    this.stream = stream;
+    this.#kill = kill;
+  }
+
+  /** The keeper sends one signal only, SIGKILL. */
+  kill(): void {
+    this.#kill();
+  }
+
+  onLine(listener: (line: string) => void): void {
+    this.#onLine.push(listener);
+  }
+
+  onExit(listener: (how: string) => void): void {
+    this.#onExit.push(listener);
+  }
+
+  line(text: string): void {
+    for (const listener of this.#onLine) listener(text);
+  }
+
+  exit(how: string): void {
+    this.stream.push(null);
+    for (const listener of this.#onExit) listener(how);
+  }
+}
+
+export class KeeperHost implements ChildHost {
+  readonly #stream: KeeperStream<KeeperOrder, KeeperNews>;
+  readonly #children = new Map<number, KeptChild>();
+  readonly #onEnd: (() => void)[] = [];
+  #last = 0;
+  #isClosed = false;
+
+  constructor(stream: Duplex = new Socket({ fd: KEEPER })) {
+    this.#stream = new KeeperStream(stream, {
+      message: (news) => this.#hear(news),
+      bytes: (child, bytes) => this.#children.get(child)?.stream.push(bytes),
+      end: () => {
+        for (const child of this.#children.values()) child.exit('the keeper is gone');
+        this.#children.clear();
+        if (!this.#isClosed) for (const listener of this.#onEnd) listener();
+      },
+    });
+  }
+
+  fork(hasStdin: boolean): HostedChild {
+    const number = ++this.#last;
+    const stream = new Duplex({
+      read: () => {},
+      write: (bytes: Buffer, _encoding, done) => {
+        if (this.#stream.send(number, bytes, () => done())) done();
+      },
+      final: (done) => {
+        this.#stream.tell({ kind: 'end', child: number });
+        done();
+      },
+    });
+    const child = new KeptChild(stream, () => this.#stream.tell({ kind: 'kill', child: number }));
+    this.#children.set(number, child);
+    this.#stream.tell({ kind: 'fork', child: number, hasStdin });
+    return child;
+  }
+
+  onEnd(listener: () => void): void {
+    this.#onEnd.push(listener);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#stream.close();
+  }
+
+  #hear(news: KeeperNews): void {
+    const child = this.#children.get(news.child);
+    if (child === undefined) return;
+    if (news.kind === 'forked') child.pid = news.pid;
+    else if (news.kind === 'line') child.line(news.line);
+    else {
+      this.#children.delete(news.child);
+      child.exit(news.how);
+    }
+  }
+}
