@@ -37,6 +37,8 @@ export interface TrackedPathParts {
 }
 
 export class TrackedPath {
+  /** Packets that a line answered. */
+  linePackets = 0;
   readonly #parts: TrackedPathParts;
   readonly #columns: TrackedColumns;
   readonly #lines: TrackedJudge;
@@ -108,6 +110,7 @@ export class TrackedPath {
       if (number >= 0) this.#other(batch, reader, number, otherRecords[other]!);
     }
     accountTracked(this.#lines, count - long);
+    this.linePackets += count - long;
     if (!this.#isTimed) return;
     times!.addMs(STAGE_SLOW, this.#slowMs, long + otherCount);
     times!.addMs(STAGE_CONNTRACK, performance.now() - start - this.#slowMs, long + otherCount + 1);
