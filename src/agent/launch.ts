@@ -6,7 +6,7 @@
  *   no right to capture, or files only                                                       main, its own children
  *
  * The launcher is there because Node.js cannot become another program; it is root only until it has started the keeper. Root in a container that
- * has CAP_NET_RAW and may not change users stays what it is. Each process knows its place by MARGAY_PLACE.
+ * has CAP_NET_RAW and may not change users stays what it is. Each process knows its place by _MARGAY_PLACE (MARGAY_* are settings).
  */
 import { spawn } from 'node:child_process';
 import { type ChildHost, LocalHost } from './child-host.ts';
@@ -21,7 +21,7 @@ import {
   withoutRights,
 } from './privilege.ts';
 
-const PLACE = 'MARGAY_PLACE';
+const PLACE = '_MARGAY_PLACE';
 
 export interface LaunchOptions {
   /** Whether packets are captured live. */
