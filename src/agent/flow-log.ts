@@ -4,9 +4,10 @@
  *   updates of flows ─► newest of each flow ─── every interval ───► lines ─► bounded queue ─► one write at a time ─► FILE, FILE.1, FILE.2 …
  *
  * Nothing waits for the disk. What the queue has no room for, and what the disk does not take, is dropped and counted; after a failed write the
- * file is cut back to its last whole line, and the next try comes a second later. Packets and bytes of a dropped line are lost to the log: the
+ * file is cut back to its last whole line (a pipe gets the rest of it first), and the next try comes a second later. Packets and bytes of a dropped line are lost to the log: the
  * next line of that flow counts from there on.
  */
+import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open, rename, rm } from 'node:fs/promises';
 import type { FlowUpdate } from './engine.ts';
@@ -50,6 +51,9 @@ export class FlowLog {
   #pendingBytes = 0;
   #file: FileHandle | undefined;
   #fileBytes = 0;
+  #isRegular = true;
+  /** Of a line that a pipe took a part of. */
+  #rest: Buffer = EMPTY;
   #isWriting = false;
   #trouble: string | undefined;
   #retry: NodeJS.Timeout | undefined;
@@ -100,7 +104,9 @@ export class FlowLog {
     await this.#settled(limitMs);
     this.dropped += this.#pending.length;
     this.#pending.length = 0;
-    await this.#file?.close().catch(() => {});
+    // A write that is still under way would be waited for.
+    const closing = this.#file?.close().catch(() => {});
+    if (!this.#isWriting) await closing;
   }
 
   #emitAll(isLast: boolean): void {
@@ -182,27 +188,53 @@ export class FlowLog {
   /** False if it failed: the lines are dropped. */
   async #writePiece(lines: readonly string[]): Promise<boolean> {
     try {
-      const file = this.#file ?? (await this.#openFile());
-      const bytes = Buffer.from(lines.join(''));
-      if (this.#fileBytes > 0 && this.#fileBytes + bytes.length > this.#options.maxBytes) await this.#turnOver();
-      await writeWhole(this.#file ?? file, bytes);
+      if (this.#file === undefined) await this.#openFile();
+      const length = Buffer.byteLength(lines.join(''));
+      const isFull = this.#fileBytes > 0 && this.#fileBytes + length > this.#options.maxBytes;
+      if (isFull && this.#isRegular) await this.#turnOver();
+    } catch (error) {
+      return this.#failed(lines.length, error as Error);
+    }
+    const bytes = Buffer.concat([this.#rest, Buffer.from(lines.join(''))]);
+    const { written, error } = await writeWhole(this.#file!, bytes);
+    if (error === undefined) {
+      this.#rest = EMPTY;
       this.#fileBytes += bytes.length;
       this.lines += lines.length;
       this.#tell(undefined);
       return true;
-    } catch (error) {
-      this.dropped += lines.length;
-      this.#tell(`${this.#options.path} can't be written: ${(error as Error).message}`);
-      // No half line stays behind; a device has nothing to cut.
-      await this.#file?.truncate(this.#fileBytes).catch(() => {});
-      return false;
     }
+    if (this.#isRegular) {
+      // No half line stays behind.
+      await this.#file?.truncate(this.#fileBytes).catch(() => {});
+      return this.#failed(lines.length, error);
+    }
+    // What is in a pipe is there: the line that was cut is ended before the next one.
+    const ended = bytes.subarray(0, written).lastIndexOf(10) + 1;
+    const next = bytes.indexOf(10, written) + 1;
+    const isCut = ended < written;
+    const wholeLines = countLines(bytes.subarray(this.#rest.length, ended)) + (isCut ? 1 : 0);
+    if (written < this.#rest.length) this.#rest = this.#rest.subarray(written);
+    else this.#rest = isCut ? bytes.subarray(written, next) : EMPTY;
+    this.lines += wholeLines;
+    return this.#failed(lines.length - wholeLines, error);
+  }
+
+  #failed(dropped: number, error: Error): false {
+    this.dropped += dropped;
+    this.#tell(`${this.#options.path} can't be written: ${error.message}`);
+    return false;
   }
 
   async #openFile(): Promise<FileHandle> {
-    const file = await open(this.#options.path, 'a', 0o640);
+    // A pipe whose reader stands still must say so, not hold a thread.
+    const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
+    const file = await open(this.#options.path, flags, 0o640);
+    const stat = await file.stat();
     this.#file = file;
-    this.#fileBytes = (await file.stat()).size;
+    this.#isRegular = stat.isFile();
+    this.#fileBytes = this.#isRegular ? stat.size : 0;
+    this.#rest = EMPTY;
     return file;
   }
 
@@ -239,12 +271,27 @@ export class FlowLog {
   }
 }
 
-async function writeWhole(file: FileHandle, bytes: Buffer): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, at);
-    at += bytesWritten;
+/** Writes as much as is taken. */
+async function writeWhole(
+  file: FileHandle,
+  bytes: Buffer,
+): Promise<{ readonly written: number; readonly error: Error | undefined }> {
+  let written = 0;
+  try {
+    while (written < bytes.length) written += (await file.write(bytes, written)).bytesWritten;
+    return { written, error: undefined };
+  } catch (error) {
+    return { written, error: error as Error };
   }
 }
+
+function countLines(bytes: Buffer): number {
+  let lines = 0;
+  for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1)) lines++;
+  return lines;
+}
+
+const EMPTY = Buffer.alloc(0);
 
 /** Packets by verdict since the last line; absent where all have the record's own. */
 function since(

@@ -57,16 +57,31 @@ export interface HttpOptions {
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly allowedHosts: readonly string[];
   readonly assets: ReadonlyMap<string, Asset>;
+  readonly limits?: Partial<HttpLimits>;
 }
 
-/* Limits of the server. Ordinary browsers and scrapers stay far below all of them. */
-const CONNECTIONS_MAX = 128;
-const HEADER_BYTES_MAX = 16 << 10;
-const HEADERS_MAX = 64;
-const HEADERS_TIMEOUT_MS = 5_000;
-const REQUEST_TIMEOUT_MS = 10_000;
-const KEEP_ALIVE_MS = 5_000;
-const CHECK_MS = 1_000;
+/** Limits of the server. Ordinary browsers and scrapers stay far below all of them. */
+export interface HttpLimits {
+  readonly connections: number;
+  readonly headerBytes: number;
+  readonly headers: number;
+  readonly headersTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly keepAliveMs: number;
+  /** How often times are looked at. */
+  readonly checkMs: number;
+}
+
+export const HTTP_LIMITS: HttpLimits = {
+  connections: 128,
+  headerBytes: 16 << 10,
+  headers: 64,
+  headersTimeoutMs: 5_000,
+  requestTimeoutMs: 10_000,
+  keepAliveMs: 5_000,
+  checkMs: 1_000,
+};
+
 const PAGE_DEFAULT = 100;
 const FINDINGS_DEFAULT = 200;
 
@@ -84,12 +99,13 @@ export class AgentHttp {
     this.#isTls = options.tls !== undefined;
     this.#host = options.host;
     const app = createApp(view, options, this.#streams);
+    const bounds = { ...HTTP_LIMITS, ...options.limits };
     const limits: ServerOptions = {
-      maxHeaderSize: HEADER_BYTES_MAX,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      connectionsCheckingInterval: CHECK_MS,
+      maxHeaderSize: bounds.headerBytes,
+      headersTimeout: bounds.headersTimeoutMs,
+      requestTimeout: bounds.requestTimeoutMs,
+      keepAliveTimeout: bounds.keepAliveMs,
+      connectionsCheckingInterval: bounds.checkMs,
       // A request without Host is answered by ours, not by a page of Node's.
       requireHostHeader: false,
     };
@@ -103,11 +119,11 @@ export class AgentHttp {
             serverOptions: { ...limits, ...options.tls },
           });
     this.#server = server as Server;
-    this.#server.maxConnections = CONNECTIONS_MAX;
-    this.#server.maxHeadersCount = HEADERS_MAX;
+    this.#server.maxConnections = bounds.connections;
+    this.#server.maxHeadersCount = bounds.headers;
     // Handshakes that never end would be no requests, and so have no time limit of theirs.
     this.#server.on('connection', (socket) => {
-      socket.setTimeout(REQUEST_TIMEOUT_MS + KEEP_ALIVE_MS, () => {
+      socket.setTimeout(bounds.requestTimeoutMs + bounds.keepAliveMs, () => {
         if (!this.#streams.isStreaming(socket)) socket.destroy();
       });
     });

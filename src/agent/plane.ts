@@ -133,7 +133,8 @@ export class PolicyPlane {
       if (!this.#live.isOutdated) return;
     }
     const sinceMs = performance.now() - this.#compiledMs;
-    this.#want('compile', Math.max(0, IDENTITY_COMPILE_MS, IDENTITY_COMPILE_SHARE * this.#lastCompileMs) - sinceMs);
+    const betweenMs = Math.max(IDENTITY_COMPILE_MS, IDENTITY_COMPILE_SHARE * this.#lastCompileMs);
+    this.#want('compile', Math.max(0, betweenMs - sinceMs));
   }
 
   /** Loads and compiles what is wanted; refuses what is wrong with all its errors. */
