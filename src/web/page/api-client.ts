@@ -51,7 +51,7 @@ export class ApiClient {
   private async request(path: string, signal: AbortSignal): Promise<Response> {
     let response: Response;
     try {
-      response = await fetch(`api/v1/${path}`, {
+      response = await fetch(addressOf(path), {
         signal,
         cache: 'no-store',
         headers: this.token ? { authorization: `Bearer ${this.token}` } : {},
@@ -64,6 +64,14 @@ export class ApiClient {
     if (response.ok) return response;
     throw new ApiFailure(response.status, await reasonOf(response));
   }
+}
+
+/** Beside the page. A name and password in the page's own address stay out of it: `fetch` refuses them, and the browser sends them anyway. */
+function addressOf(path: string): string {
+  const address = new URL(`api/v1/${path}`, location.href);
+  address.username = '';
+  address.password = '';
+  return address.href;
 }
 
 async function reasonOf(response: Response): Promise<string> {

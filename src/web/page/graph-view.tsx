@@ -61,13 +61,13 @@ function labelOf(id: string, kind: string, pods: number): { readonly above: stri
 }
 
 function parseKinds(text: string | undefined): ReadonlySet<EdgeKind> {
-  if (text === undefined) return new Set(EDGE_KINDS);
+  if (text === undefined) return new Set(OFFERED);
   const named = text.split(',');
-  return new Set(EDGE_KINDS.filter((kind) => named.includes(kind)));
+  return new Set(OFFERED.filter((kind) => named.includes(kind)));
 }
 
 function formatKinds(kinds: ReadonlySet<EdgeKind>): string | undefined {
-  if (kinds.size === EDGE_KINDS.length) return undefined;
+  if (kinds.size === OFFERED.length) return undefined;
   return kinds.size === 0 ? NO_KIND : [...kinds].join(',');
 }
 

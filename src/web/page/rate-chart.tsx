@@ -131,7 +131,11 @@ function settingsFor(element: HTMLElement, isLog: boolean, hidden: ReadonlySet<V
         space: 80,
         size: 30,
       },
-      { ...axis, size: 48, values: (_, splits) => splits.map((count) => formatShort(count)) },
+      {
+        ...axis,
+        size: 48,
+        values: (_, splits) => splits.map((count: number | null) => (count === null ? '' : formatShort(count))),
+      },
     ],
     series: [
       {},

@@ -196,7 +196,7 @@ function Box(props: {
       class={classes.filter(Boolean).join(' ')}
       transform={`translate(${at.x} ${at.y})`}
       role="button"
-      tabIndex={props.isInTabOrder ? 0 : -1}
+      tabindex={props.isInTabOrder ? 0 : -1}
       aria-pressed={props.isSelected}
       aria-label={`${id}, ${above}`}
       data-node={id}
