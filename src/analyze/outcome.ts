@@ -191,7 +191,7 @@ export class Connection {
   add(records: Int32Array, at: number, isReply: boolean, verdict: number, timeMs: number, frame: Frame): void {
     if (records[at + PACKET_PROTOCOL] === PROTOCOL_TCP) this.#addTcp(records, at, isReply, verdict, timeMs, frame);
     else if (isReply) this.#reply('answer', frame, this.#isEcho());
-    else this.#ask(this.questions === 0 ? 'first packet' : 'again', verdict, timeMs, frame);
+    else this.#ask(this.questions === 0 ? 'question' : 'question again', verdict, timeMs, frame);
   }
 
   /** An ICMP error that quotes the packet at `records[quotedAt]`; its own record is at `records[at]`. */

@@ -30,7 +30,7 @@ export interface Assessment {
 
 /** What is known at the end only. */
 export interface Hindsight {
-  /** The destination answered somebody, in whatever way; the same for its port. */
+  /** The destination sent some packet; somebody got an answer from its port. */
   readonly isPeerAlive: boolean;
   readonly isServiceAlive: boolean;
   /** Captures that ought to have seen missing packets lost packets themselves. */
@@ -105,7 +105,9 @@ function assessAllowed(
           connection.questions > 1);
       if (!isAsked) return undefined;
       if (isServiceAlive) return blocked('likely', 'the port answers others');
-      return isPeerAlive ? blocked('likely', 'the destination answers others') : blocked('possible', '');
+      return isPeerAlive
+        ? blocked('likely', 'the destination is there, as other packets of it show')
+        : blocked('possible', '');
     }
     case 'half-open':
     case 'answered':

@@ -114,11 +114,11 @@ export class Causes {
       outcome === 'no-answer' && !isServiceAlive && !isPeerAlive
         ? {
             cause: 'peer-silent',
-            text: 'the destination answers nobody in these captures: it may be down, or out of reach; a capture taken there tells (--delivered)',
+            text: 'no packet of the destination is in these captures: it may be down, or out of reach; a capture taken there tells (--delivered)',
           }
         : undefined,
       outcome === 'no-answer' && !isServiceAlive && isPeerAlive
-        ? { cause: 'port-silent', text: 'the destination answers others, but nobody at this port' }
+        ? { cause: 'port-silent', text: 'nobody got an answer from this port: its program may not run' }
         : undefined,
       enforcement !== undefined && enforcement.blocked > 1 && enforcement.blocked === enforcement.allowed
         ? {

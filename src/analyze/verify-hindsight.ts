@@ -1,4 +1,4 @@
-/** What all connections together tell of one: who answers at all, and which endpoints drop what they should, or nothing. */
+/** What all connections together tell of one: who is there at all, and which endpoints drop what they should, or nothing. */
 import type { Connection, OutcomeName } from './outcome.ts';
 import type { FindingKind, Predicted } from './report-data.ts';
 import type { EnforcementCount } from './verify-causes.ts';
@@ -12,20 +12,12 @@ export class HindsightTable {
   readonly #enforcement = new Map<string, EnforcementCount>();
 
   /** A connection is over. */
-  add(
-    { record, rejection }: Connection,
-    predicted: Predicted,
-    outcome: OutcomeName,
-    finding: FindingKind | undefined,
-  ): void {
-    const isAlive =
-      outcome === 'established' ||
-      outcome === 'answered' ||
-      outcome === 'half-open' ||
-      (outcome === 'refused' && rejection?.isPeer !== false);
-    if (isAlive && this.#alive.size < REMEMBERED_MAX) {
-      this.#alive.add(record.dest_ip);
-      if (outcome !== 'refused') this.#alive.add(serviceKey(record));
+  add({ record }: Connection, predicted: Predicted, outcome: OutcomeName, finding: FindingKind | undefined): void {
+    const isAnswered = outcome === 'established' || outcome === 'answered' || outcome === 'half-open';
+    if (this.#alive.size < REMEMBERED_MAX) {
+      this.#alive.add(record.source_ip);
+      if (isAnswered || outcome === 'refused') this.#alive.add(record.dest_ip);
+      if (isAnswered) this.#alive.add(serviceKey(record));
     }
     if (predicted !== 'allow' && predicted !== 'deny') return;
     const end = enforcingEnd(record);
@@ -39,10 +31,12 @@ export class HindsightTable {
     if (finding !== undefined) counts[finding === 'leak' ? 'leaked' : 'blocked']++;
   }
 
+  /** The destination sends packets, as these captures show: some, whether they answer or ask. */
   isPeerAlive({ record }: Connection): boolean {
     return this.#alive.has(record.dest_ip);
   }
 
+  /** Somebody got an answer from its port. */
   isServiceAlive({ record }: Connection): boolean {
     return this.#alive.has(serviceKey(record));
   }

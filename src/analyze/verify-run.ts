@@ -7,7 +7,7 @@ import { createRecordBatch, type RecordBatch } from '../packets/source.ts';
 import type { Tables } from '../tables/tables.ts';
 import { decodePacket } from '../wire/decode.ts';
 import { isIcmpError } from '../wire/quoted.ts';
-import { DECODE_OK, PACKET_PROTOCOL } from '../wire/record.ts';
+import { DECODE_OK, PACKET_PROTOCOL, PACKET_SRC } from '../wire/record.ts';
 import {
   type CaptureInput,
   endsOf,
@@ -293,7 +293,7 @@ export class VerifyRun {
     connection.bytes += bytes;
     connection.endSeconds = seconds;
     connection.endNanos = nanos;
-    if (isError) connection.addError(records, at, isReply, frame, addressText(judge.version, records, at));
+    if (isError) connection.addError(records, at, isReply, frame, addressText(judge.version, records, at + PACKET_SRC));
     else if (quotedAt < 0) connection.add(records, at, isReply, verdict, timeMs, frame);
     this.#tell(verdict, connection.id, 0, packet);
     if (seen === undefined) return;
