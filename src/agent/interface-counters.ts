@@ -27,6 +27,7 @@ export class InterfaceCounters {
   readonly #window: number[] = [];
   #lookedAt = Number.NEGATIVE_INFINITY;
   #dropped = 0;
+  #passedAtStop: number | undefined;
 
   /** For interfaces that are captured in whole; undefined where no estimate is possible. */
   static of(interfaces: readonly string[], filter: string): InterfaceCounters | undefined {
@@ -53,6 +54,24 @@ export class InterfaceCounters {
 
   /** The same at once. */
   look(seen: number): number {
+    this.#window.push(Math.max(0, this.#passed() - seen));
+    if (this.#window.length > WINDOW) this.#window.shift();
+    if (this.#window.length === WINDOW) this.#dropped = Math.max(this.#dropped, Math.min(...this.#window));
+    return this.#dropped;
+  }
+
+  /** The capture is about to end: what has passed by now and is not seen in the end is dropped. */
+  stop(): void {
+    this.#passedAtStop ??= this.#passed();
+  }
+
+  /** After `stop`, with everything that was seen: the last word. */
+  settle(seen: number): void {
+    if (this.#passedAtStop !== undefined) this.#dropped = Math.max(this.#dropped, this.#passedAtStop - seen);
+    this.#lookedAt = Number.POSITIVE_INFINITY;
+  }
+
+  #passed(): number {
     const counts = this.#counts();
     let passed = 0;
     for (const [index, name] of this.#interfaces.entries()) {
@@ -66,10 +85,7 @@ export class InterfaceCounters {
       }
       passed += (this.#last[index] ?? 0) - (this.#first[index] ?? 0);
     }
-    this.#window.push(Math.max(0, passed - seen));
-    if (this.#window.length > WINDOW) this.#window.shift();
-    if (this.#window.length === WINDOW) this.#dropped = Math.max(this.#dropped, Math.min(...this.#window));
-    return this.#dropped;
+    return passed;
   }
 
   /** Packets in and out by interface. */

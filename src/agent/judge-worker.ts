@@ -42,7 +42,8 @@ let isStopping = false;
 let statuses: ChildSource[] = [];
 const readers: (SourceReader | undefined)[] = [];
 const pumps: Promise<void>[] = [];
-const stops: (() => void)[] = [];
+/** How to end each source, by what it is. */
+const stops = new Map<number | 'cap' | 'stdin', () => void>();
 let captureStopped: () => void = () => {};
 
 port.on('message', hear);
@@ -147,11 +148,12 @@ function startCapture(of: ChildSpec): void {
   const stopped = new Promise<void>((resolve) => {
     captureStopped = resolve;
   });
-  stops.push(() => {
+  stops.set('cap', () => {
+    counters?.stop();
     ring.stop();
     order({ kind: 'stop' });
   });
-  pumps.push(followRing(source, stopped));
+  pumps.push(followRing(source, stopped).then(() => counters?.settle(ring.seen)));
 }
 
 async function followRing(source: SourceReader, stopped: Promise<void>): Promise<void> {
@@ -183,7 +185,7 @@ async function followTcpdump(of: ChildSpec, index: number, interfaceName: string
   for (let wait = RETRY_MS; !isStopping; wait = Math.min(2 * wait, RETRY_MS_MAX)) {
     const startedAt = performance.now();
     const tcpdump = new Tcpdump({ interfaceName, filter, snapBytes, captureBytes });
-    stops[index] = () => tcpdump.stop();
+    stops.set(index, () => tcpdump.stop());
     const reader = await tcpdump.reader(name);
     // A source of its own each time: what the one before counted stays counted.
     const source = judging!.open(reader, { isLive: true, kernelDrops: () => tcpdump.kernelDrops });
@@ -220,7 +222,7 @@ async function readWhole(index: number, from: EngineSource): Promise<void> {
     reader =
       from.kind === 'file'
         ? await openCapture(from.path)
-        : await openStdin((stream) => stops.push(() => stream.destroy()));
+        : await openStdin((stream) => stops.set('stdin', () => stream.destroy()));
   } catch (error) {
     setState(index, 'failed', error instanceof Error ? error.message : String(error));
     return;
@@ -282,7 +284,7 @@ function tell({ flows, hits }: ReturnType<Judging['turn']>): void {
 function stop(): void {
   if (isStopping) return;
   isStopping = true;
-  for (const one of stops) one?.();
+  for (const end of stops.values()) end();
   if (judging === undefined) void end();
 }
 

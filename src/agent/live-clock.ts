@@ -21,7 +21,8 @@ export class LiveClock {
 
   /** Whole seconds that the wall is ahead of `now`; 0 while nobody moved it. */
   wallOffsetSeconds(): number {
-    const offset = Math.round(Date.now() / 1000 - this.now());
+    // Not -0, which would show.
+    const offset = Math.round(Date.now() / 1000 - this.now()) + 0;
     if (Math.abs(offset - this.#lastWallOffset) >= JUMP_SECONDS) this.#lastWallOffset = offset;
     return this.#lastWallOffset;
   }
