@@ -14,10 +14,20 @@ export function zeroWords(count: number): Int32Array {
   return new Int32Array(count < SHARED_WORDS_MIN ? new ArrayBuffer(count * 4) : new SharedArrayBuffer(count * 4));
 }
 
+/** More words than bound ones have room for. */
+export class NoRoomError extends Error {
+  override readonly name = 'NoRoomError';
+
+  constructor() {
+    super('no room is left for more words');
+  }
+}
+
 /** A growing array of words. */
 export class Words {
   #words: Int32Array;
   #length = 0;
+  #onWrite: ((start: number, end: number) => void) | undefined;
 
   constructor(capacity = 256) {
     this.#words = zeroWords(capacity);
@@ -28,8 +38,7 @@ export class Words {
   }
 
   push(...values: readonly number[]): void {
-    this.#reserve(values.length);
-    for (const value of values) this.#words[this.#length++] = value;
+    this.append(values);
   }
 
   /** Appends `values` and returns the word offset of the first. */
@@ -60,6 +69,7 @@ export class Words {
 
   set(index: number, value: number): void {
     this.#words[index] = value;
+    this.#onWrite?.(index, index + 1);
   }
 
   /** The words so far; valid until the next push. */
@@ -67,8 +77,19 @@ export class Words {
     return this.#words.subarray(0, this.#length);
   }
 
+  /**
+   * From here on the words lie in `room`, which holds those there are so far, and do not grow beyond it: a `NoRoomError` says so.
+   * `onWrite` is told which words are written; of those that `extend` makes, once for all that is written there at once.
+   */
+  bind(room: Int32Array, onWrite: (start: number, end: number) => void): void {
+    this.#words = room;
+    this.#onWrite = onWrite;
+  }
+
   #reserve(count: number): void {
+    this.#onWrite?.(this.#length, this.#length + count);
     if (this.#length + count <= this.#words.length) return;
+    if (this.#onWrite !== undefined) throw new NoRoomError();
     const next = zeroWords(Math.max(this.#length + count, this.#words.length * 2));
     next.set(this.view());
     this.#words = next;

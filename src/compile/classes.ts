@@ -69,7 +69,7 @@ export function buildPeerClasses(
     const prefix = prefixes[i]!;
     let own = predicates[i]!;
     let timedHere = timedAt.get(i);
-    for (i++; i < prefixes.length && isSame(prefixes[i]!, prefix); i++) {
+    for (i++; i < prefixes.length && isSamePrefix(prefixes[i]!, prefix); i++) {
       own = union(own, predicates[i]!);
       timedHere ??= timedAt.get(i);
     }
@@ -101,12 +101,13 @@ export function buildPeerClasses(
   };
 }
 
-function isSame(a: Prefix, b: Prefix): boolean {
+/** Whether two prefixes of one version are one. */
+export function isSamePrefix(a: Prefix, b: Prefix): boolean {
   return a.length === b.length && a.words[0] === b.words[0] && (a.version === 4 || comparePrefixes(a, b) === 0);
 }
 
 /** Hash-consed sets of predicates; class 0 is the empty set. */
-class ClassNumbers {
+export class ClassNumbers {
   readonly classesOf: number[][];
   readonly #sets: (readonly number[])[] = [[]];
   readonly #numbers = new Map<string, number>([['', 0]]);
@@ -134,7 +135,7 @@ class ClassNumbers {
     if (step.parent === parent) return step.number;
     let number = step.byParent.get(parent);
     if (number === undefined) {
-      number = this.#intern(union(this.#sets[parent]!, own));
+      number = this.of(union(this.#sets[parent]!, own));
       step.byParent.set(parent, number);
     }
     step.parent = parent;
@@ -142,7 +143,13 @@ class ClassNumbers {
     return number;
   }
 
-  #intern(set: readonly number[]): number {
+  /** The predicates of a class, ascending. */
+  set(number: number): readonly number[] {
+    return this.#sets[number]!;
+  }
+
+  /** The class of exactly these predicates, which are ascending: a new one if there is none. */
+  of(set: readonly number[]): number {
     const key = set.join(',');
     let number = this.#numbers.get(key);
     if (number === undefined) {
@@ -156,14 +163,14 @@ class ClassNumbers {
 }
 
 /** Prefixes in order, each as often as it is named, and for each the predicates that hold there: one list for all prefixes of a group. */
-interface Entries {
+export interface Entries {
   readonly prefixes: readonly Prefix[];
   readonly predicates: readonly (readonly number[])[];
   /** By place: the address that changes its owner; its predicates are then those that hold whoever owns it. */
   readonly timedAt: ReadonlyMap<number, TimedAddress>;
 }
 
-function sortedEntries(
+export function sortedEntries(
   plan: Plan,
   version: 4 | 6,
   table: PredicateTable,
@@ -241,7 +248,7 @@ function placesOfIpv6(prefixes: readonly Prefix[]): Int32Array {
 }
 
 /** For each group the predicates that hold for all its prefixes, ascending. */
-function predicatesByGroup(plan: Plan, table: PredicateTable): readonly (readonly number[])[] {
+export function predicatesByGroup(plan: Plan, table: PredicateTable): readonly (readonly number[])[] {
   const out: number[][] = plan.groups.map(() => []);
   table.predicates.forEach((predicate, number) => {
     if (predicate.type === 'nets') return;
@@ -264,7 +271,8 @@ function groupHasTuple(
   );
 }
 
-function union(a: readonly number[], b: readonly number[]): readonly number[] {
+/** Of ascending lists. */
+export function union(a: readonly number[], b: readonly number[]): readonly number[] {
   if (a.length === 0) return b;
   if (b.length === 0) return a;
   return [...new Set([...a, ...b])].sort((x, y) => x - y);

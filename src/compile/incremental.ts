@@ -10,7 +10,7 @@
  */
 import { addResource, emptyResources, type Resource, type Resources, resourceKey } from '../model/resources.ts';
 import type { Plan } from './plan.ts';
-import { newPlanCaches, type PlanCaches, planCluster } from './plan-cluster.ts';
+import { type Joined, newPlanCaches, type PlanCaches, planCluster, type Shapes } from './plan-cluster.ts';
 
 /** Interned identities may outnumber the groups in use this much before all caches are dropped. */
 const STALE_IDENTITY_FACTOR_MAX = 4;
@@ -48,6 +48,24 @@ export class IncrementalCompiler {
     list.objects.set(key, resource);
     list.list = undefined;
     this.#plan = undefined;
+  }
+
+  /** The object of this kind, namespace and name, as it is now. */
+  get(resource: Pick<Resource, 'kind' | 'meta'>): Resource | undefined {
+    return this.#listOf(resource).objects.get(resourceKey(resource));
+  }
+
+  /** What the plan is joined from, and how pods become groups of it. */
+  joined(): { readonly plan: Plan; readonly joined: Joined; readonly shapes: Shapes } {
+    const caches = this.#caches;
+    const plan = this.plan();
+    // A plan that was known already may have outlived its caches.
+    if (caches.joined !== undefined && this.#caches === caches)
+      return { plan, joined: caches.joined, shapes: caches.shapes };
+    this.#plan = undefined;
+    this.#caches = newPlanCaches();
+    const fresh = this.#caches;
+    return { plan: planCluster(this.resources(), fresh), joined: fresh.joined!, shapes: fresh.shapes };
   }
 
   /** Removes the object of this kind, namespace and name; whether there was one. */

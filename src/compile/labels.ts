@@ -73,13 +73,15 @@ export class LabelSets {
 /** The keys that `selectors` ask about, and those that endpoints have by themselves. */
 export function askedKeys(selectors: Iterable<Selector>): ReadonlySet<string> {
   const keys = new Set([LABEL_NAMESPACE, LABEL_ORCHESTRATOR, LABEL_SERVICE_ACCOUNT]);
-  const collect = (node: Node): void => {
-    if ('key' in node) keys.add(node.key);
-    else if ('operand' in node) collect(node.operand);
-    else if ('operands' in node) for (const operand of node.operands) collect(operand);
-  };
-  for (const { root } of new Set(selectors)) collect(root);
+  for (const { root } of new Set(selectors)) addKeys(root, keys);
   return keys;
+}
+
+/** Adds the keys that a formula asks about. */
+export function addKeys(node: Node, keys: Set<string>): void {
+  if ('key' in node) keys.add(node.key);
+  else if ('operand' in node) addKeys(node.operand, keys);
+  else if ('operands' in node) for (const operand of node.operands) addKeys(operand, keys);
 }
 
 /** Text that stays unambiguous when joined with others: its length, a colon, itself. */

@@ -8,6 +8,7 @@ import { formatPrefix, prefixCovers } from '../base/ip.ts';
 import { Words, zeroWords } from '../base/words.ts';
 import * as layout from '../tables/layout.ts';
 import type { PeerClasses } from './classes.ts';
+import type { KindsOfAddresses, KindTable } from './kinds.ts';
 import { type Owner, type Owners, ownerList, ownersInTime } from './owners.ts';
 import { type ChainPacker, NO_CHECK_CLASS } from './pack-chains.ts';
 import type { Plan, Prefix } from './plan.ts';
@@ -24,10 +25,10 @@ export function addressMarks(plan: Plan): Prefix[] {
   ];
 }
 
-/** SECTION_OWNERS: an open-addressing hash at most half full. */
-export function packOwners(owners: Owners, sections: Sections): void {
+/** SECTION_OWNERS: an open-addressing hash at most half full, also with `room` addresses more. */
+export function packOwners(owners: Owners, sections: Sections, room = 0): void {
   let slots = 2;
-  while (slots < owners.count * 2) slots *= 2;
+  while (slots < (owners.count + room) * 2) slots *= 2;
   const table = zeroWords(slots * layout.OWNER_SIZE);
   const single = [1, 0, 0, 0];
   for (let entry = 0; entry < owners.count; entry++) {
@@ -48,11 +49,11 @@ export function packOwners(owners: Owners, sections: Sections): void {
 }
 
 /**
- * Writes the address classes of one version and the structure that finds them. Returns the classes of addresses that change their owner, in
- * each of their states.
+ * Writes the address classes of one version and the structure that finds them.
  *
  * @param slotsOf  chains of an endpoint by slot, or `undefined` if it is not local
  * @param needsIdentity  an address of the pod network that nobody owns is unknown, not outside
+ * @param kinds  for tables that are repacked: classes are by kind of address, so that a kind can change its class
  * @param withDoubt  adds, behind those of the states, the class of an address whose owner is not known well enough
  */
 export function packAddresses(
@@ -64,12 +65,15 @@ export function packAddresses(
   needsIdentity: boolean,
   withDoubt: boolean,
   sections: Sections,
-): ReadonlyMap<TimedAddress, readonly number[]> {
-  const numbers = new AddressClasses(plan, packer, owners, slotsOf, needsIdentity, sections);
+  kinds?: KindsOfAddresses,
+  room = 0,
+): PackedAddresses {
+  const numbers = new AddressClasses(plan, packer, owners, slotsOf, needsIdentity, sections, kinds?.table);
   const byKey = new Map([...classes.timed].map(([timed, peers]) => [addressKey(timed.address), { timed, peers }]));
   const inTime = new Map<TimedAddress, readonly number[]>();
-  const outside = numbers.classOf(0, 0, undefined);
-  const { prefixes, peerClasses } = classes.segments;
+  const outside = numbers.classOf(kinds?.table.of(-1, []) ?? 0, 0, undefined);
+  const { prefixes } = classes.segments;
+  const peerClasses = kinds?.kinds ?? classes.segments.peerClasses;
   const addressClasses = zeroWords(prefixes.length);
   for (let i = 0; i < prefixes.length; i++) {
     const prefix = prefixes[i]!;
@@ -83,19 +87,44 @@ export function packAddresses(
     }
   }
   if (packer.version === 4) packTrie(prefixes, addressClasses, outside, sections);
-  else packRanges(prefixes, addressClasses, outside, sections);
-  return inTime;
+  else packRanges(prefixes, addressClasses, outside, sections, room);
+  return { inTime, numbers };
+}
+
+export interface PackedAddresses {
+  /** By address that changes its owner: its class in each state. */
+  readonly inTime: ReadonlyMap<TimedAddress, readonly number[]>;
+  readonly numbers: AddressClasses;
 }
 
 /** The chains of an endpoint (or, numbered after them, a refused pod) by slot; `undefined` if it is not local. */
 export type SlotsOf = readonly (readonly number[] | undefined)[];
+
+/** The first `length` bits of an address. */
+function prefixOf({ version, words }: Prefix, length: number): Prefix {
+  const masked = words.map((word, i) => {
+    const bits = Math.min(Math.max(length - 32 * i, 0), 32);
+    return bits === 0 ? 0 : word & (-1 << (32 - bits));
+  });
+  return { version, words: masked as unknown as Prefix['words'], length };
+}
 
 /** A prefix of one address. */
 function isWhole({ version, length }: Prefix): boolean {
   return length === (version === 4 ? 32 : 128);
 }
 
-class AddressClasses {
+/** What an address class of tables that are repacked was made from. */
+export interface ClassOrigin {
+  readonly kind: number;
+  readonly flags: number;
+  /** The chains of the pod that owns the address. */
+  slots: readonly number[] | undefined;
+}
+
+export class AddressClasses {
+  /** By class; only with kinds. */
+  readonly origins: ClassOrigin[] = [];
   readonly #plan: Plan;
   readonly #packer: ChainPacker;
   readonly #owners: Owners;
@@ -113,6 +142,7 @@ class AddressClasses {
   >();
   readonly #services: ReadonlySet<AddressKey>;
   readonly #nodesWithHostEndpoint: ReadonlySet<string>;
+  readonly #kinds: KindTable | undefined;
 
   constructor(
     plan: Plan,
@@ -121,7 +151,9 @@ class AddressClasses {
     slotsOf: SlotsOf,
     needsIdentity: boolean,
     sections: Sections,
+    kinds?: KindTable,
   ) {
+    this.#kinds = kinds;
     this.#plan = plan;
     this.#packer = packer;
     this.#owners = owners;
@@ -211,7 +243,45 @@ class AddressClasses {
     return number;
   }
 
+  /** The class of one address by itself, whose segment need not be the next; `pod` owns it, or nobody does. */
+  classOfAddress(address: Prefix, kind: number, pod: number | undefined): number {
+    let flags = 0;
+    if (this.#marks.size > 0) {
+      for (let length = 0; length <= address.length; length++) {
+        flags |= this.#marks.get(formatPrefix(prefixOf(address, length))) ?? 0;
+      }
+    }
+    if (pod === undefined) return this.classOf(kind, flags, undefined);
+    return this.#withSlots(kind, flags | this.#podFlags(pod), this.#slotsOf[pod]);
+  }
+
+  isService(address: Prefix): boolean {
+    return this.#services.has(addressKey(address));
+  }
+
+  /** Pods that had one list of chains have another: classes of theirs go on under it. */
+  replaceSlots(old: readonly number[], slots: readonly number[]): void {
+    const known = this.#bySlots.get(old);
+    if (known === undefined) return;
+    this.#bySlots.delete(old);
+    this.#bySlots.set(slots, known);
+    for (const origin of this.origins) if (origin.slots === old) origin.slots = slots;
+  }
+
+  /** Peer class, flags and policy classes as they are now. */
+  wordsOf({ kind, flags, slots }: ClassOrigin): readonly [number, number, number, number] {
+    const peerClass = this.#kinds!.classOf(kind);
+    const of = (slot: number): number =>
+      slots === undefined ? NO_CHECK_CLASS : this.#packer.policyClass(slots[slot]!, peerClass);
+    return [peerClass, flags, of(layout.SLOT_EGRESS), of(layout.SLOT_INGRESS)];
+  }
+
   #make(peerClass: number, flags: number, slots: readonly number[] | undefined): number {
+    if (this.#kinds !== undefined) {
+      const origin = { kind: peerClass, flags, slots };
+      this.origins.push(origin);
+      return this.#sections.record(this.#section, [...this.wordsOf(origin), 0, 0]);
+    }
     const egress =
       slots === undefined ? NO_CHECK_CLASS : this.#packer.policyClass(slots[layout.SLOT_EGRESS]!, peerClass);
     const ingress =
@@ -229,12 +299,15 @@ class AddressClasses {
     return (hasHostEndpoint ? layout.CLASS_NEEDS_PATH : 0) | (isLocal ? layout.CLASS_IS_LOCAL : 0);
   }
 
+  get #section(): number {
+    return this.#packer.version === 4 ? layout.SECTION_CLASSES_4 : layout.SECTION_CLASSES_6;
+  }
+
   #intern(words: readonly number[]): number {
     const key = words.join(',');
     let number = this.#numbers.get(key);
     if (number === undefined) {
-      const section = this.#packer.version === 4 ? layout.SECTION_CLASSES_4 : layout.SECTION_CLASSES_6;
-      number = this.#sections.record(section, words);
+      number = this.#sections.record(this.#section, words);
       this.#numbers.set(key, number);
     }
     return number;
@@ -326,12 +399,18 @@ interface Painted {
 }
 
 /** SECTION_EXACT_6 and SECTION_RANGES_6. */
-function packRanges(prefixes: readonly Prefix[], classes: Int32Array, outside: number, sections: Sections): void {
+function packRanges(
+  prefixes: readonly Prefix[],
+  classes: Int32Array,
+  outside: number,
+  sections: Sections,
+  room: number,
+): void {
   const painted = prefixes.map((prefix, i) => ({ prefix, addressClass: classes[i]! }));
   const exact = painted.filter(({ prefix }) => prefix.length === 128);
   const wide = painted.filter(({ prefix }) => prefix.length < 128);
   let slots = 2;
-  while (slots < exact.length * 2) slots *= 2;
+  while (slots < (exact.length + room) * 2) slots *= 2;
   const table = zeroWords(slots * layout.EXACT_SIZE);
   for (const { prefix, addressClass } of exact) {
     const [w0, w1, w2, w3] = prefix.words;

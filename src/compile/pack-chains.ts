@@ -7,7 +7,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { WordInterner } from '../base/word-interner.ts';
-import { zeroWords } from '../base/words.ts';
+import { NoRoomError, zeroWords } from '../base/words.ts';
 import { type Dataplane, DIRECTION_EGRESS, DIRECTION_INGRESS, REASON_FAILSAFE } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import { CHAIN_KINDS, type ChainKind, type ChainSpec, chainSteps, type Step } from './chains.ts';
@@ -29,6 +29,8 @@ interface Chain {
 
 interface PackedChain {
   readonly number: number;
+  /** In tables that are repacked: its policy classes, and the local row of each. */
+  readonly policyClasses: { readonly number: number; readonly localRow: number }[];
   /** By step of the chain: the first step anywhere that says the same. */
   readonly sameSteps: Int32Array;
   readonly src: AddressRows;
@@ -55,12 +57,26 @@ export class ChainPacker {
   readonly #functions = new WordInterner();
   readonly #functionRefs: number[] = [];
   readonly #sameSteps = new Map<string, number>();
+  /** Peer classes that may come after those there are; > 0 = the tables are repacked. */
+  readonly #room: number;
   #classCount = 0;
+  #classes: PeerClasses | undefined;
+  #objectNumbers: ObjectNumbers | undefined;
+  /** Of repacked tables, chains that came later: places in `#chains` by number. */
+  readonly #laterChains = new Map<number, number>();
+  /** By predicate: `2 * place` of the chains that ask it of the source, `2 * place + 1` of the destination. */
+  readonly #asking = new Map<number, number[]>();
   /** Where the map lies that gives every class row 0. */
   #zeroMap: number | undefined;
+  #zeros: Int32Array | undefined;
+  #initialCount = 0;
 
-  /** `firstNumber` is the number that the first chain of this version will get in SECTION_CHAINS. */
-  constructor(plan: Plan, version: 4 | 6, sections: Sections, firstNumber: number, dataplane: Dataplane) {
+  /**
+   * `firstNumber` is the number that the first chain of this version will get in SECTION_CHAINS. `room` is for tables that are repacked: how many
+   * peer classes may come.
+   */
+  constructor(plan: Plan, version: 4 | 6, sections: Sections, firstNumber: number, dataplane: Dataplane, room = 0) {
+    this.#room = room;
     this.version = version;
     this.table = new PredicateTable(plan);
     this.#plan = plan;
@@ -109,14 +125,17 @@ export class ChainPacker {
 
   /** Writes all chains collected so far. */
   packChains(classes: PeerClasses, numbers: ObjectNumbers): void {
-    this.#classCount = classes.count;
-    for (const chain of this.#chains) this.#packed.push(this.#packChain(chain, classes, numbers));
+    this.#classCount = classes.count + this.#room;
+    this.#classes = classes;
+    this.#initialCount = this.#chains.length;
+    this.#objectNumbers = numbers;
+    for (const chain of this.#chains) this.#pack(chain, classes, numbers);
   }
 
   /** The policy class of chain `number` for a local end of class `localClass`; folds it if it is new. */
   policyClass(number: number, localClass: number): number {
     if (number === layout.NONE) return NO_CHECK_CLASS;
-    const index = number - this.#firstNumber;
+    const index = this.#laterChains.get(number) ?? number - this.#firstNumber;
     const packed = this.#packed[index]!;
     const isIngress = this.#chains[index]!.spec.direction === DIRECTION_INGRESS;
     const local = isIngress ? packed.dst : packed.src;
@@ -126,6 +145,7 @@ export class ChainPacker {
     if (policyClass === undefined) {
       policyClass = this.#foldClass(index, localRow, isIngress);
       this.#policyClasses.set(key, policyClass);
+      if (this.#room > 0) packed.policyClasses.push({ number: policyClass, localRow });
     }
     return policyClass;
   }
@@ -197,10 +217,107 @@ export class ChainPacker {
     let index = this.#numbers.get(key);
     if (index === undefined) {
       index = this.#chains.length;
-      this.#chains.push({ spec, steps: chainSteps(this.#plan, spec, this.table) });
+      const predicateCount = this.table.predicates.length;
+      const chain = { spec, steps: chainSteps(this.#plan, spec, this.table) };
+      this.#chains.push(chain);
       this.#numbers.set(key, index);
+      if (this.#classes !== undefined) {
+        // The classes know nothing of predicates that nobody asked before.
+        if (this.table.predicates.length > predicateCount) throw new NoRoomError();
+        this.#laterChains.set(this.#pack(chain, this.#classes, this.#objectNumbers!), index);
+      }
     }
-    return this.#firstNumber + index;
+    return this.#packed[index]?.number ?? this.#firstNumber + index;
+  }
+
+  /** In tables that are repacked: the chains of `group` are worked out anew when next asked for. */
+  forgetSlots(group: number): void {
+    for (const key of this.#slots.keys()) if (key.startsWith(`${group}|`)) this.#slots.delete(key);
+  }
+
+  /** How many peer classes there is room for. */
+  get classLimit(): number {
+    return this.#classCount;
+  }
+
+  /**
+   * In tables that are repacked: a peer class that differs from `base` in `changed` predicates alone.
+   *
+   * @param set  its predicates, ascending
+   */
+  addClass(peerClass: number, base: number, set: readonly number[], changed: readonly number[]): void {
+    if (peerClass >= this.#classCount) throw new NoRoomError();
+    const maps = this.#sections.section(layout.SECTION_CLASS_MAPS);
+    const put = (packed: PackedChain, side: 'src' | 'dst', row: number): void => {
+      packed[side].rowOf![peerClass] = row;
+      maps.set((side === 'src' ? packed.srcMap : packed.dstMap) + peerClass, row);
+    };
+    for (const packed of this.#packed) {
+      if (packed.src.rowOf !== undefined) put(packed, 'src', packed.src.rowOf[base]!);
+      if (packed.dst.rowOf !== undefined) put(packed, 'dst', packed.dst.rowOf[base]!);
+    }
+    const holding = new Set(set);
+    for (const asking of new Set(changed.flatMap((predicate) => this.#asking.get(predicate) ?? []))) {
+      const index = asking >> 1;
+      const side = (asking & 1) === 0 ? 'src' : 'dst';
+      put(this.#packed[index]!, side, this.#rowOf(index, side, holding));
+    }
+  }
+
+  /** The number of the row of an address for which the predicates of `set` hold; written if there is none like it. */
+  #rowOf(index: number, side: 'src' | 'dst', set: ReadonlySet<number>): number {
+    const { steps } = this.#chains[index]!;
+    const row = new Int32Array(rowWords(steps.length));
+    steps.forEach(({ term }, step) => {
+      const { allOf, noneOf } = term[side];
+      const holds = allOf.every((each) => set.has(each)) && !noneOf.some((each) => set.has(each));
+      if (holds) row[step >>> 5]! |= 1 << (step & 31);
+    });
+    const packed = this.#packed[index]!;
+    const known = packed[side].rows.findIndex((each) => each.every((word, i) => word === row[i]));
+    return known >= 0 ? known : this.#addRow(index, side, row);
+  }
+
+  /** Rows of a chain follow each other, as do the functions of a policy class: with one more they move behind all others. */
+  #addRow(index: number, side: 'src' | 'dst', row: Int32Array): number {
+    const packed = this.#packed[index]!;
+    const { rows } = packed[side];
+    const number = (rows as Int32Array[]).push(row) - 1;
+    const chains = this.#sections.section(layout.SECTION_CHAINS);
+    const at = packed.number * layout.CHAIN_SIZE + (side === 'src' ? layout.CHAIN_SRC_ROWS : layout.CHAIN_DST_ROWS);
+    chains.set(at, this.#packRows(rows));
+    chains.set(at + 1, rows.length);
+    const isIngress = this.#chains[index]!.spec.direction === DIRECTION_INGRESS;
+    if ((side === 'src') !== isIngress) return number;
+    for (const { number: policyClass, localRow } of packed.policyClasses) {
+      const classes = this.#sections.section(layout.SECTION_POLICY_CLASSES);
+      const record = policyClass * layout.POLICY_CLASS_SIZE;
+      const refs = this.#sections.section(layout.SECTION_FUNCTION_REFS);
+      const old = classes.at(record + layout.POLICY_CLASS_REFS);
+      const ref = this.#fold(index, localRow, row, isIngress);
+      classes.set(record + layout.POLICY_CLASS_REFS, refs.append([...refs.view().slice(old, old + number), ref]));
+      classes.set(record + layout.POLICY_CLASS_COLUMNS, number + 1);
+    }
+    return number;
+  }
+
+  #pack(chain: Chain, classes: PeerClasses, numbers: ObjectNumbers): number {
+    const packed = this.#packChain(chain, classes, numbers);
+    const index = this.#packed.push(packed) - 1;
+    if (this.#room === 0) return packed.number;
+    for (const { term } of chain.steps) {
+      for (const [side, code] of [
+        [term.src, 2 * index],
+        [term.dst, 2 * index + 1],
+      ] as const) {
+        for (const predicate of [...side.allOf, ...side.noneOf]) {
+          const asking = this.#asking.get(predicate);
+          if (asking === undefined) this.#asking.set(predicate, [code]);
+          else if (asking.at(-1) !== code && !asking.includes(code)) asking.push(code);
+        }
+      }
+    }
+    return packed.number;
   }
 
   #packChain(chain: Chain, classes: PeerClasses, numbers: ObjectNumbers): PackedChain {
@@ -208,8 +325,8 @@ export class ChainPacker {
     const { steps, spec } = chain;
     const firstStep = sections.count(layout.SECTION_STEPS);
     const sameSteps = Int32Array.from(steps, (step) => this.#packStep(step, spec.direction, numbers));
-    const src = addressRows(steps, 'src', classes.count, classes.classesOf);
-    const dst = addressRows(steps, 'dst', classes.count, classes.classesOf);
+    const src = this.#addressRows(steps, 'src', classes);
+    const dst = this.#addressRows(steps, 'dst', classes);
     const keys = keyRows(steps, 'keys');
     const sourceKeys = keyRows(steps, 'sourceKeys');
     const srcMap = this.#map(src.rowOf);
@@ -236,8 +353,19 @@ export class ChainPacker {
       CHAIN_KINDS.indexOf(spec.kind),
       failsafeCount(steps),
     ]);
-    assert(number === this.#firstNumber + this.#packed.length, 'chains are packed in the order of their numbers');
-    return { number, sameSteps, src, dst, srcMap, dstMap };
+    const isLater = this.#room > 0 && this.#packed.length >= this.#initialCount;
+    if (!isLater)
+      assert(number === this.#firstNumber + this.#packed.length, 'chains are packed in the order of their numbers');
+    return { number, policyClasses: [], sameSteps, src, dst, srcMap, dstMap };
+  }
+
+  /** In tables that are repacked, a chain that asks for addresses at all has a map: a class may come that it asks for. */
+  #addressRows(steps: readonly Step[], side: 'src' | 'dst', { classesOf }: PeerClasses): AddressRows {
+    const made = addressRows(steps, side, this.#classCount, classesOf);
+    const asks = steps.some(({ term }) => term[side].allOf.length + term[side].noneOf.length > 0);
+    return this.#room > 0 && asks && made.rowOf === undefined
+      ? { rows: made.rows, rowOf: zeroWords(this.#classCount) }
+      : made;
   }
 
   #packRows(rows: readonly Int32Array[]): number {
@@ -249,9 +377,12 @@ export class ChainPacker {
 
   #map(rowOf: Int32Array | undefined): number {
     if (rowOf === undefined) {
-      this.#zeroMap ??= this.#map(zeroWords(this.#classCount));
+      this.#zeros ??= zeroWords(this.#classCount);
+      this.#zeroMap ??= this.#map(this.#zeros);
       return this.#zeroMap;
     }
+    // Maps that are alike now may differ in a class that comes.
+    if (this.#room > 0 && rowOf !== this.#zeros) return this.#sections.section(layout.SECTION_CLASS_MAPS).append(rowOf);
     const number = this.#maps.number(rowOf);
     if (number === this.#mapOffsets.length) {
       this.#mapOffsets.push(this.#sections.section(layout.SECTION_CLASS_MAPS).append(this.#maps.array(number)));
@@ -259,16 +390,22 @@ export class ChainPacker {
     return this.#mapOffsets[number]!;
   }
 
-  #foldClass(index: number, localRow: number, isIngress: boolean): number {
-    const sections = this.#sections;
+  /** The ref of the function of one pair of rows. */
+  #fold(index: number, localRow: number, peerRow: Int32Array, isIngress: boolean): number {
     const { steps } = this.#chains[index]!;
     const packed = this.#packed[index]!;
-    const [local, peer] = isIngress ? [packed.dst, packed.src] : [packed.src, packed.dst];
+    const fn = foldFunction(steps, (isIngress ? packed.dst : packed.src).rows[localRow]!, peerRow);
+    return fn === undefined ? layout.NONE : this.#functionRef(encodeFunction(fn, steps, packed.sameSteps));
+  }
+
+  #foldClass(index: number, localRow: number, isIngress: boolean): number {
+    const sections = this.#sections;
+    const packed = this.#packed[index]!;
+    const peer = isIngress ? packed.src : packed.dst;
     const refs = sections.section(layout.SECTION_FUNCTION_REFS);
     const firstRef = refs.length;
     for (const row of peer.rows) {
-      const fn = foldFunction(steps, local.rows[localRow]!, row);
-      refs.push(fn === undefined ? layout.NONE : this.#functionRef(encodeFunction(fn, steps, packed.sameSteps)));
+      refs.push(this.#fold(index, localRow, row, isIngress));
     }
     return sections.record(layout.SECTION_POLICY_CLASSES, [
       packed.number,

@@ -167,7 +167,6 @@ function packIpSets(plan: Plan, sections: Sections): void {
       sections.string(set.text),
       first,
       members.length,
-      ...sections.intList(set.type === 'net' ? set.groups : []),
     ]);
   }
 }
@@ -207,7 +206,8 @@ function tupleMembers(plan: Plan, set: PlanIpSet): number[][] {
 
 function packGroups(plan: Plan, sections: Sections): void {
   const kinds = { wep: layout.KIND_WEP, hep: layout.KIND_HEP, ns: layout.KIND_NETWORK_SET } as const;
-  for (const group of plan.groups) {
+  const setsOf = netSetsByGroup(plan);
+  for (const [index, group] of plan.groups.entries()) {
     const firstSet = sections.count(layout.SECTION_NETWORK_SETS);
     for (const name of group.networkSets) {
       sections.record(layout.SECTION_NETWORK_SETS, [sections.string(name), ...sections.prefixList(group.prefixes)]);
@@ -221,11 +221,21 @@ function packGroups(plan: Plan, sections: Sections): void {
       packPolicyList(group.untrackedTiers, sections),
       firstSet,
       group.networkSets.length,
+      ...sections.intList(setsOf[index]!),
     ]);
   }
 }
 
-function packPolicyList(tiers: readonly PlanTierPolicies[], sections: Sections): number {
+/** By group: the sets of addresses that it is in, ascending. */
+export function netSetsByGroup(plan: Plan): number[][] {
+  const setsOf: number[][] = plan.groups.map(() => []);
+  plan.ipSets.forEach(({ type, groups }, set) => {
+    if (type === 'net') for (const group of groups) setsOf[group]!.push(set);
+  });
+  return setsOf;
+}
+
+export function packPolicyList(tiers: readonly PlanTierPolicies[], sections: Sections): number {
   const words = [tiers.length];
   for (const { tier, ingress, egress } of tiers) words.push(tier, ingress.length, ...ingress, egress.length, ...egress);
   return sections.ints(words);

@@ -29,7 +29,7 @@
  * product of classes is Gupta and McKeown's recursive flow classification (SIGCOMM 1999).
  */
 import { WordInterner } from '../base/word-interner.ts';
-import { zeroWords } from '../base/words.ts';
+import { NoRoomError, zeroWords } from '../base/words.ts';
 import { PAIR_FUNCTION_WORDS_MAX, PAIRS_MAX } from '../model/limits.ts';
 import * as layout from '../tables/layout.ts';
 import { functionWords } from './fold.ts';
@@ -41,34 +41,55 @@ const POLICY_CLASS_WORDS = layout.POLICY_CLASS_SIZE;
 /** TCP and UDP: slots 0 and 1 of keys. */
 const PLAIN_PROTOCOLS = 2;
 
-/** Writes SECTION_PAIRS and the words of the address classes that point there. Call after the address classes of both versions. */
-export function packPairs(sections: Sections): void {
+/**
+ * Writes SECTION_PAIRS and the words of the address classes that point there. Call after the address classes of both versions.
+ *
+ * @param room  for tables that are repacked: how many rows and columns may come
+ */
+export function packPairs(sections: Sections, room = 0): readonly PairTable[] {
   const pairs = sections.section(layout.SECTION_PAIRS);
   const versions = [layout.SECTION_CLASSES_4, layout.SECTION_CLASSES_6].map(
-    (section) => new PairTable(sections, section),
+    (section) => new PairTable(sections, section, room),
   );
   const columnsMax = Math.max(...versions.map(({ columnCount }) => columnCount));
   pairs.append(new Int32Array(PLAIN_PROTOCOLS * columnsMax).fill(layout.NONE));
   for (const table of versions) table.write();
+  return versions;
 }
 
 /** Who shares a row or a column: number by address class, and an address class that stands for each number. */
-interface Sharing {
+export interface Sharing {
   /** By address class; 0 = needs the full path. */
   readonly numbers: Int32Array;
   /** By number: the policy class of the own direction, and a peer class. */
   readonly policyClasses: number[];
   readonly peers: number[];
+  /** Numbers by policy class and kind of peer (`sharingKey`), and what policy classes and peers stand for themselves there. */
+  readonly known: Map<number, number>;
+  readonly same: Int32Array;
+  readonly alike: Int32Array;
 }
 
-class PairTable {
+const SHARING_KEYS = 2 ** 26;
+
+function sharingKey(policyClass: number, peer: number): number {
+  return policyClass * SHARING_KEYS + peer;
+}
+
+export class PairTable {
   readonly #sections: Sections;
   readonly #section: number;
   readonly #columns: Sharing;
   readonly #rows: Sharing;
+  readonly #room: number;
+  /** Where row 1 begins; undefined = there are no pairs. */
+  #firstRow: number | undefined;
+  #functions: PairFunctions | undefined;
+  #width: number | undefined;
 
   /** `section` is SECTION_CLASSES_4 or _6. */
-  constructor(sections: Sections, section: number) {
+  constructor(sections: Sections, section: number, room: number) {
+    this.#room = room;
     this.#sections = sections;
     this.#section = section;
     const classes = sections.section(section).view();
@@ -80,15 +101,29 @@ class PairTable {
 
   /** Column 0 included. */
   get columnCount(): number {
-    return this.#columns.peers.length;
+    return this.#columns.peers.length + this.#room;
+  }
+
+  /** For `LivePairs`: undefined where there are no pairs. */
+  get live() {
+    if (this.#firstRow === undefined || this.#functions === undefined) return undefined;
+    return {
+      firstRow: this.#firstRow,
+      rowWords: PLAIN_PROTOCOLS * (this.#width ?? 0),
+      rows: this.#rows,
+      columns: this.#columns,
+      functions: this.#functions,
+    };
   }
 
   write(): void {
     const pairs = this.#sections.section(layout.SECTION_PAIRS);
-    const isTooLarge = this.#rows.peers.length * this.columnCount > PAIRS_MAX;
+    const isTooLarge = (this.#rows.peers.length + this.#room) * this.columnCount > PAIRS_MAX;
     const filled = isTooLarge ? undefined : this.#fill();
     const width = PLAIN_PROTOCOLS * this.columnCount;
     const base = filled === undefined ? 0 : pairs.append(filled) - width;
+    if (filled !== undefined) this.#firstRow = base + width;
+    this.#width = this.columnCount;
     const classes = this.#sections.section(this.#section);
     for (let i = 0; i < this.#rows.numbers.length; i++) {
       const [row, column] = [this.#rows.numbers[i]!, this.#columns.numbers[i]!];
@@ -102,14 +137,16 @@ class PairTable {
   #fill(): Int32Array | undefined {
     const width = this.columnCount;
     const rowCount = this.#rows.peers.length;
-    const filled = zeroWords((rowCount - 1) * width * PLAIN_PROTOCOLS).fill(layout.NONE);
+    const columnCount = this.#columns.peers.length;
+    const filled = zeroWords((rowCount - 1 + this.#room) * width * PLAIN_PROTOCOLS).fill(layout.NONE);
     const egress = new RefReader(this.#sections, this.#columns.policyClasses);
     const ingress = new RefReader(this.#sections, this.#rows.policyClasses);
     const functions = new PairFunctions(this.#sections, egress.refs, ingress.refs);
+    this.#functions = functions;
     for (let row = 1; row < rowCount; row++) {
       const rowPeer = this.#rows.peers[row]!;
       const at = (row - 1) * width;
-      for (let column = 1; column < width; column++) {
+      for (let column = 1; column < columnCount; column++) {
         const out = egress.id(column, rowPeer);
         const into = ingress.id(row, this.#columns.peers[column]!);
         const pair = functions.both(out, into);
@@ -194,7 +231,7 @@ function share(classes: Int32Array, word: number, same: Int32Array, alike: Int32
     if ((classes[at + layout.CLASS_FLAGS]! & layout.CLASS_NEEDS_PATH) !== 0) continue;
     const policyClass = same[classes[at + word]!]!;
     const peer = alike[classes[at + layout.CLASS_PEER]!]!;
-    const key = policyClass * alike.length + peer;
+    const key = sharingKey(policyClass, peer);
     let number = known.get(key);
     if (number === undefined) {
       number = peers.length;
@@ -204,7 +241,93 @@ function share(classes: Int32Array, word: number, same: Int32Array, alike: Int32
     }
     numbers[i] = number;
   }
-  return { numbers, policyClasses, peers };
+  return { numbers, policyClasses, peers, known, same, alike };
+}
+
+/**
+ * Rows and columns that come while packets run, in the room behind those of a `PairTable`.
+ *
+ * A way to be a source that was not there before gets a column of its own, and a way to be a destination a row. Classes that share a row
+ * or column do so because all policy classes answer them alike; of one that comes later this has to be seen first.
+ */
+export class LivePairs {
+  readonly #sections: Sections;
+  readonly #table: NonNullable<PairTable['live']>;
+  readonly #room: { rows: number; columns: number };
+  readonly #merged = new Map<number, Map<number, number>>();
+  /** Policy classes that answer alike whoever shares a row, or a column. */
+  readonly #seen = { rows: new Set<number>(), columns: new Set<number>() };
+
+  constructor(sections: Sections, table: NonNullable<PairTable['live']>, room: number) {
+    this.#sections = sections;
+    this.#table = table;
+    this.#room = { rows: room, columns: room };
+    for (const policyClass of table.columns.policyClasses) this.#seen.rows.add(policyClass);
+    for (const policyClass of table.rows.policyClasses) this.#seen.columns.add(policyClass);
+  }
+
+  /** The words CLASS_PAIR_ROW and CLASS_PAIR_COLUMN of an address class. Throws `NoRoomError`. */
+  placesOf(peer: number, egress: number, ingress: number): [row: number, column: number] {
+    const column = this.#numberOf(this.#table.columns, egress, peer, 'columns');
+    const row = this.#numberOf(this.#table.rows, ingress, peer, 'rows');
+    const { firstRow, rowWords } = this.#table;
+    return [firstRow + (row - 1) * rowWords, column * PLAIN_PROTOCOLS];
+  }
+
+  #numberOf(sharing: Sharing, policyClass: number, peer: number, what: 'rows' | 'columns'): number {
+    const known = sharing.known.get(sharingKey(sharing.same[policyClass] ?? policyClass, sharing.alike[peer] ?? peer));
+    if (known !== undefined) return known;
+    if (this.#room[what]-- === 0) throw new NoRoomError();
+    const number = sharing.peers.push(peer) - 1;
+    sharing.policyClasses.push(policyClass);
+    sharing.known.set(sharingKey(sharing.same[policyClass] ?? policyClass, sharing.alike[peer] ?? peer), number);
+    if (what === 'columns') {
+      this.#see(policyClass, this.#table.rows, this.#seen.rows);
+      for (let row = 1; row < this.#table.rows.peers.length; row++) this.#fill(row, number);
+    } else {
+      this.#see(policyClass, this.#table.columns, this.#seen.columns);
+      for (let column = 1; column < this.#table.columns.peers.length; column++) this.#fill(number, column);
+    }
+    return number;
+  }
+
+  /** Sees to it that `policyClass` answers alike whoever shares a number of `sharing`. */
+  #see(policyClass: number, { alike }: Sharing, seen: Set<number>): void {
+    if (seen.has(policyClass)) return;
+    for (let peer = 0; peer < alike.length; peer++) {
+      if (alike[peer] !== peer && this.#answer(policyClass, peer) !== this.#answer(policyClass, alike[peer]!))
+        throw new NoRoomError();
+    }
+    seen.add(policyClass);
+  }
+
+  #fill(row: number, column: number): void {
+    const { rows, columns, firstRow, rowWords, functions } = this.#table;
+    const out = this.#answer(columns.policyClasses[column]!, rows.peers[row]!);
+    const into = this.#answer(rows.policyClasses[row]!, columns.peers[column]!);
+    let byIngress = this.#merged.get(out);
+    if (byIngress === undefined) {
+      byIngress = new Map();
+      this.#merged.set(out, byIngress);
+    }
+    let pair = byIngress.get(into);
+    if (pair === undefined) {
+      pair = functions.mergeRefs(out, into);
+      byIngress.set(into, pair);
+    }
+    const pairs = this.#sections.section(layout.SECTION_PAIRS);
+    const at = firstRow + (row - 1) * rowWords + column * PLAIN_PROTOCOLS;
+    pairs.set(at, functions.tcp[pair]!);
+    pairs.set(at + 1, functions.udp[pair]!);
+  }
+
+  /** The ref of the function that a policy class has for a peer class. */
+  #answer(policyClass: number, peer: number): number {
+    const policy = this.#sections.section(layout.SECTION_POLICY_CLASSES);
+    const at = policyClass * POLICY_CLASS_WORDS;
+    const row = this.#sections.section(layout.SECTION_CLASS_MAPS).at(policy.at(at + layout.POLICY_CLASS_MAP) + peer);
+    return this.#sections.section(layout.SECTION_FUNCTION_REFS).at(policy.at(at + layout.POLICY_CLASS_REFS) + row);
+  }
 }
 
 /** The function refs of some policy classes, numbered so that a pair of them fits an index. */
@@ -311,6 +434,16 @@ class PairFunctions {
     const isFolded = egress.length > 0 && ingress.length > 0;
     this.udp.push(isFolded ? this.#ref(merge(egress, ingress, layout.KEY_SLOT_UDP)) : layout.NONE);
     return this.tcp.push(isFolded ? this.#ref(merge(egress, ingress, layout.KEY_SLOT_TCP)) : layout.NONE) - 1;
+  }
+
+  /** The number of what two functions say together that were not among those of the constructor. */
+  mergeRefs(egress: number, ingress: number): number {
+    const functions = this.#sections.section(layout.SECTION_FUNCTIONS).view();
+    const words = (ref: number): Int32Array =>
+      ref < 0 ? UNFOLDED : functions.slice(ref >>> 5, (ref >>> 5) + (2 << (ref & 31)));
+    const into = words(ingress);
+    const isAlone = into.length === 2 && (into[1]! & 3) === layout.STEP_NONE;
+    return this.#merge(isAlone ? words(egress) : skeleton(words(egress)), into);
   }
 
   #ref(words: Int32Array): number {

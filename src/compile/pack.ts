@@ -8,17 +8,18 @@ import { zeroWords } from '../base/words.ts';
 import type { Dataplane } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import type { LiveData, TimelineData } from '../tables/live.ts';
-import { buildPeerClasses } from './classes.ts';
-import { collectOwners } from './owners.ts';
-import { addressMarks, packAddresses, packOwners, type SlotsOf } from './pack-addresses.ts';
+import { buildPeerClasses, type PeerClasses } from './classes.ts';
+import { buildKinds, type KindsOfAddresses, type KindTable } from './kinds.ts';
+import { collectOwners, type Owners } from './owners.ts';
+import { type AddressClasses, addressMarks, packAddresses, packOwners, type SlotsOf } from './pack-addresses.ts';
 import { ChainPacker, packNoCheck, packNoCheckStep } from './pack-chains.ts';
 import { packLive } from './pack-live.ts';
 import { packObjects } from './pack-objects.ts';
-import { packPairs } from './pack-pairs.ts';
+import { type PairTable, packPairs } from './pack-pairs.ts';
 import { packTimeline } from './pack-timeline.ts';
 import type { Plan, PlanEndpoint, PlanRejectedPod, PlanSettings, Prefix } from './plan.ts';
 import { Sections } from './sections.ts';
-import { liveAddresses, timedAddresses } from './timed-owners.ts';
+import { liveAddresses, type TimedAddress, type TimedAddresses, timedAddresses } from './timed-owners.ts';
 
 export interface PackOptions {
   /** Keep only the endpoints of this node local, as that node's dataplane would; `undefined` = the whole cluster. */
@@ -53,53 +54,100 @@ export function packPlan(plan: Plan, options: PackOptions = {}): SharedArrayBuff
 
 /** The buffer for `plan` and its timeline. */
 export function packTimedPlan(plan: Plan, options: PackOptions = {}): PackedPlan {
+  const { live } = options;
+  const timed = live === undefined ? timedAddresses(plan) : liveAddresses(plan, live.pool);
+  const { sections, owners, inTime, localNode } = packParts(plan, options, timed);
+  if (live !== undefined) {
+    const data = packLive(plan, inTime, live.spareEndpoints, sections);
+    return { buffer: sections.finish(localNode), live: data };
+  }
+  const timeline = timed.size === 0 ? undefined : packTimeline(plan, owners, inTime, sections);
+  const buffer = sections.finish(localNode);
+  return timeline === undefined ? { buffer } : { buffer, timeline };
+}
+
+/** How many things may come into tables that are repacked (repack.ts). */
+export interface PackRoom {
+  /** Peer classes of each IP version; rows and columns of pairs. */
+  readonly classes: number;
+  readonly pairs: number;
+  /** Addresses of each IP version. */
+  readonly addresses: number;
+}
+
+/** Everything that packing made, for whoever goes on from there. */
+export interface PackParts {
+  readonly sections: Sections;
+  readonly owners: Owners;
+  readonly localNode: number;
+  readonly inTime: ReadonlyMap<TimedAddress, readonly number[]>;
+  readonly nodes: ReadonlyMap<string, NodeSettings>;
+  readonly isLocal: (node: string) => boolean;
+  readonly writer: EndpointWriter;
+  /** IPv4, then IPv6. */
+  readonly versions: readonly VersionParts[];
+}
+
+export interface VersionParts {
+  readonly packer: ChainPacker;
+  /** By endpoint; those that come are added. */
+  readonly slotsOf: (readonly number[] | undefined)[];
+  readonly numbers: AddressClasses;
+  readonly pairs: PairTable;
+  readonly kinds: KindTable | undefined;
+}
+
+/** Writes all sections. With `room`, nothing may change with time. */
+export function packParts(plan: Plan, options: PackOptions, timed: TimedAddresses, room?: PackRoom): PackParts {
   const sections = new Sections();
   const dataplane = options.dataplane ?? 'iptables';
-  const numbers = packObjects(plan, sections, dataplane);
+  const objects = packObjects(plan, sections, dataplane);
   const localNode =
     options.node === undefined ? layout.NONE : plan.nodes.findIndex((node) => node.name === options.node);
   const isLocal = (node: string): boolean => options.node === undefined || node === options.node;
   packNoCheckStep(sections);
 
-  const settings = settingsByNode(plan);
-  const packer4 = new ChainPacker(plan, 4, sections, 0, dataplane);
-  const slotsOf4 = collectSlots(plan, packer4, settings, isLocal);
-  const packer6 = new ChainPacker(plan, 6, sections, packer4.chainCount, dataplane);
-  const slotsOf6 = collectSlots(plan, packer6, settings, isLocal);
+  const nodes = settingsByNode(plan);
+  const packer4 = new ChainPacker(plan, 4, sections, 0, dataplane, room?.classes);
+  const slotsOf4 = collectSlots(plan, packer4, nodes, isLocal);
+  const packer6 = new ChainPacker(plan, 6, sections, packer4.chainCount, dataplane, room?.classes);
+  const slotsOf6 = collectSlots(plan, packer6, nodes, isLocal);
 
-  const { live } = options;
-  const timed = live === undefined ? timedAddresses(plan) : liveAddresses(plan, live.pool);
   const owners = collectOwners(plan, timed);
   const marks = addressMarks(plan);
-  const classes4 = buildPeerClasses(plan, 4, packer4.table, marks, timed);
-  const classes6 = buildPeerClasses(plan, 6, packer6.table, marks, timed);
+  const [four, six] = [packer4, packer6].map((packer, i) => {
+    const kinds = room === undefined ? undefined : buildKinds(plan, packer.version, packer.table, marks);
+    const classes = kinds?.classes ?? buildPeerClasses(plan, packer.version, packer.table, marks, timed);
+    return { packer, slotsOf: i === 0 ? slotsOf4 : slotsOf6, kinds, classes };
+  }) as [PackedVersion, PackedVersion];
   const zeroMap = sections
     .section(layout.SECTION_CLASS_MAPS)
-    .append(zeroWords(Math.max(classes4.count, classes6.count)));
+    .append(zeroWords(Math.max(four.classes.count, six.classes.count) + (room?.classes ?? 0)));
   packNoCheck(sections, zeroMap);
-  packer4.packChains(classes4, numbers);
-  packer6.packChains(classes6, numbers);
-  packOwners(owners, sections);
+  for (const { packer, classes } of [four, six]) packer.packChains(classes, objects);
+  packOwners(owners, sections, room?.addresses);
   const needsIdentity = options.needsIdentity === true;
-  const inTime = [
-    packAddresses(plan, packer4, classes4, owners, slotsOf4, needsIdentity, live !== undefined, sections),
-    packAddresses(plan, packer6, classes6, owners, slotsOf6, needsIdentity, live !== undefined, sections),
-  ];
-  const timeline =
-    timed.size === 0 || live !== undefined
-      ? undefined
-      : packTimeline(plan, owners, new Map(inTime.flatMap((map) => [...map])), sections);
-  packPairs(sections);
-  packEndpoints(plan, slotsOf4, slotsOf6, sections);
-  if (live !== undefined) {
-    const data = packLive(plan, new Map(inTime.flatMap((map) => [...map])), live.spareEndpoints, sections);
-    return { buffer: sections.finish(localNode), live: data };
-  }
-  const buffer = sections.finish(localNode);
-  return timeline === undefined ? { buffer } : { buffer, timeline };
+  const withDoubt = options.live !== undefined;
+  const packed = [four, six].map(({ packer, classes, slotsOf, kinds }) =>
+    packAddresses(plan, packer, classes, owners, slotsOf, needsIdentity, withDoubt, sections, kinds, room?.addresses),
+  );
+  const pairs = packPairs(sections, room?.pairs);
+  const writer = packEndpoints(plan, slotsOf4, slotsOf6, sections);
+  const versions = [four, six].map(({ packer, slotsOf, kinds }, i) => {
+    return { packer, slotsOf, numbers: packed[i]!.numbers, pairs: pairs[i]!, kinds: kinds?.table };
+  });
+  const inTime = new Map(packed.flatMap((each) => [...each.inTime]));
+  return { sections, owners, localNode, inTime, nodes, isLocal, writer, versions };
 }
 
-interface NodeSettings {
+interface PackedVersion {
+  readonly packer: ChainPacker;
+  readonly slotsOf: (readonly number[] | undefined)[];
+  readonly kinds: KindsOfAddresses | undefined;
+  readonly classes: PeerClasses;
+}
+
+export interface NodeSettings {
   readonly node: number;
   readonly settings: PlanSettings;
   /** Equal settings have equal keys. */
@@ -122,7 +170,7 @@ function collectSlots(
   packer: ChainPacker,
   settings: ReadonlyMap<string, NodeSettings>,
   isLocal: (node: string) => boolean,
-): SlotsOf {
+): (readonly number[] | undefined)[] {
   const slotsOf: (readonly number[] | undefined)[] = [];
   // By group: the slots under the settings seen last. Most clusters have one for all nodes.
   const last: { key: number; slots: readonly number[] }[] = [];
@@ -144,7 +192,7 @@ function collectSlots(
   return slotsOf;
 }
 
-function packEndpoints(plan: Plan, slotsOf4: SlotsOf, slotsOf6: SlotsOf, sections: Sections): void {
+function packEndpoints(plan: Plan, slotsOf4: SlotsOf, slotsOf6: SlotsOf, sections: Sections): EndpointWriter {
   const nodes = new Map(plan.nodes.map((node, index) => [node.name, index]));
   const writer = new EndpointWriter(nodes, slotsOf4, slotsOf6, sections);
   const records = sections.section(layout.SECTION_ENDPOINTS);
@@ -157,10 +205,11 @@ function packEndpoints(plan: Plan, slotsOf4: SlotsOf, slotsOf6: SlotsOf, section
     const at = plan.endpoints.length + index;
     sections.record(layout.SECTION_ENDPOINTS, rejectedPod(pod, nodes, writer.chainsOf(at), sections));
   });
+  return writer;
 }
 
 /** Writes records of SECTION_ENDPOINTS. What a pod has in common with the one before is not looked up again. */
-class EndpointWriter {
+export class EndpointWriter {
   readonly #nodes: ReadonlyMap<string, number>;
   readonly #slotsOf4: SlotsOf;
   readonly #slotsOf6: SlotsOf;

@@ -24,7 +24,7 @@ import {
   type SideDraft,
 } from './draft.ts';
 import { GroupIndex } from './group-index.ts';
-import { GroupIdentities } from './groups.ts';
+import { GroupIdentities, type GroupIdentity } from './groups.ts';
 import { hostEndpointDraft, networkSetDraft } from './hosts.ts';
 import { distinctIpSets, planIpSet, SliceIndex, sortedPrefixes } from './ip-sets.ts';
 import { askedKeys, LabelSets } from './labels.ts';
@@ -68,6 +68,17 @@ export interface PlanCaches {
   placement: Placement | undefined;
   /** Numbers of the last plan, and policies as they are under these numbers. */
   numbered: Numbered | undefined;
+  /** What the last plan was joined from, for whoever goes on from it. */
+  joined: Joined | undefined;
+}
+
+export interface Joined {
+  readonly profiles: ReadonlyMap<string, ProfileDraft>;
+  /** By group of the plan. */
+  readonly identities: readonly GroupIdentity[];
+  /** By IP set and by policy of the plan; a service's set has none. */
+  readonly setSelectors: readonly (Selector | undefined)[];
+  readonly policySelectors: readonly Selector[];
 }
 
 /** What depends on the labels that selectors ask about. */
@@ -90,6 +101,7 @@ export function newPlanCaches(): PlanCaches {
     profiles: new Memo(),
     placement: undefined,
     numbered: undefined,
+    joined: undefined,
   };
 }
 
@@ -123,6 +135,12 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
   const { numbers, planned } = number(specs, tiers, caches);
   const policies = ordered.map((draft) => planned.get(draft, () => planPolicy(draft, numbers)));
   for (const memo of [caches.policies, caches.profiles, planned]) memo.turn();
+  caches.joined = {
+    profiles,
+    identities: groups.map(({ identity }) => identity),
+    setSelectors: specs.map(({ selector }) => selector),
+    policySelectors: ordered.map(({ selector }) => selector),
+  };
   return {
     policies,
     tiers,

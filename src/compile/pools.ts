@@ -107,6 +107,17 @@ export class TextPool {
     return true;
   }
 
+  lengthOf(number: number): number {
+    return this.#starts[number + 1]! - this.#starts[number]!;
+  }
+
+  /** The bytes of one text as whole words. */
+  wordsOf(number: number): Int32Array {
+    const words = new Int32Array((this.lengthOf(number) + 3) >>> 2);
+    new Uint8Array(words.buffer).set(this.#bytes.subarray(this.#starts[number]!, this.#starts[number + 1]!));
+    return words;
+  }
+
   /** Offset and length in bytes of each text, in turn. */
   index(): Int32Array {
     const index = zeroWords(2 * this.count);

@@ -80,14 +80,14 @@ export function collectProfiles(
   return byName;
 }
 
-function namespaceProfile(namespace: Namespace): Converted<ProfileDraft> {
+export function namespaceProfile(namespace: Namespace): Converted<ProfileDraft> {
   const { name, labels, origin } = namespace.meta;
   const inherited = prefixedLabels(labels, NAMESPACE_PREFIX, name);
   const value = { name: namespaceProfileName(name), labels: inherited, rules: allowAll(origin), origin };
   return { value, warnings: [] };
 }
 
-function serviceAccountProfile(account: ServiceAccount): Converted<ProfileDraft> {
+export function serviceAccountProfile(account: ServiceAccount): Converted<ProfileDraft> {
   const { namespace, name, labels, origin } = account.meta;
   const inherited = prefixedLabels(labels, SERVICE_ACCOUNT_PREFIX, name);
   const profileName = serviceAccountProfileName(namespace, name);

@@ -4,6 +4,7 @@ import { checksumWords } from '../tables/checksum.ts';
 import {
   HEADER_CHECKSUM,
   HEADER_DIRECTORY,
+  HEADER_HAS_ROOM,
   HEADER_LENGTH,
   HEADER_LOCAL_NODE,
   HEADER_WORDS,
@@ -24,6 +25,7 @@ export class Sections {
   readonly #sections: readonly Words[] = Array.from({ length: SECTION_COUNT }, () => new Words());
   readonly #texts = new TextPool();
   readonly #ints = new IntPool(this.#sections[SECTION_INTS]!);
+  #bound: SharedArrayBuffer | undefined;
 
   constructor() {
     this.string('');
@@ -46,7 +48,14 @@ export class Sections {
   }
 
   string(text: string): number {
-    return this.#texts.number(text);
+    const known = this.#texts.count;
+    const number = this.#texts.number(text);
+    if (this.#bound !== undefined && number === known) {
+      const bytes = this.section(SECTION_STRING_BYTES);
+      const words = this.#texts.wordsOf(number);
+      this.record(SECTION_STRINGS, [bytes.append(words) * 4, this.#texts.lengthOf(number)]);
+    }
+    return number;
   }
 
   /** Word offset of `values` in the pool of ints; short equal lists are stored once. */
@@ -78,13 +87,17 @@ export class Sections {
     return [start, prefixes.length];
   }
 
-  /** The finished buffer; call once. */
-  finish(localNode: number): SharedArrayBuffer {
+  /**
+   * The finished buffer; call once.
+   *
+   * @param room  for sections that are going to grow (`bind`): words to keep free behind a section of this length
+   */
+  finish(localNode: number, room?: (section: number, length: number) => number): SharedArrayBuffer {
     this.#writeStrings();
     let length = HEADER_WORDS;
-    const starts = this.#sections.map((words) => {
+    const starts = this.#sections.map((words, section) => {
       const start = length;
-      length += words.length;
+      length += words.length + (room?.(section, words.length) ?? 0);
       return start;
     });
     const buffer = new SharedArrayBuffer(length * 4);
@@ -93,6 +106,7 @@ export class Sections {
     words[1] = LAYOUT_VERSION;
     words[HEADER_LENGTH] = length;
     words[HEADER_LOCAL_NODE] = localNode;
+    words[HEADER_HAS_ROOM] = room === undefined ? 0 : 1;
     this.#sections.forEach((section, index) => {
       words[HEADER_DIRECTORY + 2 * index] = starts[index]!;
       words[HEADER_DIRECTORY + 2 * index + 1] = this.count(index);
@@ -100,6 +114,28 @@ export class Sections {
     });
     words[HEADER_CHECKSUM] = checksumWords(words, HEADER_LOCAL_NODE);
     return buffer;
+  }
+
+  /** From here on everything is written to `buffer`, which was finished here or is a copy of it; `onWrite` is told the words. */
+  bind(buffer: SharedArrayBuffer, onWrite: (start: number, end: number) => void): void {
+    const words = new Int32Array(buffer);
+    this.#sections.forEach((section, index) => {
+      const start = words[HEADER_DIRECTORY + 2 * index]!;
+      const end = index + 1 < SECTION_COUNT ? words[HEADER_DIRECTORY + 2 * (index + 1)]! : words.length;
+      section.bind(words.subarray(start, end), (from, to) => onWrite(start + from, start + to));
+    });
+    this.#bound = buffer;
+  }
+
+  /** Writes how many records the sections of the bound buffer have. */
+  writeCounts(onWrite: (start: number, end: number) => void): void {
+    const words = new Int32Array(this.#bound!);
+    for (let section = 0; section < SECTION_COUNT; section++) {
+      const at = HEADER_DIRECTORY + 2 * section + 1;
+      if (words[at] === this.count(section)) continue;
+      words[at] = this.count(section);
+      onWrite(at, at + 1);
+    }
   }
 
   #writeStrings(): void {

@@ -104,7 +104,6 @@ const USES: readonly (readonly [section: number, uses: readonly Use[]])[] = [
       [S.IP_SET_ID, S.SECTION_STRINGS, 'index'],
       [S.IP_SET_TEXT, S.SECTION_STRINGS, 'index'],
       [S.IP_SET_MEMBERS, S.SECTION_MEMBERS, 'list'],
-      [S.IP_SET_GROUPS, S.SECTION_INTS, 'list'],
     ],
   ],
   [
@@ -116,6 +115,7 @@ const USES: readonly (readonly [section: number, uses: readonly Use[]])[] = [
       [S.GROUP_PRE_DNAT_TIERS, S.SECTION_INTS, 'index'],
       [S.GROUP_UNTRACKED_TIERS, S.SECTION_INTS, 'index'],
       [S.GROUP_NETWORK_SETS, S.SECTION_NETWORK_SETS, 'list'],
+      [S.GROUP_SETS, S.SECTION_INTS, 'list'],
     ],
   ],
   [
@@ -186,11 +186,11 @@ function checkUse({ words, starts, counts }: Tables, section: number, [word, tar
 }
 
 function checkSets(tables: Tables): void {
-  const limit = tables.counts[layout.SECTION_GROUPS]!;
-  eachRecord(tables, layout.SECTION_IP_SETS, (at, index) => {
-    for (let i = 0; i < at(layout.IP_SET_GROUPS + 1); i++) {
-      const group = tables.ints[at(layout.IP_SET_GROUPS) + i]!;
-      if (group < 0 || group >= limit) fail(`IP set ${index} names no group`);
+  const limit = tables.counts[layout.SECTION_IP_SETS]!;
+  eachRecord(tables, layout.SECTION_GROUPS, (at, index) => {
+    for (let i = 0; i < at(layout.GROUP_SETS + 1); i++) {
+      const set = tables.ints[at(layout.GROUP_SETS) + i]!;
+      if (set < 0 || set >= limit) fail(`group ${index} is in no set`);
     }
   });
 }

@@ -8,7 +8,8 @@
  *         2   length of the whole buffer in words
  *         3   checksum of every word after the header (FNV-1a over words)
  *         4   index of the node whose endpoints alone are local (`--node`), or NONE
- *         5.. directory: for each section its first word and its number of records
+ *         5   1 = there is room behind sections, and what lies there means nothing
+ *         6.. directory: for each section its first word and its number of records
  *
  * Sections follow each other; in tables that are going to change (tables/buffer-pair.ts) with room behind each.
  * Sections are arrays of fixed-size records. A record's position is its index for the life of a generation, so a rule
@@ -41,7 +42,8 @@ export const NONE = -1;
 export const HEADER_LENGTH = 2;
 export const HEADER_CHECKSUM = 3;
 export const HEADER_LOCAL_NODE = 4;
-export const HEADER_DIRECTORY = 5;
+export const HEADER_HAS_ROOM = 5;
+export const HEADER_DIRECTORY = 6;
 
 /* ---- sections, in the order they lie in the buffer ---- */
 export const SECTION_STRINGS = 0;
@@ -103,9 +105,9 @@ export const RECORD_WORDS: readonly number[] = [
   7,
   16,
   18,
-  7,
+  5,
   6,
-  9,
+  11,
   ENDPOINT_SIZE,
   NODE_SIZE,
   SERVICE_SIZE,
@@ -218,10 +220,8 @@ export const IP_SET_ID = 0;
 /** IP_SET_NET or IP_SET_IP_PORT */
 export const IP_SET_TYPE = 1;
 export const IP_SET_TEXT = 2;
-/** members that come from no group */
+/** members that come from no group; tables/members.ts adds those of groups */
 export const IP_SET_MEMBERS = 3;
-/** ints: groups all of whose prefixes are members (IP_SET_NET); tables/members.ts puts both together */
-export const IP_SET_GROUPS = 5;
 
 export const IP_SET_NET = 0;
 export const IP_SET_IP_PORT = 1;
@@ -241,6 +241,8 @@ export const GROUP_PRE_DNAT_TIERS = 5;
 export const GROUP_UNTRACKED_TIERS = 6;
 /** network sets: start and count in SECTION_NETWORK_SETS */
 export const GROUP_NETWORK_SETS = 7;
+/** ints: sets (IP_SET_NET) of which all prefixes of the group are members, ascending */
+export const GROUP_SETS = 9;
 
 export const KIND_WEP = 0;
 export const KIND_HEP = 1;

@@ -13,9 +13,9 @@ const PREFIX_WORDS = layout.PREFIX_SIZE;
 /** Members of `set` in the form of SECTION_MEMBERS, one after the other: by address, then length; each once. */
 export function setMembers(tables: Tables, set: number): Int32Array {
   const own = ownMembers(tables, set);
-  const groups = intsField(tables, layout.SECTION_IP_SETS, set, layout.IP_SET_GROUPS);
-  if (groups.length === 0) return own;
-  const lists = prefixesOfGroups(tables);
+  const { groupsOf, lists } = indexOf(tables);
+  const groups = groupsOf.get(set);
+  if (groups === undefined) return own;
   const places: number[] = [];
   for (const group of groups) {
     const list = lists[group]!;
@@ -47,13 +47,27 @@ function compareMembers(a: readonly number[], b: readonly number[]): number {
   return a[0]! - b[0]!;
 }
 
-const known = new WeakMap<Tables, readonly number[][]>();
+interface MemberIndex {
+  /** By set. */
+  readonly groupsOf: ReadonlyMap<number, readonly number[]>;
+  /** By group: start and count in SECTION_PREFIXES of the lists of its endpoints or network sets, in turn. */
+  readonly lists: readonly (readonly number[])[];
+}
 
-/** By group: start and count in SECTION_PREFIXES of the lists of its endpoints or network sets, in turn. */
-function prefixesOfGroups(tables: Tables): readonly number[][] {
-  let lists = known.get(tables);
-  if (lists !== undefined) return lists;
-  lists = Array.from({ length: tables.counts[layout.SECTION_GROUPS]! }, (_, group) => {
+const known = new WeakMap<Tables, MemberIndex>();
+
+function indexOf(tables: Tables): MemberIndex {
+  const made = known.get(tables);
+  if (made !== undefined) return made;
+  const groupsOf = new Map<number, number[]>();
+  for (let group = 0; group < tables.counts[layout.SECTION_GROUPS]!; group++) {
+    for (const set of intsField(tables, layout.SECTION_GROUPS, group, layout.GROUP_SETS)) {
+      const groups = groupsOf.get(set);
+      if (groups === undefined) groupsOf.set(set, [group]);
+      else groups.push(group);
+    }
+  }
+  const lists = Array.from({ length: tables.counts[layout.SECTION_GROUPS]! }, (_, group) => {
     // All sets of a group name the prefixes of the group.
     const firstSet = field(tables, layout.SECTION_GROUPS, group, layout.GROUP_NETWORK_SETS);
     if (field(tables, layout.SECTION_GROUPS, group, layout.GROUP_NETWORK_SETS + 1) === 0) return [];
@@ -66,6 +80,7 @@ function prefixesOfGroups(tables: Tables): readonly number[][] {
     if (group === layout.NONE) continue;
     lists[group]!.push(endpoints[at + layout.ENDPOINT_ADDRESSES]!, endpoints[at + layout.ENDPOINT_ADDRESSES + 1]!);
   }
-  known.set(tables, lists);
-  return lists;
+  const index = { groupsOf, lists };
+  known.set(tables, index);
+  return index;
 }

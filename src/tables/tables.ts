@@ -120,17 +120,21 @@ export function intsField(tables: Tables, section: number, index: number, word: 
 function readDirectory(words: Int32Array): { starts: number[]; counts: number[] } {
   const starts: number[] = [];
   const counts: number[] = [];
+  const hasRoom = words[layout.HEADER_HAS_ROOM] === 1;
   let end = layout.HEADER_WORDS;
   for (let section = 0; section < layout.SECTION_COUNT; section++) {
     const start = words[layout.HEADER_DIRECTORY + 2 * section]!;
     const count = words[layout.HEADER_DIRECTORY + 2 * section + 1]!;
-    check(start === end && count >= 0, `section ${section} does not follow the one before it`);
+    check(
+      (start === end || (hasRoom && start > end)) && count >= 0,
+      `section ${section} does not follow the one before it`,
+    );
     end = start + count * layout.RECORD_WORDS[section]!;
     check(end <= words.length, `section ${section} reaches beyond the buffer`);
     starts.push(start);
     counts.push(count);
   }
-  check(end === words.length, 'the sections do not fill the buffer');
+  check(end === words.length || hasRoom, 'the sections do not fill the buffer');
   return { starts, counts };
 }
 
@@ -140,13 +144,14 @@ function stringReader(
   counts: readonly number[],
 ): (index: number) => string {
   const decoder = new TextDecoder();
-  const cache: (string | undefined)[] = new Array(counts[layout.SECTION_STRINGS]!);
+  let cache: (string | undefined)[] | undefined;
   const bytes = new Uint8Array(
     words.buffer,
     words.byteOffset + starts[layout.SECTION_STRING_BYTES]! * 4,
     counts[layout.SECTION_STRING_BYTES]! * 4,
   );
   return (index) => {
+    cache ??= new Array(counts[layout.SECTION_STRINGS]!);
     let text = cache[index];
     if (text === undefined) {
       const at = starts[layout.SECTION_STRINGS]! + index * 2;

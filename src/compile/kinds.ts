@@ -1,0 +1,222 @@
+/**
+ * Kinds of addresses: what decides the peer class of an address, kept apart from the class that it comes to.
+ *
+ * Classes (classes.ts) say which predicates hold. A kind says why: the groups that own the address or a prefix around it, and the
+ * predicates that name the address itself. Two accounts whose pods are in the same sets are one class and two kinds. So when labels of one account
+ * change, nothing that is stored for an address changes but the class of its kind:
+ *
+ *   10.0.0.5 ─► kind (10.0.0.0/8's, group 7) ─► class {cidr, web}        the account's labels change:
+ *   10.0.0.9 ─► kind (10.0.0.0/8's, group 9) ─► class {cidr, web}   ──►  kind (…, group 9) ─► class {cidr, web, db}
+ *
+ * A kind knows the kind of the prefix around it, which has a smaller number, so one pass in order of numbers settles what a change means.
+ * There are about as many kinds as groups.
+ */
+import { prefixCovers } from '../base/ip.ts';
+import { zeroWords } from '../base/words.ts';
+import { ClassNumbers, isSamePrefix, type PeerClasses, predicatesByGroup, sortedEntries, union } from './classes.ts';
+import type { PredicateTable } from './fields.ts';
+import type { Plan, Prefix } from './plan.ts';
+import { type AddressKey, addressKey } from './timed-owners.ts';
+
+/** What makes an address a member: a group it belongs to, or a predicate that names it. */
+type Source = { readonly group: number } | { readonly predicate: number };
+
+interface Kind {
+  /** Of the prefix around it; -1 = there is none. */
+  readonly parent: number;
+  readonly sources: readonly Source[];
+  peerClass: number;
+}
+
+/** A prefix that addresses lie in. */
+interface Wide {
+  readonly prefix: Prefix;
+  readonly kind: number;
+  /** Place of the one around it in the list, or -1. */
+  readonly parent: number;
+}
+
+export class KindTable {
+  readonly classes: ClassNumbers;
+  /** Prefixes around addresses, sorted, parents first. */
+  readonly wide: Wide[] = [];
+  readonly #kinds: Kind[] = [];
+  readonly #numbers = new Map<string, number>();
+  /** By group: its predicates, ascending. */
+  readonly #byGroup: (readonly number[])[];
+  /** Of single addresses that a predicate names. */
+  readonly #named = new Map<AddressKey, readonly number[]>();
+
+  constructor(predicateCount: number, byGroup: readonly (readonly number[])[]) {
+    this.classes = new ClassNumbers(predicateCount);
+    this.#byGroup = [...byGroup];
+  }
+
+  get count(): number {
+    return this.#kinds.length;
+  }
+
+  classOf(kind: number): number {
+    return this.#kinds[kind]!.peerClass;
+  }
+
+  of(parent: number, sources: readonly Source[]): number {
+    const key = `${parent}|${sources.map((source) => ('group' in source ? `g${source.group}` : source.predicate)).join()}`;
+    let number = this.#numbers.get(key);
+    if (number === undefined) {
+      number = this.#kinds.push({ parent, sources, peerClass: this.#settle(parent, sources) }) - 1;
+      this.#numbers.set(key, number);
+    }
+    return number;
+  }
+
+  /** The kind of an address that belongs to `group`, or to nobody. */
+  ofAddress(address: Prefix, group: number | undefined): number {
+    const around = this.#around(address);
+    const parent = around < 0 ? -1 : this.wide[around]!.kind;
+    const named = (this.#named.get(addressKey(address)) ?? []).map((predicate) => ({ predicate }));
+    if (group === undefined && named.length === 0) return parent < 0 ? this.of(-1, []) : parent;
+    return this.of(parent, group === undefined ? named : [{ group }, ...named]);
+  }
+
+  noteNamed(address: Prefix, predicates: readonly number[]): void {
+    this.#named.set(addressKey(address), predicates);
+  }
+
+  addGroup(predicates: readonly number[]): void {
+    this.#byGroup.push(predicates);
+  }
+
+  predicatesOf(group: number): readonly number[] {
+    return this.#byGroup[group]!;
+  }
+
+  setPredicates(group: number, predicates: readonly number[]): void {
+    this.#byGroup[group] = predicates;
+  }
+
+  /** After predicates of `groups` changed: the kinds whose class changed, each with the class it had. New classes come by the way. */
+  settle(groups: ReadonlySet<number>): Map<number, number> {
+    const changed = new Map<number, number>();
+    for (let number = 0; number < this.#kinds.length; number++) {
+      const kind = this.#kinds[number]!;
+      const isTouched =
+        changed.has(kind.parent) || kind.sources.some((source) => 'group' in source && groups.has(source.group));
+      if (!isTouched) continue;
+      const peerClass = this.#settle(kind.parent, kind.sources);
+      if (peerClass === kind.peerClass) continue;
+      changed.set(number, kind.peerClass);
+      kind.peerClass = peerClass;
+    }
+    return changed;
+  }
+
+  #settle(parent: number, sources: readonly Source[]): number {
+    let set = parent < 0 ? NONE : this.classes.set(this.#kinds[parent]!.peerClass);
+    for (const source of sources) {
+      set = union(set, 'group' in source ? this.#byGroup[source.group]! : [source.predicate]);
+    }
+    return this.classes.of(set);
+  }
+
+  /** Place of the longest wide prefix around an address, or -1. */
+  #around(address: Prefix): number {
+    const word = address.words.map((each) => each >>> 0);
+    let low = 0;
+    let high = this.wide.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (isAtMost(this.wide[middle]!.prefix.words, word)) low = middle + 1;
+      else high = middle;
+    }
+    let place = low - 1;
+    while (place >= 0 && !prefixCovers(this.wide[place]!.prefix, address)) place = this.wide[place]!.parent;
+    return place;
+  }
+}
+
+const NONE: readonly number[] = [];
+
+function isAtMost(words: readonly number[], limit: readonly number[]): boolean {
+  for (let i = 0; i < 4; i++) {
+    const word = words[i]! >>> 0;
+    if (word !== limit[i]) return word < limit[i]!;
+  }
+  return true;
+}
+
+export interface KindsOfAddresses {
+  readonly table: KindTable;
+  readonly classes: PeerClasses;
+  /** By segment of `classes`. */
+  readonly kinds: Int32Array;
+}
+
+/** The sweep of `buildPeerClasses`, with the kind of each segment. */
+export function buildKinds(
+  plan: Plan,
+  version: 4 | 6,
+  predicates: PredicateTable,
+  marks: readonly Prefix[],
+): KindsOfAddresses {
+  const byGroup = predicatesByGroup(plan, predicates);
+  const entries = sortedEntries(plan, version, predicates, marks, byGroup, new Map());
+  const table = new KindTable(predicates.predicates.length, byGroup);
+  const groupOf = new Map(byGroup.map((list, group) => [list, group]));
+  const segments: Prefix[] = [];
+  const kinds = zeroWords(entries.prefixes.length);
+  const peerClasses = zeroWords(entries.prefixes.length);
+  const open: number[] = [];
+  const wholeLength = version === 4 ? 32 : 128;
+  // Neighbours are often of one kind.
+  let last = { list: NONE, parent: -2, kind: -1 };
+  for (let i = 0; i < entries.prefixes.length; ) {
+    const prefix = entries.prefixes[i]!;
+    const from = i++;
+    while (i < entries.prefixes.length && isSamePrefix(entries.prefixes[i]!, prefix)) i++;
+    while (open.length > 0 && !prefixCovers(table.wide[open.at(-1)!]!.prefix, prefix)) open.pop();
+    const around = open.at(-1) ?? -1;
+    const parent = around < 0 ? -1 : table.wide[around]!.kind;
+    let kind: number;
+    const list = entries.predicates[from]!;
+    if (i - from === 1 && list === last.list && parent === last.parent) kind = last.kind;
+    else {
+      const sources = sourcesOf(entries.predicates, from, i, groupOf);
+      const named = sources.flatMap((source) => ('predicate' in source ? [source.predicate] : []));
+      if (named.length > 0 && prefix.length === wholeLength) table.noteNamed(prefix, named);
+      kind = sources.length === 0 && parent >= 0 ? parent : table.of(parent, sources);
+      if (i - from === 1) last = { list: list as typeof NONE, parent, kind };
+    }
+    kinds[segments.length] = kind;
+    peerClasses[segments.length] = table.classOf(kind);
+    segments.push(prefix);
+    if (prefix.length < wholeLength) open.push(table.wide.push({ prefix, kind, parent: around }) - 1);
+  }
+  const classes: PeerClasses = {
+    segments: { prefixes: segments, peerClasses: peerClasses.subarray(0, segments.length) },
+    get count() {
+      return table.classes.count;
+    },
+    classesOf: table.classes.classesOf,
+    timed: new Map(),
+  };
+  return { table, classes, kinds };
+}
+
+/** Groups ascending, then predicates; each once. */
+function sourcesOf(
+  lists: readonly (readonly number[])[],
+  from: number,
+  to: number,
+  groupOf: ReadonlyMap<readonly number[], number>,
+): Source[] {
+  const groups = new Set<number>();
+  const predicates = new Set<number>();
+  for (let i = from; i < to; i++) {
+    const group = groupOf.get(lists[i]!);
+    if (group !== undefined) groups.add(group);
+    else for (const predicate of lists[i]!) predicates.add(predicate);
+  }
+  const sorted = (set: ReadonlySet<number>): number[] => [...set].sort((a, b) => a - b);
+  return [...sorted(groups).map((group) => ({ group })), ...sorted(predicates).map((predicate) => ({ predicate }))];
+}

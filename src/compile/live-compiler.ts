@@ -1,0 +1,356 @@
+/**
+ * A compiler that sees objects come and go and keeps tables up to date: a small change is written into them (repack.ts), all else is packed anew.
+ *
+ * Written into the tables are labels of service accounts and namespaces, and pods that come, go or change. For these the joins of the plan
+ * need not be made again: a label that changed can only matter to selectors that ask about its key, and to groups that inherit it,
+ * so those selectors are evaluated on those groups, and what comes out otherwise than before is the change:
+ *
+ *   account a: role r1 -> r2 ─► selectors that ask pcsa.role: 3 ─► groups of a: 1 ─► one set left, one entered
+ *
+ * Whatever else changes, or has to do with more than this (an address that two own, a named port in a set, a profile that nobody used so far),
+ * means a full plan and a full pack. Verdicts are the same either way; `test/compile/repack.test.ts` compares them over random changes.
+ */
+import { NoRoomError } from '../base/words.ts';
+import type { Namespace, Pod, Resource, Resources, ServiceAccount } from '../model/resources.ts';
+import type { Node } from '../selector/ast.ts';
+import { evaluate } from '../selector/evaluate.ts';
+import type { Selector } from '../selector/selector.ts';
+import { openTables, type Tables } from '../tables/tables.ts';
+import type { GroupIdentity } from './groups.ts';
+import { IncrementalCompiler } from './incremental.ts';
+import { addKeys, inheritingLookup } from './labels.ts';
+import { type PackOptions, packPlan } from './pack.ts';
+import type { Plan, PlanEndpoint, PlanGroup } from './plan.ts';
+import type { Joined, Shapes } from './plan-cluster.ts';
+import { podDraft } from './pods.ts';
+import { accountProfileLabels, namespaceProfile, type ProfileDraft, serviceAccountProfile } from './profiles.ts';
+import { RepackableTables } from './repack.ts';
+import { selectPolicies } from './select-policies.ts';
+
+interface Change {
+  readonly before: Resource | undefined;
+  readonly after: Resource | undefined;
+}
+
+export class LiveCompiler {
+  /** Publications that were written into the tables, and those that were packed anew. */
+  readonly counts = { patched: 0, packed: 0 };
+  readonly #compiler: IncrementalCompiler;
+  readonly #options: PackOptions;
+  #changes: Change[] = [];
+  #state: PatchState | undefined;
+  #tables: Tables | undefined;
+
+  constructor(resources: Resources, options: PackOptions = {}) {
+    this.#compiler = new IncrementalCompiler(resources);
+    this.#options = options;
+  }
+
+  /** Adds an object, or replaces the one of its kind, namespace and name. */
+  set(resource: Resource): void {
+    const before = this.#compiler.get(resource);
+    if (before === resource) return;
+    this.#compiler.set(resource);
+    this.#changes.push({ before, after: resource });
+  }
+
+  /** Removes the object of this kind, namespace and name; whether there was one. */
+  delete(resource: Pick<Resource, 'kind' | 'meta'>): boolean {
+    const before = this.#compiler.get(resource);
+    if (before !== undefined) this.#changes.push({ before, after: undefined });
+    return this.#compiler.delete(resource);
+  }
+
+  /** The objects as they are now. */
+  resources(): Resources {
+    return this.#compiler.resources();
+  }
+
+  /** The plan of the objects as they are now; it costs more than `publish`. */
+  plan(): Plan {
+    return this.#compiler.plan();
+  }
+
+  /**
+   * Tables with all changes so far. Those of the publication before the last are written over: who may still read them is asked by `isOlderFree`
+   * (Publisher.isOlderFree of tables/publish.ts); nobody, where it is not given.
+   */
+  publish(isOlderFree: () => boolean = () => true): Tables {
+    const changes = this.#changes;
+    if (this.#tables !== undefined && changes.length === 0) return this.#tables;
+    this.#changes = [];
+    this.#tables = this.#patch(changes, isOlderFree) ?? this.#pack();
+    return this.#tables;
+  }
+
+  #patch(changes: readonly Change[], isOlderFree: () => boolean): Tables | undefined {
+    if (this.#state === undefined) return undefined;
+    try {
+      const tables = this.#state.apply(changes, isOlderFree());
+      if (tables !== undefined) this.counts.patched++;
+      return tables;
+    } catch (error) {
+      if (!(error instanceof NoRoomError)) throw error;
+      return undefined;
+    }
+  }
+
+  #pack(): Tables {
+    this.counts.packed++;
+    const { plan, joined, shapes } = this.#compiler.joined();
+    const isRepackable =
+      this.#options.live === undefined &&
+      plan.rejectedPods.length === 0 &&
+      plan.endpoints.every(({ spans }) => spans === undefined);
+    if (!isRepackable) {
+      this.#state = undefined;
+      return openTables(packPlan(plan, this.#options));
+    }
+    this.#state = new PatchState(plan, joined, shapes, this.#options);
+    return this.#state.tables;
+  }
+}
+
+/** What a group is made of and what it is in, as of now. */
+interface Group {
+  readonly identity: GroupIdentity;
+  sets: Set<number>;
+  /** Ascending. */
+  policies: readonly number[];
+}
+
+interface Asked {
+  readonly selector: Selector;
+  /** Index of the IP set, or `~index` of the policy. */
+  readonly target: number;
+}
+
+/** The tables in use and what it takes to change them. */
+class PatchState {
+  readonly #plan: Plan;
+  readonly #shapes: Shapes;
+  readonly #packed: RepackableTables;
+  readonly #groups: Group[];
+  readonly #groupOf: Map<GroupIdentity, number>;
+  readonly #groupsOfProfile = new Map<string, number[]>();
+  readonly #profiles: Map<string, Pick<ProfileDraft, 'labels' | 'origin'>>;
+  readonly #selectors: readonly Asked[];
+  readonly #byKey = new Map<string, Asked[]>();
+  /** By key of the pod. */
+  readonly #endpoints: Map<string, { readonly index: number; readonly group: number }>;
+  readonly #ruled: ReadonlySet<string>;
+  readonly #nodes: ReadonlySet<string>;
+
+  constructor(plan: Plan, joined: Joined, shapes: Shapes, options: PackOptions) {
+    this.#plan = plan;
+    this.#shapes = shapes;
+    this.#packed = new RepackableTables(plan, options);
+    const { identities, profiles, setSelectors, policySelectors } = joined;
+    this.#groups = identities.map((identity) => ({ identity, sets: new Set(), policies: [] }));
+    this.#groupOf = new Map(identities.map((identity, group) => [identity, group]));
+    identities.forEach(({ profiles }, group) => {
+      for (const name of profiles) this.#addToProfile(name, group);
+    });
+    this.#profiles = new Map(profiles);
+    const sets = setSelectors.flatMap((selector, set) => (selector === undefined ? [] : [{ selector, target: set }]));
+    const policies = policySelectors.map((selector, policy) => ({ selector, target: ~policy }));
+    this.#selectors = [...sets, ...policies];
+    for (const asked of this.#selectors) {
+      for (const key of keysOf(asked.selector.root)) {
+        const list = this.#byKey.get(key);
+        if (list === undefined) this.#byKey.set(key, [asked]);
+        else list.push(asked);
+      }
+    }
+    plan.ipSets.forEach(({ groups }, set) => {
+      for (const group of groups) this.#groups[group]!.sets.add(set);
+    });
+    plan.groups.forEach((group, index) => {
+      this.#groups[index]!.policies = policiesOf(group);
+    });
+    this.#endpoints = new Map(plan.endpoints.map(({ key, group }, index) => [key, { index, group }]));
+    this.#ruled = new Set(plan.profiles.map(({ name }) => name));
+    this.#nodes = new Set(plan.nodes.map(({ name }) => name));
+  }
+
+  get tables(): Tables {
+    return this.#packed.tables;
+  }
+
+  /** The tables with these changes, or undefined if they are not of the kinds that can be written in. */
+  apply(changes: readonly Change[], isOlderFree: boolean): Tables | undefined {
+    const parents = changes.filter(isParentChange) as readonly ParentChange[];
+    const pods = changes.filter(isPodChange) as readonly PodChange[];
+    if (parents.length + pods.length < changes.length) return undefined;
+    this.#packed.begin(isOlderFree);
+    for (const change of parents) this.#changeParent(change);
+    this.#packed.settle();
+    // All go before any comes: what comes may have the address of what goes.
+    const last = new Map(pods.map(({ before, after }) => [podKey((after ?? before)!), after]));
+    for (const key of last.keys()) this.#removePod(key);
+    for (const [key, pod] of last) if (pod !== undefined) this.#addPod(key, pod);
+    return this.#packed.commit();
+  }
+
+  #changeParent({ before, after }: ParentChange): void {
+    const { value } = after.kind === 'ServiceAccount' ? serviceAccountProfile(after) : namespaceProfile(after);
+    const { name, labels, origin } = value!;
+    const old = this.#profiles.get(name);
+    // A Profile object of the name may decide instead.
+    if (old === undefined || old.origin !== before.meta.origin) throw new NoRoomError();
+    this.#profiles.set(name, { labels, origin });
+    const changed = [...old.labels.keys(), ...labels.keys()].filter((key) => old.labels.get(key) !== labels.get(key));
+    const asked = new Set(changed.flatMap((key) => this.#byKey.get(key) ?? []));
+    if (asked.size === 0) return;
+    for (const group of this.#groupsOfProfile.get(name) ?? []) this.#reconsider(group, asked);
+  }
+
+  /** Evaluates `asked` on a group, and passes on what is otherwise than it was. */
+  #reconsider(index: number, asked: Iterable<Asked>): void {
+    const group = this.#groups[index]!;
+    const lookup = this.#lookupOf(group.identity);
+    const policies = new Set(group.policies);
+    let hasOtherPolicies = false;
+    for (const { selector, target } of asked) {
+      const holds = evaluate(selector.root, lookup);
+      if (target < 0) {
+        if (group.identity.kind === 'ns' || policies.has(~target) === holds) continue;
+        hasOtherPolicies = true;
+        if (holds) policies.add(~target);
+        else policies.delete(~target);
+      } else if (this.#isMember(group, target, holds) !== group.sets.has(target)) {
+        // Members with ports are listed one by one.
+        if (this.#plan.ipSets[target]!.type !== 'net') throw new NoRoomError();
+        if (holds) group.sets.add(target);
+        else group.sets.delete(target);
+        this.#packed.setMember(index, target, holds);
+      }
+    }
+    if (!hasOtherPolicies) return;
+    group.policies = [...policies].sort((a, b) => a - b);
+    this.#packed.setPolicies(index, this.#listsOf(group));
+  }
+
+  #isMember({ identity }: Group, set: number, holds: boolean): boolean {
+    const { type, portName, portProtocol } = this.#plan.ipSets[set]!;
+    if (type === 'net') return holds;
+    return (
+      holds &&
+      identity.namedPorts.some(
+        ({ name, protocol }) => name === portName && (portProtocol === 0 || protocol === portProtocol),
+      )
+    );
+  }
+
+  #lookupOf({ own, profiles, accountLabels }: GroupIdentity) {
+    const parents = profiles.flatMap((name, i) => {
+      if (i === 1 && accountLabels !== undefined) return accountProfileLabels(own, accountLabels);
+      return this.#profiles.get(name)?.labels ?? [];
+    });
+    return inheritingLookup(own, parents);
+  }
+
+  #listsOf({ policies, identity }: Group) {
+    const isSelected = new Set(policies);
+    const selected = this.#plan.policies.map((_, policy) => (isSelected.has(policy) ? [0] : []));
+    return selectPolicies(this.#plan.policies, selected, [identity.kind])[0]!;
+  }
+
+  #removePod(key: string): void {
+    const endpoint = this.#endpoints.get(key);
+    if (endpoint === undefined) return;
+    this.#refuseListed(endpoint.group);
+    this.#packed.removePod(endpoint.index);
+    this.#endpoints.delete(key);
+  }
+
+  #addPod(key: string, pod: Pod): void {
+    const endpoint = this.#endpointOf(pod);
+    if (endpoint === undefined) return;
+    const { group } = endpoint;
+    this.#refuseListed(group);
+    this.#endpoints.set(key, { index: this.#packed.addPod(endpoint), group });
+  }
+
+  /** Members with ports are listed one by one in the tables. */
+  #refuseListed(group: number): void {
+    for (const set of this.#groups[group]!.sets) if (this.#plan.ipSets[set]!.type !== 'net') throw new NoRoomError();
+  }
+
+  /** The endpoint of a pod, in a group that is there or is made; undefined if the pod is none. */
+  #endpointOf(pod: Pod): PlanEndpoint | undefined {
+    const { labelSets, identities } = this.#shapes;
+    const draft = podDraft(pod, labelSets, identities);
+    if (draft.kind === 'none') return undefined;
+    const { allowedSourcePrefixes, floatingAddresses, identity, spans, ...rest } = draft;
+    const isPlain = allowedSourcePrefixes.length === 0 && floatingAddresses.length === 0 && spans === undefined;
+    if (!isPlain || !this.#nodes.has(draft.node)) throw new NoRoomError();
+    return { ...rest, spans, allowedSources: [], group: this.#groupOf.get(identity) ?? this.#addGroup(identity) };
+  }
+
+  #addGroup(identity: GroupIdentity): number {
+    const { kind, profiles, namedPorts } = identity;
+    // Rules of a profile that nobody used are not in the tables.
+    if (profiles.some((name) => this.#profiles.has(name) && !this.#ruled.has(name))) throw new NoRoomError();
+    const lookup = this.#lookupOf(identity);
+    const held = this.#selectors.filter(({ selector }) => evaluate(selector.root, lookup)).map(({ target }) => target);
+    const policies = held.filter((target) => target < 0).map((target) => ~target);
+    const group: Group = { identity, sets: new Set(), policies: policies.sort((a, b) => a - b) };
+    for (const target of held) if (target >= 0 && this.#isMember(group, target, true)) group.sets.add(target);
+    const planGroup: PlanGroup = {
+      kind,
+      profiles,
+      namedPorts,
+      endpoints: [],
+      prefixes: [],
+      networkSets: [],
+      ...this.#listsOf(group),
+    };
+    const index = this.#packed.addGroup(
+      planGroup,
+      [...group.sets].sort((a, b) => a - b),
+    );
+    this.#groups[index] = group;
+    this.#groupOf.set(identity, index);
+    for (const name of profiles) this.#addToProfile(name, index);
+    return index;
+  }
+
+  #addToProfile(name: string, group: number): void {
+    const groups = this.#groupsOfProfile.get(name);
+    if (groups === undefined) this.#groupsOfProfile.set(name, [group]);
+    else groups.push(group);
+  }
+}
+
+type Parent = Namespace | ServiceAccount;
+type ParentChange = { readonly before: Parent; readonly after: Parent };
+type PodChange = { readonly before: Pod | undefined; readonly after: Pod | undefined };
+
+/** Of an account or a namespace that stays: its labels, at most. */
+function isParentChange({ before, after }: Change): boolean {
+  const isParent = (of: Resource | undefined): of is Parent =>
+    of?.kind === 'ServiceAccount' || of?.kind === 'Namespace';
+  return isParent(before) && isParent(after) && before.isSynthesised === after.isSynthesised;
+}
+
+function isPodChange({ before, after }: Change): boolean {
+  return (before ?? after)?.kind === 'Pod';
+}
+
+function podKey({ meta }: Pod): string {
+  return `wep:${meta.namespace}/${meta.name}`;
+}
+
+/** Indexes of all policies that a group runs, ascending. */
+function policiesOf({ tiers, forwardTiers, preDnatTiers, untrackedTiers }: PlanGroup): number[] {
+  const lists = [tiers, forwardTiers, preDnatTiers, untrackedTiers].flat();
+  return [...new Set(lists.flatMap(({ ingress, egress }) => [...ingress, ...egress]))].sort((a, b) => a - b);
+}
+
+/** Keys that a selector asks about. */
+function keysOf(root: Node): Set<string> {
+  const keys = new Set<string>();
+  addKeys(root, keys);
+  return keys;
+}

@@ -1,0 +1,367 @@
+/**
+ * Tables that take changes: what a change does not touch stays as it lies.
+ *
+ * A full pack of 200 000 pods takes seconds, and what changes is mostly small: labels of an account, a pod that comes or goes. What such a
+ * change means for packets is small as well, if it is written down at the right place:
+ *
+ *   labels change        a group is in other sets: its kind of address (kinds.ts) gets another peer class: one record of an address class,
+ *                        however many pods there are; if there was no such class, a row or column here and there
+ *   policies select      a group runs other chains: the same record, and the chains' offset of each of its endpoints
+ *   a pod comes or goes  one leaf of the trie, one slot of the owners, one record of an endpoint
+ *
+ * Everything is written to the older of two buffers (tables/buffer-pair.ts), so nobody sees a part of it. Where a change needs what the tables
+ * were not packed for (a predicate that no rule had, more classes than there is room for), `NoRoomError` says so, and the caller packs anew: it is
+ * never wrong to do that, and `test/compile/repack.test.ts` holds both to the same verdicts.
+ *
+ * What comes later has other numbers than a full pack would give it, so bytes differ; verdicts, rules, names and members do not.
+ */
+import { assert } from '../base/assert.ts';
+import { NoRoomError } from '../base/words.ts';
+import { BufferPair } from '../tables/buffer-pair.ts';
+import * as layout from '../tables/layout.ts';
+import { type Tables, viewTables } from '../tables/tables.ts';
+import { union } from './classes.ts';
+import type { KindTable } from './kinds.ts';
+import { type PackOptions, type PackParts, type PackRoom, packParts, type VersionParts } from './pack.ts';
+import { netSetsByGroup, packPolicyList } from './pack-objects.ts';
+import { LivePairs } from './pack-pairs.ts';
+import type { Plan, PlanEndpoint, PlanGroup, PlanTierPolicies, Prefix } from './plan.ts';
+import { ownersOf, setClass4, setClass6, setOwners } from './repack-addresses.ts';
+
+const ROOM: PackRoom = { classes: 256, pairs: 128, addresses: 4096 };
+
+/** Words to keep free behind a section of this many. */
+function roomOf(section: number, length: number): number {
+  switch (section) {
+    case layout.SECTION_OWNERS:
+    case layout.SECTION_EXACT_6:
+    case layout.SECTION_PAIRS:
+      // Their room is inside.
+      return 0;
+    case layout.SECTION_ENDPOINTS:
+      return ROOM.addresses * layout.ENDPOINT_SIZE;
+    case layout.SECTION_TRIE_4:
+      return 256 * layout.TRIE_NODE_ENTRIES;
+    case layout.SECTION_INTS:
+    case layout.SECTION_BITS:
+    case layout.SECTION_FUNCTIONS:
+    case layout.SECTION_CLASS_MAPS:
+    case layout.SECTION_STRING_BYTES:
+      return 65_536 + (length >>> 3);
+    case layout.SECTION_FUNCTION_REFS:
+    case layout.SECTION_STEPS:
+    case layout.SECTION_PREFIXES:
+    case layout.SECTION_STRINGS:
+      return 32_768;
+    default:
+      return 8_192;
+  }
+}
+
+/** One IP version of the tables. */
+interface Version extends VersionParts {
+  readonly kinds: KindTable;
+  readonly live: LivePairs | undefined;
+  /** By set: the predicate that asks for it. */
+  readonly predicateOf: ReadonlyMap<number, number>;
+  /** Peer classes that the chains know, and address classes that have their pairs. */
+  classes: number;
+  settled: number;
+}
+
+export class RepackableTables {
+  /** The plan as it is now; endpoints and groups that came are behind the others. */
+  readonly #plan: { groups: PlanGroup[]; endpoints: PlanEndpoint[] };
+  readonly #parts: PackParts;
+  readonly #versions: readonly Version[];
+  readonly #pair: BufferPair;
+  /** By group: sets of addresses it is in, ascending, and its endpoints where they are no longer those of the plan. */
+  readonly #setsOf: (readonly number[])[];
+  readonly #endpointsOf = new Map<number, Set<number>>();
+  readonly #nobody: number;
+  /** Of the change that is going on. */
+  #memberships = new Set<number>();
+  #replacedSlots = new Set<readonly number[]>();
+  #tables: Tables;
+
+  /** Packs in full. The plan must not have owners that change with time, or refused pods. */
+  constructor(plan: Plan, options: PackOptions) {
+    const working = { ...plan, groups: [...plan.groups], endpoints: [...plan.endpoints] };
+    this.#plan = working;
+    this.#parts = packParts(working, options, new Map(), ROOM);
+    const { sections, localNode, versions } = this.#parts;
+    this.#nobody = sections.ints([0, 0, 0]);
+    this.#setsOf = netSetsByGroup(plan);
+    const buffer = sections.finish(localNode, roomOf);
+    this.#pair = new BufferPair(buffer);
+    this.#tables = viewTables(buffer);
+    this.#versions = versions.map((parts) => {
+      const { kinds, pairs, packer, numbers } = parts;
+      assert(kinds !== undefined, 'tables that are repacked have kinds');
+      const { live } = pairs;
+      const predicateOf = new Map<number, number>();
+      packer.table.predicates.forEach((predicate, number) => {
+        if (predicate.type === 'set') predicateOf.set(predicate.set, number);
+      });
+      return {
+        ...parts,
+        kinds,
+        live: live === undefined ? undefined : new LivePairs(sections, live, ROOM.pairs),
+        predicateOf,
+        classes: kinds.classes.count,
+        settled: numbers.origins.length,
+      };
+    });
+  }
+
+  get tables(): Tables {
+    return this.#tables;
+  }
+
+  /** A change begins. `isOlderFree`: nobody reads the tables before the newest any more. */
+  begin(isOlderFree: boolean): void {
+    this.#parts.sections.bind(this.#pair.begin(isOlderFree), this.#pair.note);
+    this.#memberships = new Set();
+    this.#replacedSlots = new Set();
+  }
+
+  /** `group` enters or leaves a set of addresses. */
+  setMember(group: number, set: number, isMember: boolean): void {
+    const sets = this.#setsOf[group]!;
+    if (sets.includes(set) === isMember) return;
+    this.#setsOf[group] = isMember ? [...sets, set].sort(ascending) : sets.filter((each) => each !== set);
+    this.#memberships.add(group);
+  }
+
+  /** `group` runs other policies. */
+  setPolicies(group: number, lists: Lists): void {
+    this.#plan.groups[group] = { ...this.#plan.groups[group]!, ...lists };
+    const { sections, nodes, isLocal, writer } = this.#parts;
+    const groups = sections.section(layout.SECTION_GROUPS);
+    const record = group * layout.RECORD_WORDS[layout.SECTION_GROUPS]!;
+    groups.set(record + layout.GROUP_TIERS, packPolicyList(lists.tiers, sections));
+    groups.set(record + layout.GROUP_FORWARD_TIERS, packPolicyList(lists.forwardTiers, sections));
+    groups.set(record + layout.GROUP_PRE_DNAT_TIERS, packPolicyList(lists.preDnatTiers, sections));
+    groups.set(record + layout.GROUP_UNTRACKED_TIERS, packPolicyList(lists.untrackedTiers, sections));
+    for (const { packer } of this.#versions) packer.forgetSlots(group);
+    const records = sections.section(layout.SECTION_ENDPOINTS);
+    for (const endpoint of this.#endpoints(group)) {
+      const { node } = this.#plan.endpoints[endpoint]!;
+      const settings = nodes.get(node);
+      if (settings === undefined || !isLocal(node)) continue;
+      for (const { packer, slotsOf, numbers } of this.#versions) {
+        const old = slotsOf[endpoint]!;
+        const slots = packer.endpointSlots(group, settings.settings, settings.key);
+        if (slots === old) continue;
+        if (!this.#replacedSlots.has(slots)) {
+          this.#replacedSlots.add(slots);
+          numbers.replaceSlots(old, slots);
+        }
+        slotsOf[endpoint] = slots;
+      }
+      records.set(endpoint * layout.ENDPOINT_SIZE + layout.ENDPOINT_CHAINS, writer.chainsOf(endpoint));
+    }
+  }
+
+  /** A group of pods that is not there yet, in these sets of addresses; gives its number. */
+  addGroup(group: PlanGroup, sets: readonly number[]): number {
+    const { sections } = this.#parts;
+    const number = this.#plan.groups.push(group) - 1;
+    this.#setsOf.push(sets);
+    sections.record(layout.SECTION_GROUPS, [
+      layout.KIND_WEP,
+      ...sections.intList(group.profiles.map((name) => sections.string(name))),
+      packPolicyList(group.tiers, sections),
+      packPolicyList(group.forwardTiers, sections),
+      packPolicyList(group.preDnatTiers, sections),
+      packPolicyList(group.untrackedTiers, sections),
+      0,
+      0,
+      ...sections.intList(sets),
+    ]);
+    for (const version of this.#versions) version.kinds.addGroup(predicatesOf(version, sets, []));
+    return number;
+  }
+
+  /** A pod comes; gives the number of its endpoint. Its addresses must be nobody's. */
+  addPod(endpoint: PlanEndpoint): number {
+    const { sections, nodes, isLocal, writer } = this.#parts;
+    // Memberships must be settled before classes are made by them.
+    assert(this.#memberships.size === 0, 'pods come after memberships are settled');
+    const index = this.#plan.endpoints.push(endpoint) - 1;
+    const settings = nodes.get(endpoint.node);
+    if (settings === undefined) throw new NoRoomError();
+    for (const { packer, slotsOf } of this.#versions) {
+      const isKnown = isLocal(endpoint.node);
+      slotsOf[index] = isKnown ? packer.endpointSlots(endpoint.group, settings.settings, settings.key) : undefined;
+    }
+    const records = sections.section(layout.SECTION_ENDPOINTS);
+    const at = records.extend(layout.ENDPOINT_SIZE);
+    writer.write(endpoint, index, records.room, at);
+    this.#endpoints(endpoint.group).add(index);
+    const list = sections.ints([1, index, 0, 0]);
+    for (const address of endpoint.addresses) {
+      if (!this.#isNobodys(address)) throw new NoRoomError();
+      setOwners(sections, address, list);
+      this.#setClass(address, endpoint.group, index);
+    }
+    return index;
+  }
+
+  removePod(index: number): void {
+    const { sections } = this.#parts;
+    assert(this.#memberships.size === 0, 'pods go after memberships are settled');
+    const { addresses, group } = this.#plan.endpoints[index]!;
+    const alone = sections.ints([1, index, 0, 0]);
+    for (const address of addresses) {
+      const list = ownersOf(sections, address);
+      const isAlone = list === alone || this.#isList(list, [1, index, 0, 0]);
+      if (!isAlone) throw new NoRoomError();
+      setOwners(sections, address, this.#nobody);
+      this.#setClass(address, undefined, undefined);
+    }
+    this.#endpoints(group).delete(index);
+    const records = sections.section(layout.SECTION_ENDPOINTS);
+    const at = index * layout.ENDPOINT_SIZE;
+    const empty = sections.string('');
+    for (let word = 0; word < layout.ENDPOINT_SIZE; word++) records.set(at + word, GONE.get(word) ?? 0);
+    for (const word of TEXTS) records.set(at + word, empty);
+    this.#plan.endpoints[index] = { ...this.#plan.endpoints[index]!, key: '', addresses: [] };
+  }
+
+  /** Works out what memberships and policies so far mean for addresses. */
+  settle(): void {
+    const { sections } = this.#parts;
+    const groups = sections.section(layout.SECTION_GROUPS);
+    for (const group of this.#memberships) {
+      const at = group * layout.RECORD_WORDS[layout.SECTION_GROUPS]! + layout.GROUP_SETS;
+      const [start, count] = sections.intList(this.#setsOf[group]!);
+      groups.set(at, start);
+      groups.set(at + 1, count);
+    }
+    for (const version of this.#versions) {
+      for (const group of this.#memberships) {
+        const { kinds } = version;
+        kinds.setPredicates(group, predicatesOf(version, this.#setsOf[group]!, kinds.predicatesOf(group)));
+      }
+      const changed = version.kinds.settle(this.#memberships);
+      this.#addClasses(version, changed);
+      version.numbers.origins.forEach((origin, number) => {
+        const isTouched =
+          changed.has(origin.kind) || (origin.slots !== undefined && this.#replacedSlots.has(origin.slots));
+        if (isTouched) this.#rewrite(version, number);
+      });
+    }
+    this.#memberships = new Set();
+    this.#replacedSlots = new Set();
+  }
+
+  /** The change is whole: gives the tables with it. */
+  commit(): Tables {
+    this.settle();
+    for (const version of this.#versions) {
+      for (; version.settled < version.numbers.origins.length; version.settled++)
+        this.#rewrite(version, version.settled);
+    }
+    const { sections } = this.#parts;
+    sections.writeCounts(this.#pair.note);
+    this.#tables = viewTables(this.#pair.commit());
+    return this.#tables;
+  }
+
+  /** Whether `address` can be given to a pod without anybody else having to do with it. */
+  #isNobodys(address: Prefix): boolean {
+    const list = ownersOf(this.#parts.sections, address);
+    if (this.#versions[0]!.numbers.isService(address)) return false;
+    return list === layout.NONE || this.#isList(list, [0, 0, 0]);
+  }
+
+  #isList(list: number, words: readonly number[]): boolean {
+    const ints = this.#parts.sections.section(layout.SECTION_INTS);
+    return list >= 0 && words.every((word, i) => ints.at(list + i) === word);
+  }
+
+  #setClass(address: Prefix, group: number | undefined, pod: number | undefined): void {
+    const version = this.#versions[address.version === 4 ? 0 : 1]!;
+    const kind = version.kinds.ofAddress(address, group);
+    this.#addClasses(version, new Map());
+    const number = version.numbers.classOfAddress(address, kind, pod);
+    if (address.version === 4) setClass4(this.#parts.sections, address.words[0], number);
+    else setClass6(this.#parts.sections, address, number);
+  }
+
+  /** Tells the chains of peer classes that are new. `changed` has kinds with the class they had: the best to start from. */
+  #addClasses(version: Version, changed: ReadonlyMap<number, number>): void {
+    const { kinds, packer } = version;
+    const { classes } = kinds;
+    if (classes.count === version.classes) return;
+    const bases = new Map([...changed].map(([kind, old]) => [kinds.classOf(kind), old]));
+    for (; version.classes < classes.count; version.classes++) {
+      const base = Math.min(bases.get(version.classes) ?? 0, version.classes - 1);
+      const set = classes.set(version.classes);
+      packer.addClass(version.classes, base, set, difference(set, classes.set(base)));
+    }
+  }
+
+  #rewrite({ numbers, packer, live }: Version, number: number): void {
+    const section = packer.version === 4 ? layout.SECTION_CLASSES_4 : layout.SECTION_CLASSES_6;
+    const words = numbers.wordsOf(numbers.origins[number]!);
+    const [peer, flags, egress, ingress] = words;
+    const hasPairs = live !== undefined && (flags & layout.CLASS_NEEDS_PATH) === 0;
+    const places = hasPairs ? live.placesOf(peer, egress, ingress) : [0, 0];
+    const records = this.#parts.sections.section(section);
+    [...words, ...places].forEach((word, i) => {
+      const at = number * layout.ADDRESS_CLASS_SIZE + i;
+      if (records.at(at) !== word) records.set(at, word);
+    });
+  }
+
+  #endpoints(group: number): Set<number> {
+    let endpoints = this.#endpointsOf.get(group);
+    if (endpoints === undefined) {
+      endpoints = new Set(this.#plan.groups[group]!.endpoints);
+      this.#endpointsOf.set(group, endpoints);
+    }
+    return endpoints;
+  }
+}
+
+type Lists = Pick<PlanGroup, 'tiers' | 'forwardTiers' | 'preDnatTiers' | 'untrackedTiers'> & {
+  readonly tiers: readonly PlanTierPolicies[];
+};
+
+const GONE = new Map([
+  [layout.ENDPOINT_KIND, layout.KIND_WEP],
+  [layout.ENDPOINT_NODE, layout.NONE],
+  [layout.ENDPOINT_GROUP, layout.NONE],
+  [layout.ENDPOINT_CHAINS, layout.NONE],
+]);
+const TEXTS = [
+  layout.ENDPOINT_KEY,
+  layout.ENDPOINT_NAMESPACE,
+  layout.ENDPOINT_NAME,
+  layout.ENDPOINT_SERVICE_ACCOUNT,
+  layout.ENDPOINT_UID,
+  layout.ENDPOINT_INTERFACE,
+  layout.ENDPOINT_FILE,
+];
+
+/** Predicates of a group that is in these sets; those of `known` that ask for no set of addresses stay. */
+function predicatesOf(
+  { packer, predicateOf }: Pick<Version, 'packer' | 'predicateOf'>,
+  sets: readonly number[],
+  known: readonly number[],
+): readonly number[] {
+  const kept = known.filter((predicate) => packer.table.predicates[predicate]!.type !== 'set');
+  const asked = sets.flatMap((set) => predicateOf.get(set) ?? []).sort(ascending);
+  return union(kept, asked);
+}
+
+function difference(a: readonly number[], b: readonly number[]): number[] {
+  const [inA, inB] = [new Set(a), new Set(b)];
+  return [...a.filter((each) => !inB.has(each)), ...b.filter((each) => !inA.has(each))];
+}
+
+function ascending(a: number, b: number): number {
+  return a - b;
+}

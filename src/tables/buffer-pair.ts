@@ -1,0 +1,77 @@
+/**
+ * Tables that change while packets are judged by them, and no packet meets two states: two buffers in turn.
+ *
+ * One buffer is the newest generation and is only read. A change is written to the other one, which nobody reads any more; what was
+ * written there since it was the newest is first brought over, word by word. Then the two change places, and the publisher
+ * says so with one store (publish.ts). A change of a hundred words costs two hundred stores, however large the tables are:
+ *
+ *   A  generation 7, read      A  7, read by some who are late     A  patched 8, then 9: newest
+ *   B  patched 7, then 8  ──►  B  8, newest                    ──►  B  8, read by some
+ *
+ * If somebody still reads the older buffer, it is left to them, and a copy of the newest takes its place: a change never waits.
+ *
+ * Rejected: sections of their own buffer that are copied on write. The trie and the hashes of addresses would have to be copied as a whole
+ * or changed under the eyes of readers, and every reader would have to know of two buffers.
+ */
+import { check } from './check.ts';
+
+export class BufferPair {
+  #newest: SharedArrayBuffer;
+  #other: SharedArrayBuffer | undefined;
+  /** Starts and ends of the words that `#other` lacks. */
+  #behind: number[] = [];
+  /** What was written since `begin`. */
+  #written: number[] = [];
+  #isOpen = false;
+
+  /** `first` must not be written by anybody else. */
+  constructor(first: SharedArrayBuffer) {
+    this.#newest = first;
+  }
+
+  get newest(): SharedArrayBuffer {
+    return this.#newest;
+  }
+
+  /** The buffer to write to: it has all that the newest one has. `isOtherFree`: nobody reads the one before the newest. */
+  begin(isOtherFree: boolean): SharedArrayBuffer {
+    check(!this.#isOpen, 'a change of tables begins before the last one ended');
+    this.#isOpen = true;
+    const source = new Int32Array(this.#newest);
+    if (this.#other === undefined || !isOtherFree) {
+      this.#other = new SharedArrayBuffer(this.#newest.byteLength);
+      new Int32Array(this.#other).set(source);
+    } else {
+      const target = new Int32Array(this.#other);
+      const ranges = this.#behind;
+      for (let i = 0; i < ranges.length; i += 2) {
+        const start = ranges[i]!;
+        const end = ranges[i + 1]!;
+        if (end - start < FEW) for (let at = start; at < end; at++) target[at] = source[at]!;
+        else target.set(source.subarray(start, end), start);
+      }
+    }
+    this.#behind = [];
+    return this.#other;
+  }
+
+  /** Tells that words from `start` to before `end` are written. */
+  readonly note = (start: number, end: number): void => {
+    this.#written.push(start, end);
+  };
+
+  /** The buffer that was written becomes the newest. */
+  commit(): SharedArrayBuffer {
+    check(this.#isOpen && this.#other !== undefined, 'no change of tables has begun');
+    const written = this.#other;
+    this.#other = this.#newest;
+    this.#newest = written;
+    this.#behind = this.#written;
+    this.#written = [];
+    this.#isOpen = false;
+    return written;
+  }
+}
+
+/** Up to so many words a loop is faster than a view. */
+const FEW = 24;

@@ -1,0 +1,229 @@
+/**
+ * Tables that take changes give the verdicts of tables compiled from scratch: flow by flow, record by record, over random sequences of changes of
+ * labels, pods and policies. Both ways that a packet can take are asked: the whole path (`evaluateFlow`) and the pairs.
+ */
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { evaluateFlow } from '../../src/analyze/evaluate-flow.ts';
+import { parseAddress } from '../../src/base/ip.ts';
+import { LiveCompiler } from '../../src/compile/live-compiler.ts';
+import { packPlan } from '../../src/compile/pack.ts';
+import { planCluster } from '../../src/compile/plan-cluster.ts';
+import { loadResources } from '../../src/load/load.ts';
+import { classAt } from '../../src/match/lookup.ts';
+import type { Pod, Resource, Resources } from '../../src/model/resources.ts';
+import { checkRecords } from '../../src/tables/check.ts';
+import * as layout from '../../src/tables/layout.ts';
+import { setMembers } from '../../src/tables/members.ts';
+import { field, openTables, type Tables, textField } from '../../src/tables/tables.ts';
+import { account, joinDocuments, namespace, networkPolicy, pod } from './cluster.ts';
+
+function load(text: string): Resources {
+  const { resources, errors } = loadResources([{ name: 'cluster.yaml', text }], { permissive: true });
+  expect(errors).toEqual([]);
+  return resources;
+}
+
+function world(name: string): Resources {
+  return load(readFileSync(new URL(`../conformance/${name}/cluster.yaml`, import.meta.url), 'utf8'));
+}
+
+const PORTS = [80, 443, 8080];
+
+/** Everything that is said of flows between these addresses. */
+function answers(tables: Tables, addresses: readonly string[]): string[] {
+  const lines: string[] = [];
+  for (const src of addresses) {
+    for (const dst of addresses) {
+      if (src.includes(':') !== dst.includes(':')) continue;
+      for (const [i, dst_port] of PORTS.entries()) {
+        const protocol = i % 2 === 0 ? 'tcp' : 'udp';
+        const record = JSON.stringify(evaluateFlow(tables, { src, dst, protocol, src_port: 40_000, dst_port }));
+        lines.push(
+          `${src} ${dst} ${protocol} ${dst_port}: ${record} by pairs ${pairAnswer(tables, src, dst, i % 2, dst_port)}`,
+        );
+      }
+    }
+  }
+  return lines;
+}
+
+/** What the pair of two addresses says of a port: the rule or reason that decides, `path` where there is no function. */
+function pairAnswer(tables: Tables, src: string, dst: string, slot: number, port: number): string {
+  const [a, b] = [parseAddress(src)!, parseAddress(dst)!];
+  const words = Int32Array.from([...a.words, ...b.words]);
+  const classes = a.version === 4 ? tables.classes4 : tables.classes6;
+  const column = classes[classAt(tables, a.version, words, 0) + layout.CLASS_PAIR_COLUMN]!;
+  const row = classes[classAt(tables, a.version, words, 4) + layout.CLASS_PAIR_ROW]!;
+  const ref = tables.pairs[row + column + slot]!;
+  if (ref < 0) return 'path';
+  const offset = ref >>> 5;
+  const size = 1 << (ref & 31);
+  let at = 0;
+  while (at + 1 < size && tables.functions[offset + at + 1]! <= port) at++;
+  const step = tables.functions[offset + size + at]! >> layout.VALUE_STEP_SHIFT;
+  const of = (word: number): number => field(tables, layout.SECTION_STEPS, step, word);
+  return [
+    of(layout.STEP_ACTION),
+    of(layout.STEP_REASON),
+    of(layout.STEP_RULE),
+    tables.string(of(layout.STEP_TRACE_NAME)),
+  ].join();
+}
+
+function membersOfSets(tables: Tables): string[] {
+  return Array.from({ length: tables.counts[layout.SECTION_IP_SETS]! }, (_, set) => {
+    return `${textField(tables, layout.SECTION_IP_SETS, set, layout.IP_SET_ID)} ${setMembers(tables, set).join()}`;
+  });
+}
+
+function expectSame(live: LiveCompiler, addresses: readonly string[]): void {
+  const patched = live.publish();
+  const scratch = openTables(packPlan(planCluster(live.resources())));
+  checkRecords(patched);
+  expect(answers(patched, addresses)).toEqual(answers(scratch, addresses));
+  expect(membersOfSets(patched)).toEqual(membersOfSets(scratch));
+}
+
+function addressesOf(resources: Resources): string[] {
+  const pods = resources.pods.flatMap(({ podIPs }) => podIPs).slice(0, 8);
+  const nodes = resources.nodes.flatMap(({ addresses }) => addresses).slice(0, 1);
+  return [...new Set([...pods, ...nodes, '10.0.77.1', '10.0.77.2', '8.8.8.8'])].filter((text) => parseAddress(text));
+}
+
+/** A change as numbers, so that it shrinks; what they mean is read off the objects there are. */
+const arbChange = fc.record({
+  what: fc.constantFrom('account', 'account', 'namespace', 'relabel', 'remove', 'come', 'move', 'policy'),
+  which: fc.nat(99),
+  from: fc.nat(99),
+  isFlushed: fc.boolean(),
+});
+
+/** Labels that selectors of the world ask for, since other objects have them. */
+function labelPool(resources: Resources): ReadonlyMap<string, string>[] {
+  const all = [...resources.serviceAccounts, ...resources.namespaces, ...resources.pods];
+  return [new Map(), ...all.map(({ meta }) => meta.labels)];
+}
+
+function withLabels<T extends Resource>(of: T, labels: ReadonlyMap<string, string>): T {
+  return { ...of, meta: { ...of.meta, labels } };
+}
+
+function change(
+  live: LiveCompiler,
+  { what, which, from }: { what: string; which: number; from: number },
+  pool: ReturnType<typeof labelPool>,
+): void {
+  const { serviceAccounts, namespaces, pods, policies } = live.resources();
+  const pick = <T>(list: readonly T[]): T | undefined => list[which % Math.max(1, list.length)];
+  const labels = pool[from % pool.length]!;
+  const withAddress = (of: Pod, name: string, address: string): Pod => {
+    return { ...of, meta: { ...of.meta, name }, podIPs: [address], podIP: address };
+  };
+  const [one, policy] = [pick(pods), pick(policies)];
+  if (what === 'account' && serviceAccounts.length > 0) live.set(withLabels(pick(serviceAccounts)!, labels));
+  else if (what === 'namespace' && namespaces.length > 0) live.set(withLabels(pick(namespaces)!, labels));
+  else if (what === 'relabel' && one !== undefined) live.set(withLabels(one, labels));
+  else if (what === 'remove' && one !== undefined) live.delete(one);
+  else if (what === 'come' && one !== undefined)
+    live.set(withAddress(one, `new-${from % 3}`, `10.0.77.${1 + (from % 2)}`));
+  else if (what === 'move' && one !== undefined) live.set(withAddress(one, one.meta.name, `10.0.77.${1 + (from % 2)}`));
+  else if (what === 'policy' && policy !== undefined) {
+    if (from % 2 === 0) live.delete(policy);
+    else live.set({ ...policy });
+  }
+}
+
+describe('after random changes, verdicts are those of a compile from scratch', () => {
+  const worlds = ['worlds/2001', 'worlds/2012', 'worlds/2030', 'basic/101'];
+  test.each(worlds)('%s', (name) => {
+    const resources = world(name);
+    const pool = labelPool(resources);
+    const addresses = addressesOf(resources);
+    const counts = { patched: 0, packed: 0 };
+    fc.assert(
+      fc.property(fc.array(arbChange, { minLength: 1, maxLength: 8 }), (changes) => {
+        const live = new LiveCompiler(resources);
+        live.publish();
+        for (const each of changes) {
+          change(live, each, pool);
+          if (each.isFlushed) live.publish();
+        }
+        expectSame(live, addresses);
+        counts.patched += live.counts.patched;
+        counts.packed += live.counts.packed;
+      }),
+      { numRuns: 15, seed: 5 },
+    );
+    expect(counts.patched).toBeGreaterThan(0);
+  });
+});
+
+const SMALL = joinDocuments(
+  namespace('app', '{env: prod}'),
+  account('web', '{role: front}'),
+  account('db', '{role: back}'),
+  pod('web-0', '10.0.0.1', { serviceAccount: 'web' }),
+  pod('web-1', '10.0.0.2', { serviceAccount: 'web' }),
+  pod('db-0', '10.0.0.3', { serviceAccount: 'db' }),
+  networkPolicy(
+    'front',
+    'serviceAccountSelector: role == "back", ingress: [{action: Allow, source: {serviceAccounts: {selector: role == "front"}}}]',
+  ),
+  networkPolicy('closed', 'serviceAccountSelector: role == "closed", ingress: []'),
+);
+
+describe('what is written into the tables', () => {
+  const objects = load(SMALL);
+  const addresses = ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.77.1', '8.8.8.8'];
+  const accountNamed = (name: string) => objects.serviceAccounts.find(({ meta }) => meta.name === name)!;
+
+  test('labels of an account that sets ask for, and back again', () => {
+    const live = new LiveCompiler(objects);
+    const before = answers(live.publish(), addresses);
+    live.set(withLabels(accountNamed('web'), new Map([['role', 'other']])));
+    expectSame(live, addresses);
+    expect(answers(live.publish(), addresses)).not.toEqual(before);
+    live.set(accountNamed('web'));
+    expectSame(live, addresses);
+    expect(answers(live.publish(), addresses)).toEqual(before);
+    expect(live.counts).toEqual({ patched: 2, packed: 1 });
+  });
+
+  test('labels of an account by which policies select: another chain', () => {
+    const live = new LiveCompiler(objects);
+    live.publish();
+    for (const role of ['closed', 'front', 'back', 'closed']) {
+      live.set(withLabels(accountNamed('db'), new Map([['role', role]])));
+      expectSame(live, addresses);
+    }
+    expect(live.counts).toEqual({ patched: 4, packed: 1 });
+  });
+
+  test('a pod that comes with an address nobody had, goes, and comes again as another', () => {
+    const live = new LiveCompiler(objects);
+    live.publish();
+    const [web] = objects.pods;
+    const come: Pod = { ...web!, meta: { ...web!.meta, name: 'web-9' }, podIPs: ['10.0.77.1'], podIP: '10.0.77.1' };
+    live.set(come);
+    expectSame(live, addresses);
+    live.delete(come);
+    expectSame(live, addresses);
+    live.set({ ...come, meta: { ...come.meta, name: 'db-9' }, serviceAccountName: 'db' });
+    expectSame(live, addresses);
+    expect(live.counts).toEqual({ patched: 3, packed: 1 });
+  });
+
+  test('tables that are still read are left alone', () => {
+    const live = new LiveCompiler(objects);
+    const first = live.publish();
+    const before = answers(first, addresses);
+    for (const role of ['other', 'front', 'back']) {
+      live.set(withLabels(accountNamed('web'), new Map([['role', role]])));
+      live.publish(() => false);
+      expect(answers(first, addresses)).toEqual(before);
+    }
+    expectSame(live, addresses);
+  });
+});
