@@ -294,29 +294,28 @@ function slim(raw: unknown): Fields {
 /** What a policy can tell of a pod. */
 function slimPod(raw: unknown): Fields {
   const { metadata, spec, status } = fieldsOf(raw);
-  const { name, namespace, uid, labels, annotations, deletionTimestamp } = fieldsOf(metadata);
-  const { nodeName, hostNetwork, serviceAccountName, containers, initContainers } = fieldsOf(spec);
-  const { phase, podIP, podIPs } = fieldsOf(status);
-  const own = Object.entries(fieldsOf(annotations)).filter(([key]) => key.includes('projectcalico.org/'));
+  const meta = pick(metadata, ['name', 'namespace', 'uid', 'labels', 'annotations', 'deletionTimestamp']);
+  const own = Object.entries(fieldsOf(meta.annotations)).filter(([key]) => key.includes('projectcalico.org/'));
+  const containers: Record<string, unknown> = pick(spec, ['containers', 'initContainers']);
+  for (const [name, list] of Object.entries(containers)) {
+    if (Array.isArray(list)) containers[name] = list.map((each) => pick(each, ['name', 'ports', 'restartPolicy']));
+  }
   return {
-    metadata: { name, namespace, uid, labels, annotations: Object.fromEntries(own), deletionTimestamp },
-    spec: {
-      nodeName,
-      hostNetwork,
-      serviceAccountName,
-      containers: slimContainers(containers),
-      initContainers: slimContainers(initContainers),
-    },
-    status: { phase, podIP, podIPs },
+    metadata: own.length === 0 ? without(meta, 'annotations') : { ...meta, annotations: Object.fromEntries(own) },
+    spec: { ...pick(spec, ['nodeName', 'hostNetwork', 'serviceAccountName']), ...containers },
+    status: pick(status, ['phase', 'podIP', 'podIPs']),
   };
 }
 
-function slimContainers(containers: unknown): unknown {
-  if (!Array.isArray(containers)) return containers;
-  return containers.map((each) => {
-    const { name, ports, restartPolicy } = fieldsOf(each);
-    return { name, ports, restartPolicy };
-  });
+/** The fields of these names that are there. */
+function pick(value: unknown, names: readonly string[]): Record<string, unknown> {
+  const fields = fieldsOf(value);
+  return Object.fromEntries(names.filter((name) => fields[name] != null).map((name) => [name, fields[name]]));
+}
+
+function without(fields: Fields, name: string): Fields {
+  const { [name]: _, ...rest } = fields;
+  return rest;
 }
 
 function abortableSleep(ms: number, signal: AbortSignal): Promise<void> {

@@ -28,12 +28,18 @@ export class KubernetesServer {
   /** True: changes do not reach watches. */
   isDeaf = false;
   readonly requests: string[] = [];
+  /** Kinds that are served, by the path of their list. */
+  readonly kinds: Record<string, string>;
   readonly #objects = new Map<string, Stored>();
   readonly #events: { version: number; kind: string; line: string }[] = [];
   readonly #watches = new Set<{ kind: string; response: ServerResponse }>();
   #version = 1000;
   #oldest = 0;
   #server: Server | undefined;
+
+  constructor(kinds: Readonly<Record<string, string>> = KINDS) {
+    this.kinds = { ...kinds };
+  }
 
   async start(): Promise<void> {
     this.#server = createServer((request, response) => void this.#answer(request.url ?? '', response));
@@ -64,7 +70,7 @@ export class KubernetesServer {
 
   bookmark(): void {
     this.#version++;
-    for (const [, kind] of Object.entries(KINDS)) {
+    for (const [, kind] of Object.entries(this.kinds)) {
       const object = {
         kind,
         apiVersion: 'v1',
@@ -132,8 +138,8 @@ export class KubernetesServer {
     const url = new URL(text, 'http://api');
     this.requests.push(text);
     if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
-    const kind = KINDS[url.pathname];
-    if (kind === undefined) return status(response, 404);
+    const kind = this.kinds[url.pathname];
+    if (kind === undefined) return this.#discover(url.pathname, response);
     if (this.failures.count > 0) {
       this.failures.count--;
       return status(response, this.failures.status, this.failures.retryAfter);
@@ -141,6 +147,22 @@ export class KubernetesServer {
     if (url.searchParams.get('watch') === '1')
       this.#watch(kind, Number(url.searchParams.get('resourceVersion')), response);
     else this.#list(kind, url.searchParams, response);
+  }
+
+  /** The kinds of a group and version; 404 where there is none. */
+  #discover(path: string, response: ServerResponse): void {
+    const below = Object.entries(this.kinds).filter(([each]) => each.slice(0, each.lastIndexOf('/')) === path);
+    if (below.length === 0) {
+      status(response, 404);
+      return;
+    }
+    const resources = below.map(([each, kind]) => ({
+      name: each.slice(path.length + 1),
+      kind,
+      verbs: ['get', 'list', 'watch'],
+    }));
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({ kind: 'APIResourceList', apiVersion: 'v1', groupVersion: path, resources }));
   }
 
   #list(kind: string, query: URLSearchParams, response: ServerResponse): void {
