@@ -2,10 +2,13 @@
  * Changes while running, on a cluster that is loaded: `updates.js CLUSTER`. Prints one line of JSON with the samples.
  *
  * - `moveNs`: an address goes over to another owner in the tables that are in use, seen by all threads (src/tables/live.ts)
- * - `addressUs`: a pod gets an address that nobody had: tables anew
- * - `accountUs`: the labels of a service account change, of which about 1 000 pods have the use
+ * - `addressUs`: a pod gets an address that nobody had
+ * - `accountUs`: the labels of a service account change, as which about 1 000 pods run; ten policies have rules by these labels, so all its pods
+ *   leave one set and enter another
+ *
+ * `packed` says how many publications were not written into the tables but packed as a whole, the first included.
  */
-import type { Pod, ServiceAccount } from '../../src/model/resources.ts';
+import type { NetworkPolicy, Pod, Policy, Resources, ServiceAccount } from '../../src/model/resources.ts';
 import { loadCluster } from './load.ts';
 import { moveAddresses } from './move.ts';
 import { createPublisher } from './publish.ts';
@@ -14,17 +17,22 @@ const SAMPLES_MAX = 200;
 const BUDGET_MS = 15_000;
 const AFFECTED_PODS = 1_000;
 
-const { resources } = loadCluster(process.argv[2]!);
+const POLICIES_BY_LABEL = 10;
+/** Values of the label that rules ask for, and one that none does. */
+const VALUES = ['a', 'b', 'other'];
+
+const { resources } = withRulesByLabel(loadCluster(process.argv[2]!).resources);
 const publisher = createPublisher(resources);
-const tables = publisher.publish();
+publisher.publish();
 
 const pod = resources.pods[Math.floor(resources.pods.length / 2)]!;
 const addressUs = sample((round) => publisher.set(withAddress(pod, `10.250.0.${1 + (round % 250)}`)));
 const { account, podCount } = accountOfSize(AFFECTED_PODS);
-const accountUs = sample((round) => publisher.set(withLabel(account, `${round}`)));
+const accountUs = sample((round) => publisher.set(withLabel(account, VALUES[round % VALUES.length]!)));
 // Last, since it leaves the tables as no cluster would have them.
-const moveNs = Array.from({ length: 9 }, () => moveAddresses(tables));
-process.stdout.write(`${JSON.stringify({ moveNs, addressUs, accountUs, podCount, pods: resources.pods.length })}\n`);
+const moveNs = Array.from({ length: 9 }, () => moveAddresses(publisher.publish()));
+const counts = { podCount, pods: resources.pods.length, ...publisher.counts };
+process.stdout.write(`${JSON.stringify({ moveNs, addressUs, accountUs, ...counts })}\n`);
 
 /** Microseconds from each change to its publication; at least three, as many as the budget allows. */
 function sample(change: (round: number) => void): number[] {
@@ -37,6 +45,25 @@ function sample(change: (round: number) => void): number[] {
     samples.push((performance.now() - start) * 1000);
   }
   return samples;
+}
+
+/** The first policies with two rules more, by a label of accounts. */
+function withRulesByLabel(of: Resources): { readonly resources: Resources } {
+  let left = POLICIES_BY_LABEL;
+  const policies = of.policies.map((policy): Policy => {
+    if (policy.kind !== 'NetworkPolicy' || !isCalico(policy) || left-- <= 0) return policy;
+    const [rule] = policy.ingress;
+    const byLabel = (value: string): typeof rule => ({
+      ...rule!,
+      source: { ...rule!.source, serviceAccounts: { names: [], selector: `bench == "${value}"` } },
+    });
+    return { ...policy, ingress: [byLabel('a')!, byLabel('b')!, ...policy.ingress] };
+  });
+  return { resources: { ...of, policies } };
+}
+
+function isCalico(policy: Policy): policy is NetworkPolicy {
+  return 'serviceAccountSelector' in policy;
 }
 
 function withAddress(of: Pod, address: string): Pod {

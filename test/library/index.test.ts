@@ -74,7 +74,10 @@ describe('the library', () => {
     const tables = margay.openTables(margay.compile(resources, { node: 'n2' }));
     const record = margay.evaluateFlow(tables, { src: '10.0.0.9', dst: '10.0.0.1', dst_port: 5432 });
     expect(record.action).toBe('unpoliced');
-    expect(() => margay.compile(resources, { node: 'n3' })).toThrow("no object names the node 'n3'");
+    expect(() => margay.compile(resources, { node: 'n3' })).toThrow(
+      "no object names the node 'n3': there are n1, n2; name one that exists",
+    );
+    expect(() => margay.compile({ ...resources, nodes: [], pods: [] }, { node: 'n1' })).toThrow('there is none');
   });
 
   test('mistakes are PolicyErrors', () => {
