@@ -124,7 +124,10 @@ export class MergedReader {
     cursor.next = 0;
     while (reader.next(batch) === 0) {
       const more = reader.fill();
-      if (!(typeof more === 'boolean' ? more : await more)) return;
+      if (typeof more === 'boolean' ? more : await more) continue;
+      // Rows of a reader that has nothing are those of before.
+      batch.count = 0;
+      return;
     }
     cursor.timeMs = timeOf(cursor);
   }
