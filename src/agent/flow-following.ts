@@ -52,7 +52,7 @@ export class FlowFollowing {
     this.table = new ConnectionTable(
       (record, serial, generation) => this.#onClose(record, serial, generation),
       options.entries,
-      true,
+      { wants: (packets, bytes) => this.#wants(packets, bytes) },
     );
   }
 
@@ -72,19 +72,24 @@ export class FlowFollowing {
     this.#onFull = onFull;
   }
 
-  #onClose(record: ConnectionRecord, serial: number, generation: number): void {
-    const update = this.#update(record, serial, generation, false);
-    this.#found.delete(serial);
-    if (this.#closed.length >= CLOSED_MAX) {
-      if (this.#onFull === undefined) {
-        this.untold.flows++;
-        this.untold.packets += record.packets;
-        this.untold.bytes += record.bytes;
-        return;
-      }
+  /** Over the bound, a connection that closes is only counted: its record would cost more than its packets. */
+  #wants(packets: number, bytes: number): boolean {
+    if (this.#closed.length < CLOSED_MAX) return true;
+    if (this.#onFull !== undefined) {
       this.#onFull(this.#closed);
       this.#closed = [];
+      return true;
     }
+    this.untold.flows++;
+    this.untold.packets += packets;
+    this.untold.bytes += bytes;
+    return false;
+  }
+
+  #onClose(record: ConnectionRecord, serial: number, generation: number): void {
+    const update = this.#update(record, serial, generation, false);
+    // (One that is not wanted stays in `found`, which has a bound.)
+    this.#found.delete(serial);
     this.#closed.push(update);
   }
 

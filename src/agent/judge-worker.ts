@@ -289,7 +289,10 @@ function stop(): void {
 }
 
 async function end(): Promise<void> {
-  if (judging !== undefined) tell(judging.finish((flows) => tell({ flows, hits: [] })));
+  if (judging !== undefined) {
+    tell(judging.finish((flows) => tell({ flows, hits: [] })));
+    link.send({ kind: 'findings', request: 0 }, judging.findings.capture());
+  }
   link.send({ kind: 'done' });
   await link.close();
   process.exit(0);

@@ -61,7 +61,7 @@ export type FromChild =
       readonly evicted: number;
     }
   | { readonly kind: 'finding'; readonly finding: Finding }
-  /** The capture follows as bytes. */
+  /** The capture follows as bytes. Request 0: unasked, before the end. */
   | { readonly kind: 'findings'; readonly request: number }
   | {
       readonly kind: 'log';

@@ -93,6 +93,7 @@ export class SupervisedChild {
   #lastLine = '';
   isDone = false;
   #requests = 0;
+  #lastCapture: Uint8Array = new Uint8Array(0);
   readonly #captures = new Map<number, (bytes: Uint8Array) => void>();
 
   constructor(home: Household, plan: Omit<ChildSpec, 'life' | 'ledgerPath'>, names: readonly string[]) {
@@ -182,9 +183,9 @@ export class SupervisedChild {
     this.#link?.send({ kind: 'stale', isStale });
   }
 
-  /** The raw packets that it kept; empty if it does not answer in time. */
+  /** The raw packets that it kept, or those of its last word; empty if it does not answer in time. */
   findings(): Promise<Uint8Array> {
-    if (this.#link === undefined || this.generation === 0) return Promise.resolve(new Uint8Array(0));
+    if (this.#link === undefined || this.generation === 0) return Promise.resolve(this.#lastCapture);
     const request = ++this.#requests;
     return new Promise((resolve) => {
       const settle = (bytes: Uint8Array): void => {
@@ -254,6 +255,7 @@ export class SupervisedChild {
         events.onFinding(message.finding);
         break;
       case 'findings':
+        if (message.request === 0) this.#lastCapture = bytes;
         this.#captures.get(message.request)?.(bytes);
         break;
       case 'log':

@@ -96,8 +96,15 @@ export interface IdleSeconds {
 /** `serial` and `generation` of a table that is followed, else 0: see `ConnectionTable.visitChanged`. */
 export type CloseConnection = (record: ConnectionRecord, serial: number, generation: number) => void;
 
+/** Who follows the connections of a table. */
+export interface Follower {
+  /** Asked before the record of a connection that closes is made; false = it is not wanted, and `close` is not called. */
+  wants(packets: number, bytes: number): boolean;
+}
+
 /** What a table that is followed keeps beside each slot. */
 interface Following {
+  readonly follower: Follower;
   /** Number of the connection from 1, in the order in which they opened. */
   readonly serials: Float64Array;
   /** Generation of the tables that judged its newest packet. */
@@ -161,9 +168,9 @@ export class ConnectionTable {
 
   /**
    * @param capacity  connections open at one time over the 64 shards, rounded up to a multiple of 64; orphans get as much as a shard
-   * @param isFollowed  whether `visitChanged` is to be used
+   * @param follower  of a table whose `visitChanged` is to be used
    */
-  constructor(close: CloseConnection, capacity: number = CONNECTIONS_MAX, isFollowed = false) {
+  constructor(close: CloseConnection, capacity: number = CONNECTIONS_MAX, follower?: Follower) {
     this.#close = close;
     this.#shardSlots = Math.ceil(capacity / SHARDS);
     let buckets = 2;
@@ -180,15 +187,17 @@ export class ConnectionTable {
     this.#endSeconds = new Float64Array(slots);
     this.#endNanos = new Int32Array(slots);
     this.#records = new Array(slots);
-    this.#following = isFollowed
-      ? {
-          serials: new Float64Array(slots),
-          generations: new Float64Array(slots),
-          isChanged: new Uint8Array(slots),
-          list: new Int32Array(slots),
-          count: 0,
-        }
-      : undefined;
+    this.#following =
+      follower !== undefined
+        ? {
+            follower,
+            serials: new Float64Array(slots),
+            generations: new Float64Array(slots),
+            isChanged: new Uint8Array(slots),
+            list: new Int32Array(slots),
+            count: 0,
+          }
+        : undefined;
   }
 
   /** Connections open now. */
@@ -435,11 +444,20 @@ export class ConnectionTable {
   }
 
   #closeSlot(slot: number): void {
-    const record = this.#recordOf(slot);
+    const following = this.#following;
+    const isWanted = following === undefined || following.follower.wants(this.#packetsOf(slot), this.#bytes[slot]!);
+    const record = isWanted ? this.#recordOf(slot) : undefined;
     this.#unlink(slot);
     this.#records[slot] = undefined;
     this.#closed++;
-    this.#close(record, this.#following?.serials[slot] ?? 0, this.#following?.generations[slot] ?? 0);
+    if (record === undefined) return;
+    this.#close(record, following?.serials[slot] ?? 0, following?.generations[slot] ?? 0);
+  }
+
+  #packetsOf(slot: number): number {
+    let packets = 0;
+    for (let i = 0; i < VERDICT_NAMES.length; i++) packets += this.#verdicts[slot * VERDICT_NAMES.length + i]!;
+    return packets;
   }
 
   /** The record of an open connection as it stands. */

@@ -1,6 +1,7 @@
 /** Engines for tests: a small cluster, options with defaults, and events that are kept. */
 import { expect } from 'vitest';
 import type { Accounting, Finding, SourceStatus } from '../../src/agent/api.ts';
+import { LocalHost } from '../../src/agent/child-host.ts';
 import type { CaptureEngine, EngineEvents, EngineOptions, FlowUpdate, RuleHits } from '../../src/agent/engine.ts';
 import type { EngineTuning } from '../../src/agent/supervised-child.ts';
 import { createEngine } from '../../src/agent/supervisor.ts';
@@ -89,9 +90,15 @@ export const OPTIONS: EngineOptions = {
 export async function start(
   options: Partial<EngineOptions>,
   tuning: Partial<EngineTuning> = {},
+  prefix: readonly string[] = [],
 ): Promise<{ engine: CaptureEngine; told: Told }> {
   const told = new Told();
-  const engine = await createEngine({ ...OPTIONS, ...options }, told, { reportMs: 50, ...tuning });
+  const engine = await createEngine(
+    { ...OPTIONS, ...options },
+    told,
+    { reportMs: 50, ...tuning },
+    new LocalHost(prefix),
+  );
   return { engine, told };
 }
 
