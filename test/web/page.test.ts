@@ -222,15 +222,15 @@ describe.skipIf(CHROMIUM === undefined)('the page in Chromium', () => {
     const page = await open('#/policies');
     await expect
       .poll(() => page.locator('.tier h2').allTextContents())
-      .toEqual(['tier platform', 'tier default', 'Profiles, where no policy selects']);
-    expect(await page.locator('.policy.is-zero .policy-packets').allTextContents()).toEqual(['never hit']);
+      .toEqual(['tier platform', 'tier default', 'Profiles, where no tier decides']);
+    expect(await page.locator('.policy.is-zero .policy-packets').allTextContents()).toEqual(['never decided']);
     expect(await page.locator('.staged').count()).toBe(1);
     await page.locator('.policy-name').getByText('np:data/default.orders-db').click();
     expect(await page.locator('.policy[open] .rules tbody tr').allTextContents()).toEqual([
       expect.stringMatching(/ingress 0\s*allow\s*4.018\s*3.00.MB/),
       expect.stringMatching(/ingress end of tier\s*deny\s*388/),
     ]);
-    await page.getByLabel('only what was hit').check();
+    await page.getByLabel('only what decided').check();
     await expect.poll(() => page.locator('.policy').count()).toBe(3);
     await page.getByLabel('Policy or tier').fill('baseline');
     await expect.poll(() => page.locator('.policy').count()).toBe(1);

@@ -196,7 +196,7 @@ describe('records', () => {
     const { ingress: _, direction: __, ...before } = record;
     expect(viewDecision({ ...(before as ApiRecord), direction: 'egress' })).toEqual({
       policy: 'profile kns.shop',
-      detail: 'egress · no policy selects',
+      detail: 'egress · no tier decided',
     });
     expect(viewDecision({ ...record, ingress: { action: 'allow', trace: [] }, reason: 'failsafe' }).policy).toBe(
       'failsafe',

@@ -9,6 +9,7 @@ import { formatBytes, formatCount, formatDate, formatSpan } from '../shared/form
 import { formatService, viewEnd } from '../shared/record.ts';
 import { FindingBadge, VerdictBadge } from '../shared/verdict.tsx';
 import { useApp, usePolled } from './context.ts';
+import { formatHash } from './hash.ts';
 
 export function Explainer({ id }: { readonly id: string }): JSX.Element {
   const { change } = useApp();
@@ -61,7 +62,7 @@ function Detail({ detail }: { readonly detail: FlowDetail }): JSX.Element {
         <End view={viewEnd(record, 'dst')} />
       </div>
       <h3>Chain</h3>
-      <Chain steps={detail.steps} />
+      <Chain steps={detail.steps} linkOf={(policy) => formatHash({ view: 'policies', parameters: { policy } })} />
       <h3>Facts</h3>
       <RecordFacts detail={detail} />
       <Labels title="Labels of the source" labels={record.source_labels} />
@@ -83,7 +84,7 @@ function RecordFacts({ detail }: { readonly detail: FlowDetail }): JSX.Element {
     ['Observed', record.observed],
     ['First packet', formatDate(record.start_time)],
     ['Last packet', `${formatDate(record.end_time)}${Number.isFinite(spanMs) ? ` (${formatSpan(spanMs)} later)` : ''}`],
-    ['Packets', formatCount(record.packets)],
+    ['Packets', `${formatCount(record.packets)}${byAction(record)}`],
     ['Bytes', formatBytes(record.bytes)],
     ['State', detail.isOpen ? 'open' : 'closed'],
     ['Generation', String(detail.generation)],
@@ -99,6 +100,13 @@ function RecordFacts({ detail }: { readonly detail: FlowDetail }): JSX.Element {
       ))}
     </dl>
   );
+}
+
+/** ` (allow 9, deny 4)` where the packets of one connection were not all judged alike. */
+function byAction({ packets_by_action }: ApiRecord): string {
+  const entries = Object.entries(packets_by_action ?? {}).filter(([, count]) => count > 0);
+  if (entries.length < 2) return '';
+  return ` (${entries.map(([action, count]) => `${action} ${formatCount(count)}`).join(', ')})`;
 }
 
 function Labels(props: {

@@ -122,6 +122,13 @@ function List({ entries }: { readonly entries: readonly (readonly [string, strin
   );
 }
 
+function textOf(value: unknown): string {
+  if (value === null || value === undefined || value === '') return '–';
+  if (Array.isArray(value)) return value.length === 0 ? '–' : value.map(textOf).join(', ');
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** What somebody set comes first. */
 function Settings({ values }: { readonly values: readonly ConfigValue[] }): JSX.Element {
   return (
     <table class="settings">
@@ -133,15 +140,17 @@ function Settings({ values }: { readonly values: readonly ConfigValue[] }): JSX.
         </tr>
       </thead>
       <tbody>
-        {values.map(({ key, value, from }) => (
-          <tr key={key}>
-            <th scope="row" class="mono">
-              {key}
-            </th>
-            <td class="mono">{typeof value === 'string' ? value : JSON.stringify(value)}</td>
-            <td class={from === 'default' ? 'quiet' : ''}>{from}</td>
-          </tr>
-        ))}
+        {[...values]
+          .sort((a, b) => Number(a.from === 'default') - Number(b.from === 'default'))
+          .map(({ key, value, from }) => (
+            <tr key={key}>
+              <th scope="row" class="mono">
+                {key}
+              </th>
+              <td class="mono">{textOf(value)}</td>
+              <td class={from === 'default' ? 'quiet' : ''}>{from}</td>
+            </tr>
+          ))}
       </tbody>
     </table>
   );

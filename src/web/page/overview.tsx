@@ -162,12 +162,12 @@ function NewestDenied(): JSX.Element {
 function Facts({ status }: { readonly status: AgentStatus }): JSX.Element {
   const { generation } = status;
   const ageMs = Date.parse(status.now) - Date.parse(generation.publishedAt);
+  const age = `${formatSpan(ageMs)} old, compiled in ${Math.round(generation.compileMs)} ms`;
   const facts: [string, string, string][] = [
-    [
-      'Generation',
-      `${generation.number}`,
-      `${formatSpan(ageMs)} old, compiled in ${Math.round(generation.compileMs)} ms`,
-    ],
+    // Number 0 is the time before the first.
+    generation.number === 0
+      ? ['Generation', 'none yet', 'policies are being read']
+      : ['Generation', `${generation.number}`, age],
     [
       'Policies',
       formatCount(generation.policies),

@@ -1,7 +1,7 @@
 /** Tiers in the order in which they run, their policies, and how often each rule decided. */
 
 import type { JSX } from 'preact';
-import { useMemo } from 'preact/hooks';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
 import type { PolicyBoard, PolicyHits } from '../../agent/api.ts';
 import { formatBytes, formatCount } from '../shared/format.ts';
 import { VerdictBadge } from '../shared/verdict.tsx';
@@ -40,7 +40,7 @@ export function Policies(): JSX.Element {
             checked={isHitOnly}
             onChange={(event) => change({ kind: event.currentTarget.checked ? 'hit' : undefined })}
           />
-          only what was hit
+          only what decided
         </label>
         <span class="filters-note" role="status">
           {value ? `generation ${value.generation}` : trouble || 'Loading…'}
@@ -76,7 +76,7 @@ function TierSection({ tier, most }: { readonly tier: Tier; readonly most: numbe
       <div class="panel-head">
         <h2>
           {tier.name === PROFILES ? (
-            'Profiles, where no policy selects'
+            'Profiles, where no tier decides'
           ) : (
             <>
               <span class="quiet">tier</span> {tier.name}
@@ -104,8 +104,14 @@ function PolicyCard({ policy, most }: { readonly policy: PolicyHits; readonly mo
   const { place, change } = useApp();
   const packets = packetsOf(policy);
   const isOpen = place.parameters.policy === policy.name;
+  const card = useRef<HTMLDetailsElement>(null);
+  useEffect(() => {
+    // Only when the view opens with it: whoever opens it here sees it already.
+    if (isOpen) card.current?.scrollIntoView({ block: 'nearest' });
+  }, []);
   return (
     <details
+      ref={card}
       class={`policy ${packets === 0 ? 'is-zero' : ''}`}
       open={isOpen}
       onToggle={(event) => {
@@ -119,7 +125,7 @@ function PolicyCard({ policy, most }: { readonly policy: PolicyHits; readonly mo
         {policy.isStaged ? <span class="badge staged">staged</span> : null}
         <span class="policy-order quiet">{policy.order === null ? 'no order' : `order ${policy.order}`}</span>
         <Meter packets={packets} most={most} />
-        <span class="policy-packets number">{packets === 0 ? 'never hit' : formatCount(packets)}</span>
+        <span class="policy-packets number">{packets === 0 ? 'never decided' : formatCount(packets)}</span>
       </summary>
       {policy.source ? <p class="chain-source mono">{policy.source}</p> : null}
       <table class="rules">
@@ -146,8 +152,9 @@ function PolicyCard({ policy, most }: { readonly policy: PolicyHits; readonly mo
               <td>
                 <VerdictBadge action={rule.action} />
               </td>
-              <td class="number">{formatCount(rule.packets)}</td>
-              <td class="number">{formatBytes(rule.bytes)}</td>
+              {/* A pass hands on, whoever decides is counted. */}
+              <td class="number">{rule.action === 'pass' && rule.packets === 0 ? '–' : formatCount(rule.packets)}</td>
+              <td class="number">{rule.packets === 0 ? '–' : formatBytes(rule.bytes)}</td>
               <td class="mono quiet rule-source">{rule.source ?? ''}</td>
             </tr>
           ))}

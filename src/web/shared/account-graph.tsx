@@ -16,7 +16,15 @@ import {
   type GraphNode,
   type ShownGraph,
 } from './graph-edges.ts';
-import { BOX_HEIGHT, BOX_WIDTH, curveThrough, type GraphLayout, layoutGraph, type Point } from './graph-layout.ts';
+import {
+  BOX_HEIGHT,
+  BOX_WIDTH,
+  curveThrough,
+  type GraphLayout,
+  layoutGraph,
+  type Point,
+  pointOn,
+} from './graph-layout.ts';
 import { nextBox } from './key-target.ts';
 
 /** How far lines of one edge lie apart. */
@@ -62,6 +70,7 @@ export function GraphPicture(props: GraphProps & { readonly layout: GraphLayout 
           <EdgeLines
             key={`${edge.from} ${edge.to}`}
             edge={edge}
+            index={index}
             route={layout.routes[index] ?? []}
             kinds={props.kinds}
             isBack={(layout.columns.get(edge.from) ?? 0) > (layout.columns.get(edge.to) ?? 0)}
@@ -110,6 +119,8 @@ function EndMark({ kind }: { readonly kind: EdgeKind }): JSX.Element {
 
 function EdgeLines(props: {
   readonly edge: GraphEdge;
+  /** Of the edge, so that signs of neighbours do not cover each other. */
+  readonly index: number;
   readonly route: readonly Point[];
   readonly kinds: ReadonlySet<EdgeKind>;
   readonly isBack: boolean;
@@ -132,7 +143,7 @@ function EdgeLines(props: {
               stroke-width={widthOf(kind, counts[kind])}
               marker-end={`url(#end-${kind})`}
             />
-            <EdgeSign kind={kind} at={middleOf(route)} shift={shift} />
+            <EdgeSign kind={kind} at={signPlace(route, props.index)} shift={shift} />
             <title>
               {`${edge.from} to ${edge.to}: ${formatCount(counts[kind])} ${EDGE_MEANINGS[kind]}${edge.ports.length > 0 ? ` (${edge.ports.join(', ')})` : ''}`}
             </title>
@@ -172,11 +183,14 @@ function EdgeSign(props: { readonly kind: EdgeKind; readonly at: Point; readonly
   );
 }
 
-function middleOf(route: readonly Point[]): Point {
+const SIGN_SHARES = [0.5, 0.36, 0.64, 0.43, 0.57];
+
+/** On the middle stretch of the line, about halfway. */
+function signPlace(route: readonly Point[], index: number): Point {
   const last = route.length - 1;
-  const a = route[Math.floor(last / 2)]!;
-  const b = route[Math.ceil(last / 2)]!;
-  return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
+  const from = route[Math.floor((last - 1) / 2)]!;
+  const to = route[Math.floor((last - 1) / 2) + 1]!;
+  return pointOn(from, to, SIGN_SHARES[index % SIGN_SHARES.length]!);
 }
 
 function Box(props: {

@@ -4,7 +4,13 @@ import type { JSX } from 'preact';
 import type { ExplainStep } from '../../agent/api.ts';
 import { VerdictBadge } from './verdict.tsx';
 
-export function Chain({ steps }: { readonly steps: readonly ExplainStep[] }): JSX.Element {
+export interface ChainProps {
+  readonly steps: readonly ExplainStep[];
+  /** Where a policy is shown. */
+  readonly linkOf: (policy: string) => string;
+}
+
+export function Chain({ steps, linkOf }: ChainProps): JSX.Element {
   if (steps.length === 0) {
     return <p class="empty-note">No policy was asked: the verdict was reached before any.</p>;
   }
@@ -18,15 +24,32 @@ export function Chain({ steps }: { readonly steps: readonly ExplainStep[] }): JS
             <VerdictBadge action={step.action} />
           </div>
           <div class="chain-policy">
-            <span class="mono">{step.policy}</span>
+            {step.tier === '' ? (
+              <span class="mono">{step.policy}</span>
+            ) : (
+              <a class="mono" href={linkOf(step.policy)}>
+                {step.policy}
+              </a>
+            )}
             <span class="quiet"> {step.rule < 0 ? 'end of tier' : `rule ${step.rule}`}</span>
             {step.isDeciding ? <strong class="chain-decides">decides</strong> : null}
           </div>
-          {step.source ? <div class="chain-source mono">{step.source}</div> : null}
-          {step.snippet ? <Snippet text={step.snippet} source={step.source} /> : null}
+          <Source step={step} />
         </li>
       ))}
     </ol>
+  );
+}
+
+/** The lines of the deciding step are open, those of the others a key away. */
+function Source({ step }: { readonly step: ExplainStep }): JSX.Element | null {
+  if (step.source === undefined) return null;
+  if (step.snippet === undefined) return <div class="chain-source mono">{step.source}</div>;
+  return (
+    <details open={step.isDeciding}>
+      <summary class="chain-source mono">{step.source}</summary>
+      <Snippet text={step.snippet} source={step.source} />
+    </details>
   );
 }
 

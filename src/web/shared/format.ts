@@ -42,6 +42,7 @@ export function formatShare(part: number, whole: number): string {
 
 /** A span as its two largest units: `14 ms`, `3 s`, `2 min 5 s`, `4 h 10 min`, `3 d 2 h`. */
 export function formatSpan(spanMs: number): string {
+  if (Number.isNaN(spanMs)) return '–';
   if (spanMs < 999.5) return `${Math.max(0, Math.round(spanMs))}\u00a0ms`;
   const seconds = Math.round(spanMs / 1000);
   if (seconds < 60) return `${seconds}\u00a0s`;

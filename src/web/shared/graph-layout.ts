@@ -275,6 +275,18 @@ export function curveThrough(points: readonly Point[], shift: number): string {
   return path;
 }
 
+/** The point at `share` (0 to 1) of the stretch that `curveThrough` draws between two points. */
+export function pointOn(from: Point, to: Point, share: number): Point {
+  const rest = 1 - share;
+  const middle = (from.x + to.x) / 2;
+  const [start, end] = [rest ** 3, share ** 3];
+  const [early, late] = [3 * rest * rest * share, 3 * rest * share * share];
+  return {
+    x: start * from.x + (early + late) * middle + end * to.x,
+    y: (start + early) * from.y + (late + end) * to.y,
+  };
+}
+
 function round(value: number): number {
   return Math.round(value * 10) / 10;
 }

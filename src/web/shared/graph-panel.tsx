@@ -211,13 +211,14 @@ function EdgeRow(props: {
   readonly linkOf: GraphPanelProps['linkOf'];
 }): JSX.Element {
   const { from, to, counts, bytes, ports } = props.edge;
-  const link = props.linkOf(from) ?? props.linkOf(to);
   return (
     <tr>
       <th scope="row" class="cell-from">
-        {link ? <a href={link}>{from}</a> : from}
+        <NodeLink id={from} link={props.linkOf(from)} />
       </th>
-      <td class="cell-to">{to}</td>
+      <td class="cell-to">
+        <NodeLink id={to} link={props.linkOf(to)} />
+      </td>
       {props.offered.map((kind) => (
         <td key={kind} class={`number edge-${kind} ${counts[kind] === 0 ? 'is-zero' : 'edge-count'}`} data-kind={kind}>
           {formatCount(counts[kind])}
@@ -227,6 +228,10 @@ function EdgeRow(props: {
       <td class="mono quiet cell-ports">{ports.join(', ')}</td>
     </tr>
   );
+}
+
+function NodeLink({ id, link }: { readonly id: string; readonly link: string | undefined }): JSX.Element {
+  return link === undefined ? <span>{id}</span> : <a href={link}>{id}</a>;
 }
 
 function useWidth(): [{ current: HTMLDivElement | null }, number] {

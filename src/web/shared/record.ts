@@ -132,7 +132,7 @@ export function viewDecision(record: ApiRecord): { readonly policy: string; read
   const isProfile = line.tier === '__PROFILE__';
   return {
     policy: isProfile ? line.policy.replace(/^pro:/, 'profile ') : line.policy,
-    detail: [direction, isProfile ? 'no policy selects' : place].filter(Boolean).join(' · '),
+    detail: [direction, isProfile ? 'no tier decided' : place].filter(Boolean).join(' · '),
   };
 }
 
