@@ -9,7 +9,8 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const OUT = join(ROOT, 'dist/cli');
+/** Tests have a folder of their own. */
+const OUT = process.argv[2] ?? join(ROOT, 'dist/cli');
 
 for (const name of readdirSync(OUT)) if (name.endsWith('.mjs')) rmSync(join(OUT, name));
 await build({
