@@ -20,7 +20,10 @@ function edge(from: string, to: string, counts: Partial<GraphEdge['counts']> = {
 
 function model(edges: readonly GraphEdge[]): GraphModel {
   const ids = [...new Set(edges.flatMap(({ from, to }) => [from, to]))];
-  return { nodes: ids.map((id) => ({ id, kind: id === 'net' ? 'outside' : 'account', above: '', name: id })), edges };
+  return {
+    nodes: ids.map((id) => ({ id, title: id, kind: id === 'net' ? 'outside' : 'account', above: '', name: id })),
+    edges,
+  };
 }
 
 describe('layout', () => {

@@ -125,6 +125,10 @@ describe.skipIf(CHROMIUM === undefined)('a report in Chromium', () => {
     await page.locator('.connection.is-open .trace.is-deciding').getByText('np:data/default.orders-db').waitFor();
     await page.keyboard.press('Enter');
     expect(await page.locator('.connection.is-open').count()).toBe(0);
+    await page.locator('.graph [data-node="shop/web"]').click();
+    await page.getByRole('button', { name: 'List its connections' }).click();
+    expect(await page.getByLabel('Text').inputValue()).toBe('shop/web');
+    await page.getByText('of 2').waitFor();
     await page.getByLabel('Text').fill('no such connection');
     await page.getByText('No connection matches the filter').waitFor();
     await page.getByRole('button', { name: 'Clear' }).click();

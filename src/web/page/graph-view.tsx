@@ -31,7 +31,7 @@ export function GraphView(): JSX.Element {
 
 function modelOf(graph: AccountGraph): GraphModel {
   return {
-    nodes: graph.nodes.map(({ id, kind, pods }) => ({ id, kind, ...labelOf(id, kind, pods) })),
+    nodes: graph.nodes.map(({ id, kind, pods }) => ({ id, title: id, kind, ...labelOf(id, kind, pods) })),
     edges: graph.edges.map(({ from, to, allowed, denied, leaking, blocked, uncertain, bytes, ports }) => ({
       from,
       to,

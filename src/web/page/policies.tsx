@@ -123,7 +123,7 @@ function PolicyCard({ policy, most }: { readonly policy: PolicyHits; readonly mo
           {policy.name}
         </span>
         {policy.isStaged ? <span class="badge staged">staged</span> : null}
-        <span class="policy-order quiet">{policy.order === null ? 'no order' : `order ${policy.order}`}</span>
+        <span class="policy-order quiet">{nameOrder(policy)}</span>
         <Meter packets={packets} most={most} />
         <span class="policy-packets number">{packets === 0 ? 'never decided' : formatCount(packets)}</span>
       </summary>
@@ -162,6 +162,11 @@ function PolicyCard({ policy, most }: { readonly policy: PolicyHits; readonly mo
       </table>
     </details>
   );
+}
+
+function nameOrder({ name, order }: PolicyHits): string {
+  if (order !== null) return `order ${formatCount(order)}`;
+  return name.startsWith('pro:') ? '' : 'no order';
 }
 
 /** A bar on a scale that keeps small counts visible: by the logarithm. */

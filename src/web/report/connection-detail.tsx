@@ -30,7 +30,12 @@ export function Detail(props: { readonly connection: ReportConnection; readonly 
           <span class="quiet">Decided at</span> <span class="mono">{connection.rule}</span>
         </p>
       ) : null}
-      {connection.explanation ? <pre class="explanation">{connection.explanation.join('\n')}</pre> : null}
+      {connection.explanation ? (
+        <details>
+          <summary>The whole chain, as margay explain prints it</summary>
+          <pre class="explanation">{connection.explanation.join('\n')}</pre>
+        </details>
+      ) : null}
       {connection.evidence.length > 0 ? (
         <ul class="evidence" aria-label="Evidence">
           {connection.evidence.map(({ capture, packet, what }, index) => (

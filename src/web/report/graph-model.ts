@@ -10,10 +10,16 @@ const ABOVE: Readonly<Record<ReportGraphNode['kind'], string>> = {
   outside: 'elsewhere',
 };
 
+/** As the filter of connections knows it. */
+export function titleOf(namespace: string, name: string): string {
+  return namespace === '' ? name : `${namespace}/${name}`;
+}
+
 export function graphModel(graph: ReportGraph): GraphModel {
   return {
     nodes: graph.nodes.map(({ id, kind, namespace, name }) => ({
       id,
+      title: titleOf(namespace, name),
       kind,
       name,
       above: kind === 'account' ? namespace : [ABOVE[kind], namespace].filter(Boolean).join(' · '),

@@ -8,6 +8,11 @@ import { render } from 'preact';
 import type { ReportData } from '../../analyze/report-data.ts';
 import { Report } from './report.tsx';
 
+// Paper cannot be opened: what is folded up is printed all the same.
+addEventListener('beforeprint', () => {
+  for (const folded of document.querySelectorAll('details')) folded.open = true;
+});
+
 const data = JSON.parse(document.getElementById('report-data')?.textContent ?? 'null') as ReportData | null;
 render(
   data === null ? (

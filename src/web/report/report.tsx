@@ -105,6 +105,7 @@ function Graph(props: { readonly data: ReportData; readonly onShow: (text: strin
         onKinds={setKinds}
         onSelect={setSelected}
         linkOf={() => undefined}
+        onList={props.onShow}
       />
     </section>
   );

@@ -15,6 +15,7 @@ import {
   type GraphEdge,
   type GraphNode,
   type ShownGraph,
+  titlesOf,
 } from './graph-edges.ts';
 import {
   BOX_HEIGHT,
@@ -49,6 +50,7 @@ export function useLayout(shown: ShownGraph): GraphLayout {
 
 export function GraphPicture(props: GraphProps & { readonly layout: GraphLayout }): JSX.Element {
   const { shown, layout, selected, scale } = props;
+  const titles = titlesOf(shown.nodes);
   return (
     // biome-ignore lint/a11y/useSemanticElements: a drawing made of parts that can be chosen has no element of its own
     <svg
@@ -68,6 +70,7 @@ export function GraphPicture(props: GraphProps & { readonly layout: GraphLayout 
       <g>
         {shown.edges.map((edge, index) => (
           <EdgeLines
+            title={`${titles.get(edge.from) ?? edge.from} to ${titles.get(edge.to) ?? edge.to}`}
             key={`${edge.from} ${edge.to}`}
             edge={edge}
             index={index}
@@ -118,6 +121,8 @@ function EndMark({ kind }: { readonly kind: EdgeKind }): JSX.Element {
 }
 
 function EdgeLines(props: {
+  /** `A to B` */
+  readonly title: string;
   readonly edge: GraphEdge;
   /** Of the edge, so that signs of neighbours do not cover each other. */
   readonly index: number;
@@ -145,7 +150,7 @@ function EdgeLines(props: {
             />
             <EdgeSign kind={kind} at={signPlace(route, props.index)} shift={shift} />
             <title>
-              {`${edge.from} to ${edge.to}: ${formatCount(counts[kind])} ${EDGE_MEANINGS[kind]}${edge.ports.length > 0 ? ` (${edge.ports.join(', ')})` : ''}`}
+              {`${props.title}: ${formatCount(counts[kind])} ${EDGE_MEANINGS[kind]}${edge.ports.length > 0 ? ` (${edge.ports.join(', ')})` : ''}`}
             </title>
           </g>
         );
@@ -202,7 +207,7 @@ function Box(props: {
   readonly onSelect: (id: string | undefined) => void;
 }): JSX.Element {
   const { at } = props;
-  const { id, kind, above, name } = props.node;
+  const { id, title, kind, above, name } = props.node;
   const classes = ['box', `box-${kind}`, props.isSelected ? 'is-selected' : '', props.isFaded ? 'is-faded' : ''];
   return (
     // biome-ignore lint/a11y/useSemanticElements: SVG has no button
@@ -212,7 +217,7 @@ function Box(props: {
       role="button"
       tabindex={props.isInTabOrder ? 0 : -1}
       aria-pressed={props.isSelected}
-      aria-label={`${id}, ${above}`}
+      aria-label={`${title}, ${above}`}
       data-node={id}
       onClick={() => props.onSelect(props.isSelected ? undefined : id)}
     >
@@ -226,7 +231,7 @@ function Box(props: {
           {shorten(name)}
         </text>
       </svg>
-      <title>{id}</title>
+      <title>{title}</title>
     </g>
   );
 }

@@ -2,6 +2,8 @@
 
 export interface GraphNode {
   readonly id: string;
+  /** In words, where there is room for them. */
+  readonly title: string;
   readonly kind: 'account' | 'outside' | 'network-set' | 'host';
   /** The small line of the box: namespace and pods. */
   readonly above: string;
@@ -36,6 +38,11 @@ export interface GraphModel {
   readonly edges: readonly GraphEdge[];
 }
 
+/** What nodes are called, by id. */
+export function titlesOf(nodes: readonly GraphNode[]): ReadonlyMap<string, string> {
+  return new Map(nodes.map(({ id, title }) => [id, title]));
+}
+
 /** Most boxes that a reader can follow. */
 export const NODES_SHOWN_MAX = 120;
 
@@ -64,7 +71,9 @@ export function chooseShown(graph: GraphModel, text: string, kinds: ReadonlySet<
   const shown = new Set(ranked.slice(0, NODES_SHOWN_MAX));
   const known = new Map(graph.nodes.map((node) => [node.id, node]));
   return {
-    nodes: [...shown].sort(compare).map((id) => known.get(id) ?? { id, kind: 'outside' as const, above: '', name: id }),
+    nodes: [...shown]
+      .sort(compare)
+      .map((id) => known.get(id) ?? { id, title: id, kind: 'outside' as const, above: '', name: id }),
     edges: edges
       .filter(({ from, to }) => shown.has(from) && shown.has(to))
       .sort((a, b) => compare(a.from, b.from) || compare(a.to, b.to)),
@@ -85,8 +94,8 @@ export function splitOutside(model: GraphModel): GraphModel {
     nodes: model.nodes.flatMap((node) =>
       both.has(node.id)
         ? [
-            { ...node, id: `${node.id} (calling)`, above: `${node.above}, calling` },
-            { ...node, id: `${node.id} (called)`, above: `${node.above}, called` },
+            { ...node, id: `${node.id} (calling)`, title: `${node.title} (calling)`, above: `${node.above}, calling` },
+            { ...node, id: `${node.id} (called)`, title: `${node.title} (called)`, above: `${node.above}, called` },
           ]
         : [node],
     ),

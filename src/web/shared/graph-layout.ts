@@ -52,6 +52,7 @@ export const BOX_HEIGHT = 40;
 const COLUMN_GAP = 92;
 const ROW_GAP = 22;
 const BEND_HEIGHT = 10;
+const BEND_GAP = 8;
 const MARGIN = 16;
 const SWEEPS = 4;
 /** How far a loop of a node to itself goes out. */
@@ -232,8 +233,8 @@ function stack(
   columns: readonly number[][],
   slots: readonly Slot[],
 ): { readonly tops: Float64Array; readonly height: number } {
-  const sizeOf = (slot: number): number => (slots[slot]!.isBend ? BEND_HEIGHT : BOX_HEIGHT) + ROW_GAP;
-  const heights = columns.map((column) => column.reduce((sum, slot) => sum + sizeOf(slot), -ROW_GAP));
+  const sizeOf = (slot: number): number => (slots[slot]!.isBend ? BEND_HEIGHT + BEND_GAP : BOX_HEIGHT + ROW_GAP);
+  const heights = columns.map((column) => column.reduce((sum, slot) => sum + sizeOf(slot), 0));
   const tallest = Math.max(0, ...heights);
   const tops = new Float64Array(slots.length);
   columns.forEach((column, index) => {

@@ -12,9 +12,10 @@ import {
   type GraphEdge,
   type GraphModel,
   splitOutside,
+  titlesOf,
 } from './graph-edges.ts';
 
-const SCALE_MIN = 0.4;
+const SCALE_MIN = 0.15;
 const SCALE_MAX = 2;
 /** Below that, fitting makes names unreadable: the picture scrolls instead. */
 const SCALE_FIT_MIN = 0.72;
@@ -32,6 +33,8 @@ export interface GraphPanelProps {
   readonly onSelect: (id: string | undefined) => void;
   /** Where connections of an account are shown; undefined for none. */
   readonly linkOf: (id: string) => string | undefined;
+  /** Lists connections of the chosen account elsewhere, by its title. */
+  readonly onList?: (title: string) => void;
 }
 
 export function GraphPanel(props: GraphPanelProps): JSX.Element {
@@ -43,6 +46,8 @@ export function GraphPanel(props: GraphPanelProps): JSX.Element {
   const fitted = layout.width === 0 ? 1 : Math.min(1, Math.max(SCALE_FIT_MIN, width / layout.width));
   const scale = zoom === 'fit' ? fitted : zoom;
   const change = (factor: number): void => setZoom(Math.min(SCALE_MAX, Math.max(SCALE_MIN, scale * factor)));
+  const titles = titlesOf(shown.nodes);
+  const title = selected === undefined ? undefined : titles.get(selected);
   const edges = shown.edges.filter(({ from, to }) => selected === undefined || from === selected || to === selected);
   return (
     <div class="stack">
@@ -88,8 +93,13 @@ export function GraphPanel(props: GraphPanelProps): JSX.Element {
         </div>
       )}
       {edges.length > 0 ? (
-        <EdgeTable edges={edges} offered={props.offered} selected={selected} linkOf={props.linkOf}>
-          {selected === undefined ? null : (
+        <EdgeTable edges={edges} offered={props.offered} title={title} titles={titles} linkOf={props.linkOf}>
+          {title !== undefined && props.onList ? (
+            <button type="button" onClick={() => props.onList?.(title)}>
+              List its connections
+            </button>
+          ) : null}
+          {title === undefined ? null : (
             <button type="button" onClick={() => props.onSelect(undefined)}>
               Show all
             </button>
@@ -157,7 +167,9 @@ function LineSample({ kind }: { readonly kind: EdgeKind }): JSX.Element {
 function EdgeTable(props: {
   readonly edges: readonly GraphEdge[];
   readonly offered: readonly EdgeKind[];
-  readonly selected: string | undefined;
+  /** Of the chosen node. */
+  readonly title: string | undefined;
+  readonly titles: ReadonlyMap<string, string>;
   readonly linkOf: GraphPanelProps['linkOf'];
   readonly children: ComponentChildren;
 }): JSX.Element {
@@ -167,7 +179,7 @@ function EdgeTable(props: {
     <section class="panel" aria-labelledby="edges-title">
       <div class="panel-head">
         <h2 id="edges-title">
-          {props.selected === undefined ? 'Edges' : `Edges of ${props.selected}`}{' '}
+          {props.title === undefined ? 'Edges' : `Edges of ${props.title}`}{' '}
           <span class="quiet">{formatCount(sorted.length)}</span>
         </h2>
         {props.children}
@@ -192,7 +204,13 @@ function EdgeTable(props: {
         </thead>
         <tbody>
           {sorted.slice(0, ROWS_SHOWN_MAX).map((edge) => (
-            <EdgeRow key={`${edge.from} ${edge.to}`} edge={edge} offered={props.offered} linkOf={props.linkOf} />
+            <EdgeRow
+              key={`${edge.from} ${edge.to}`}
+              edge={edge}
+              offered={props.offered}
+              titles={props.titles}
+              linkOf={props.linkOf}
+            />
           ))}
         </tbody>
       </table>
@@ -208,16 +226,17 @@ function EdgeTable(props: {
 function EdgeRow(props: {
   readonly edge: GraphEdge;
   readonly offered: readonly EdgeKind[];
+  readonly titles: ReadonlyMap<string, string>;
   readonly linkOf: GraphPanelProps['linkOf'];
 }): JSX.Element {
   const { from, to, counts, bytes, ports } = props.edge;
   return (
     <tr>
       <th scope="row" class="cell-from">
-        <NodeLink id={from} link={props.linkOf(from)} />
+        <NodeLink title={props.titles.get(from) ?? from} link={props.linkOf(from)} />
       </th>
       <td class="cell-to">
-        <NodeLink id={to} link={props.linkOf(to)} />
+        <NodeLink title={props.titles.get(to) ?? to} link={props.linkOf(to)} />
       </td>
       {props.offered.map((kind) => (
         <td key={kind} class={`number edge-${kind} ${counts[kind] === 0 ? 'is-zero' : 'edge-count'}`} data-kind={kind}>
@@ -230,8 +249,8 @@ function EdgeRow(props: {
   );
 }
 
-function NodeLink({ id, link }: { readonly id: string; readonly link: string | undefined }): JSX.Element {
-  return link === undefined ? <span>{id}</span> : <a href={link}>{id}</a>;
+function NodeLink({ title, link }: { readonly title: string; readonly link: string | undefined }): JSX.Element {
+  return link === undefined ? <span>{title}</span> : <a href={link}>{title}</a>;
 }
 
 function useWidth(): [{ current: HTMLDivElement | null }, number] {
