@@ -30,10 +30,7 @@ const OFFERS: readonly (readonly [readonly string[], readonly string[]])[] = [
     ['print', 'help'],
   ],
   [['margay', 'completion', 'z'], ['zsh']],
-  [
-    ['margay', 'schema', ''],
-    ['records', 'factors'],
-  ],
+  [['margay', 'schema', 'rec'], ['records']],
   [['margay', 'agent', '--flow-log-k'], ['--flow-log-keep']],
   [
     ['margay', 'agent', '--format', ''],
