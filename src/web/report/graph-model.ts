@@ -11,7 +11,7 @@ const ABOVE: Readonly<Record<ReportGraphNode['kind'], string>> = {
 };
 
 /** As the filter of connections knows it. */
-export function titleOf(namespace: string, name: string): string {
+function titleOf(namespace: string, name: string): string {
   return namespace === '' ? name : `${namespace}/${name}`;
 }
 

@@ -110,7 +110,7 @@ function FindingRow(props: {
 }
 
 /** A filled line of steps; empty without anything to show. */
-export function stepArea(counts: readonly number[], most: number): string {
+function stepArea(counts: readonly number[], most: number): string {
   if (most === 0) return '';
   const step = WIDTH / counts.length;
   let path = `M0 ${HEIGHT}`;

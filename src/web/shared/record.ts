@@ -104,7 +104,7 @@ export function parseTrace(line: string): TraceLine | undefined {
 }
 
 /** The check that decided, by the record's `direction`. */
-export function decidingCheck(record: ApiRecord): ApiCheck | undefined {
+function decidingCheck(record: ApiRecord): ApiCheck | undefined {
   switch (record.direction) {
     case 'egress':
       return record.egress;
@@ -134,9 +134,4 @@ export function viewDecision(record: ApiRecord): { readonly policy: string; read
     policy: isProfile ? line.policy.replace(/^pro:/, 'profile ') : line.policy,
     detail: [direction, isProfile ? 'no tier decided' : place].filter(Boolean).join(' · '),
   };
-}
-
-/** A sentence over the whole record: `prod/web to prod/db, tcp/5432`. */
-export function titleOf(record: ApiRecord): string {
-  return `${viewEnd(record, 'src').title} to ${viewEnd(record, 'dst').title}, ${formatService(record)}`;
 }
