@@ -51,25 +51,16 @@ export class EnforcedLab {
    * Loads `nfts` (one text a node), records everywhere while the attempts are made, and unloads.
    *
    * @param {{ id, src, dst, protocol, src_port, dst_port, listens }[]} attempts
-   * @param {string} folder  where the captures go: `pod-N.pcap` by index of the pods, `outside.pcap`, `node-N.pcap` at the uplinks
+   * @param {string} folder  where the captures go
+   * @param {'ends' | 'nodes'} where  `ends`: one each at `pod-N.pcap` by index of the pods, `outside.pcap`, and `node-N.pcap` at the uplinks;
+   *   `nodes`: one a node, `NAME.pcapng`, of all interfaces of its pods and its uplink
    * @returns {Promise<{ answered: Set<number>, refused: Set<number>, silent: Set<number> }>}
    */
-  async record(nfts, attempts, folder) {
+  async record(nfts, attempts, folder, where = 'ends') {
     const lab = this.#lab;
     const { nodes, pods } = this.#cluster;
     await Promise.all(nodes.map((_, node) => this.#load(node, nfts[node])));
-    const taps = [
-      ...pods.map((_, i) => [podNetns(i), `pod-${i}`]),
-      ...nodes.map((_, i) => [nodeNetns(i), `node-${i}`]),
-      [OUTSIDE, 'outside'],
-    ];
-    const recorders = await Promise.all(
-      taps.map(([netns, name]) => {
-        const argv = ['tcpdump', '-i', UPLINK, '-n', '-U', '-Z', 'root', '-B', BUFFER_KIB];
-        argv.push('--time-stamp-precision=nano', '-w', join(folder, `${name}.pcap`), FILTER);
-        return lab.start(netns, argv, /listening on/);
-      }),
-    );
+    const recorders = where === 'ends' ? await this.#recordEnds(folder) : await this.#recordNodes(folder);
     const hosts = [...pods.map((_, i) => podNetns(i)), ...nodes.map((_, i) => nodeNetns(i)), OUTSIDE];
     const spec = {
       hosts: hosts.map((id) => ({ id, netns: lab.netns(id) })),
@@ -80,12 +71,45 @@ export class EnforcedLab {
     await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
     await Promise.all(recorders.map((recorder) => recorder.stop('SIGINT')));
     for (const recorder of recorders) {
-      const dropped = /(\d+) packets dropped by kernel/.exec(recorder.output());
-      if (dropped?.[1] !== '0') throw new Error(`incomplete recording:\n${recorder.output()}`);
+      const output = recorder.output();
+      const dropped = [
+        ...output.matchAll(/(\d+) packets dropped by kernel|received\/dropped on interface .*: \d+\/(\d+)/g),
+      ];
+      if (dropped.length === 0 || dropped.some(([, tcpdump, dumpcap]) => (tcpdump ?? dumpcap) !== '0'))
+        throw new Error(`incomplete recording:\n${output}`);
     }
     await Promise.all(nodes.map((_, node) => lab.run(nodeNetns(node), ['nft', 'flush', 'ruleset'])));
     const outcome = JSON.parse(stdout);
     return Object.fromEntries(Object.entries(outcome).map(([name, ids]) => [name, new Set(ids)]));
+  }
+
+  #recordEnds(folder) {
+    const { nodes, pods } = this.#cluster;
+    const taps = [
+      ...pods.map((_, i) => [podNetns(i), `pod-${i}`]),
+      ...nodes.map((_, i) => [nodeNetns(i), `node-${i}`]),
+      [OUTSIDE, 'outside'],
+    ];
+    return Promise.all(
+      taps.map(([netns, name]) => {
+        const argv = ['tcpdump', '-i', UPLINK, '-n', '-U', '-Z', 'root', '-B', BUFFER_KIB];
+        argv.push('--time-stamp-precision=nano', '-w', join(folder, `${name}.pcap`), FILTER);
+        return this.#lab.start(netns, argv, /listening on/);
+      }),
+    );
+  }
+
+  /** dumpcap writes the names of interfaces into the capture. */
+  #recordNodes(folder) {
+    const { nodes, pods } = this.#cluster;
+    return Promise.all(
+      nodes.map(({ name }, node) => {
+        const devices = [...pods.filter((pod) => pod.node === node).map(({ device }) => device), UPLINK];
+        const argv = ['dumpcap', '-f', FILTER, ...devices.flatMap((device) => ['-i', device])];
+        argv.push('-w', join(folder, `${name}.pcapng`));
+        return this.#lab.start(nodeNetns(node), argv, /File: /);
+      }),
+    );
   }
 
   async #load(node, text) {

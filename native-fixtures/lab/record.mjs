@@ -28,8 +28,14 @@ async function main(names) {
   if (process.platform !== 'linux' || process.getuid() !== 0) {
     fail('lab:record makes network namespaces, which needs Linux and root; run it with sudo');
   }
-  const unknown = names.find((name) => !LESSONS.includes(name));
-  if (unknown) fail(`there is no lesson '${unknown}'; the lessons are ${LESSONS.join(', ')}`);
+  const unknown = names.find((name) => !LESSONS.includes(name) && name !== 'enforcement');
+  if (unknown) fail(`there is no lesson '${unknown}'; the lessons are ${LESSONS.join(', ')}, enforcement`);
+  if (names.includes('enforcement')) {
+    // Its packets pass rules that are enforced: the kernel lab's work.
+    await import('../kernel/record-enforcement.mjs');
+    if (names.length === 1) return;
+    names = names.filter((name) => name !== 'enforcement');
+  }
   await installPrograms();
   const versions = await programVersions();
   for (const name of names.length > 0 ? names : LESSONS) await recordLesson(name, versions);

@@ -79,7 +79,7 @@ const SILENCE_RETRIED_MS = 900;
 /** SYN-ACKs in vain that make a connection half-open. */
 const HALF_OPEN_REPEATS = 2;
 /** Entries of evidence that any one kind of packet may fill. */
-const EVIDENCE_OF_KIND_MAX = 4;
+const EVIDENCE_OF_KIND_MAX = 2;
 
 /** Where a packet stands: index of the capture, number in it from 1. */
 export interface Frame {

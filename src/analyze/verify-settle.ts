@@ -67,7 +67,7 @@ export class Settlement {
     } else if (this.#waiting.length < VERIFY_FINDINGS_WAITING_MAX) {
       this.#waiting.push(closed);
     } else {
-      this.#settledBlind++;
+      if (assessment.finding === 'blocked') this.#settledBlind++;
       this.#conclude(closed, () => false);
     }
   }
@@ -87,7 +87,9 @@ export class Settlement {
           ]
         : []),
       ...(this.#settledBlind > 0
-        ? [`${this.#settledBlind} findings were settled before the end, since too many waited`]
+        ? [
+            `${this.#settledBlind} blocked connections were settled before it was known who else is answered, since too many waited`,
+          ]
         : []),
     ];
   }

@@ -114,11 +114,20 @@ function findingText(record: VerifyRecord, hasManyCaptures: boolean): string {
   return `${lines.map(escapeControls).join('\n')}\n\n`;
 }
 
-/** `packet 4 (SYN), packet 5 (SYN-ACK)`, with the file where there are several. */
+/** `packets 4 (SYN), 5 (SYN-ACK)`, by capture where there are several: `a.pcap 4 (SYN); b.pcap 9 (arrived)`. */
 export function evidenceText({ evidence }: VerifyRecord, hasManyCaptures: boolean): string {
-  return evidence
-    .map(({ capture, packet, what }) => `${hasManyCaptures ? `${capture} ` : ''}packet ${packet} (${what})`)
-    .join(', ');
+  const byCapture = new Map<string, Map<number, string[]>>();
+  for (const { capture, packet, what } of evidence) {
+    const packets = byCapture.get(capture) ?? new Map<number, string[]>();
+    byCapture.set(capture, packets);
+    packets.set(packet, [...(packets.get(packet) ?? []), what]);
+  }
+  return [...byCapture]
+    .map(([capture, packets]) => {
+      const shown = [...packets].map(([packet, whats]) => `${packet} (${whats.join(', ')})`).join(', ');
+      return `${hasManyCaptures ? `${capture} ` : ''}${packets.size === 1 ? 'packet' : 'packets'} ${shown}`;
+    })
+    .join('; ');
 }
 
 function portText(end: string, port: number | undefined): string {

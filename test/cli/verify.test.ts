@@ -47,7 +47,7 @@ describe('the answer', () => {
     expect(found.stdout).toMatch(
       /^LEAK \(proven\) {2}lab\/payments-0 \(payments\) port \d+ -> shop\/ledger-0 tcp 5432\n/m,
     );
-    expect(found.stdout).toMatch(/Evidence: packet 35 \(SYN\), packet 36 \(SYN-ACK\), packet 37 \(ACK\)/);
+    expect(found.stdout).toMatch(/Evidence: packets 35 \(SYN\), 36 \(SYN-ACK\), 37 \(ACK\)/);
     expect(found.stdout).toMatch(/^deny +14 \(14 findings\) +1 \(1 finding\) +1 +3$/m);
     expect((await margay([...TIERS, '--exit-zero'])).code).toBe(0);
     // Nothing is denied in a cluster without policies.
