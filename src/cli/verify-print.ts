@@ -87,7 +87,7 @@ async function printTables(result: VerifyResult, spool: RecordSpool, output: Out
     stdout.write(`… and ${counted(findingCount - findings.length, 'more finding')}: -o jsonl prints them all\n\n`);
   }
   if (isWide && records.length > 0) {
-    stdout.write(`${await renderTable(connectionTable(records), output)}\n`);
+    stdout.write(`${await renderTable(connectionTable(records, hasMany), output)}\n`);
     const rest = result.totals.connections - records.length;
     if (rest > 0) stdout.write(`… and ${counted(rest, 'more connection')}: -o jsonl prints them all\n\n`);
   }
@@ -134,11 +134,26 @@ function portText(end: string, port: number | undefined): string {
   return port === undefined ? end : `${end} port ${port}`;
 }
 
-function connectionTable(records: readonly VerifyRecord[]): { head: string[]; rows: Cell[][] } {
+function connectionTable(
+  records: readonly VerifyRecord[],
+  hasManyCaptures: boolean,
+): { head: string[]; rows: Cell[][] } {
   const brevity: Brevity = IN_FULL;
   return {
-    head: ['packet', 'predicted', 'observed', 'outcome', 'finding', 'from', 'to', 'rule at', 'packets'],
+    head: [
+      ...(hasManyCaptures ? ['capture'] : []),
+      'packet',
+      'predicted',
+      'observed',
+      'outcome',
+      'finding',
+      'from',
+      'to',
+      'rule at',
+      'packets',
+    ],
     rows: records.map((record) => [
+      ...(hasManyCaptures ? [record.capture] : []),
       record.first_packet,
       record.predicted,
       record.observed,

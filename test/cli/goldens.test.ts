@@ -8,8 +8,14 @@ import { capture, LESSONS, lesson, margay } from './support.ts';
 const DEMO = ['--src', 'prod-engineering/web-0', '--dst', 'prod-engineering/db-0', '--port', '5432'];
 const FLOWS = ['--flows', 'test/cli/data/flows.jsonl'];
 
+const ENFORCEMENT = [
+  ...lesson('enforcement'),
+  ...['node-1', 'node-2'].flatMap((node) => ['-r', `node:${node}=pcaps/enforcement/${node}.pcapng`]),
+];
+
 const VERBS = [
   'replay',
+  'verify',
   'explain',
   'eval',
   'validate',
@@ -74,6 +80,12 @@ const CASES: readonly (readonly [file: string, args: readonly string[]])[] = [
   ],
   ['explain-arp', ['explain', ...capture('sa-names'), '--packet', '1']],
   ...LESSONS.map((name) => [`replay-${name}`, ['replay', ...capture(name)]] as const),
+  ['verify', ['verify', ...ENFORCEMENT]],
+  ['verify-wide', ['verify', ...ENFORCEMENT, '-o', 'wide']],
+  ['verify-md', ['verify', ...ENFORCEMENT, '-o', 'md']],
+  ['verify-junit', ['verify', ...ENFORCEMENT, '-o', 'junit']],
+  ['verify-one-capture', ['verify', ...lesson('enforcement'), '-r', 'pcaps/enforcement/node-2.pcapng']],
+  ['verify-tiers', ['verify', ...capture('tiers')]],
   ['replay-wide', ['replay', ...capture('tiers'), '-o', 'wide']],
   ['replay-csv', ['replay', ...capture('sa-selector'), '-o', 'csv']],
   ['replay-json', ['replay', ...capture('sa-names'), '-o', 'json']],

@@ -96,7 +96,9 @@ export function addVerify(program: Command, output: Output, finish: Finish): voi
       '\nPOINT of -r POINT=FILE: pod:NAMESPACE/NAME (in the pod, or at its cali interface), node:NAME (at its uplink). In pcapng\n' +
         "the names of pods' cali interfaces tell the same by themselves.\n" +
         '\nExamples:\n' +
-        '  margay verify -f pcaps/tiers -r pcaps/tiers/capture.pcapng\n' +
+        '  margay verify -f pcaps/enforcement -r pcaps/enforcement/node-2.pcapng\n' +
+        '  margay verify -f pcaps/enforcement -r node:node-1=pcaps/enforcement/node-1.pcapng \\\n' +
+        '                                     -r node:node-2=pcaps/enforcement/node-2.pcapng\n' +
         '  margay verify -f cluster/ --sent client.pcap --delivered server.pcap\n' +
         '  margay verify -f cluster/ -r pod:prod/web-0=web.pcap -r pod:prod/db-0=db.pcap -r node:node-1=eth0.pcap\n' +
         '  margay verify -f cluster/ -r day.pcapng --annotate notes.pcapng --report report.html -o jsonl',
