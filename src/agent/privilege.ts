@@ -79,16 +79,7 @@ const LAST: readonly string[] = ['--no-new-privs', '--pdeathsig', 'TERM'];
 export function captureOnly(setpriv: string, user: User, canBound: boolean): string[] {
   const bound = canBound ? ['--bounding-set', '-all,+net_raw'] : [];
   const ids = ['--reuid', String(user.uid), '--regid', String(user.gid), '--clear-groups'];
-  return [
-    setpriv,
-    ...ids,
-    ...bound,
-    '--inh-caps',
-    '-all,+net_raw',
-    '--ambient-caps',
-    '-all,+net_raw',
-    '--no-new-privs',
-  ];
+  return [setpriv, ...ids, ...bound, '--inh-caps', '-all,+net_raw', '--ambient-caps', '-all,+net_raw', ...LAST];
 }
 
 /** Words before a command that make it run without any capability, as the user that it is. */
