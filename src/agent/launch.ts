@@ -24,8 +24,8 @@ import {
 const PLACE = '_MARGAY_PLACE';
 
 export interface LaunchOptions {
-  /** Whether packets are captured live. */
-  readonly isLive: boolean;
+  /** `cap`, `tcpdump`; anything else is no live capture. */
+  readonly source: string;
   /** Who to go on as when started as root; `root` = stay root. */
   readonly runAs: string;
 }
@@ -49,8 +49,9 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
     return { kind: 'main', host: new KeeperHost(), notes: notesOf(standing()) };
   }
   const rights = standing();
-  if (place !== 'keeper' && (!options.isLive || !rights.canCapture))
-    return { kind: 'main', host: new LocalHost(), notes: [] };
+  if (place === undefined) await checkCapture(options.source, rights);
+  const isLive = options.source === 'cap' || options.source === 'tcpdump';
+  if (place !== 'keeper' && (!isLive || !rights.canCapture)) return { kind: 'main', host: new LocalHost(), notes: [] };
   const setpriv = findSetpriv();
   if (place !== 'keeper' && rights.isRoot && rights.canChangeUser && options.runAs !== 'root') {
     const user = userOf(options.runAs);
@@ -61,6 +62,18 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
     kind: 'ended',
     code: await keepMain(setpriv === undefined ? [] : withoutRights(setpriv, rights.canBound), {}),
   };
+}
+
+/** What is known to fail is said before anything starts. tcpdump may have a right of its own (setcap). */
+async function checkCapture(source: string, { canCapture }: Standing): Promise<void> {
+  if (source !== 'cap') return;
+  const { liveCaptureMissing } = await import('../packets/live.ts');
+  const missing = liveCaptureMissing();
+  if (missing !== undefined) throw new LaunchError(missing);
+  if (canCapture) return;
+  throw new LaunchError(
+    'no right to capture: start it as root, or as a user with CAP_NET_RAW (systemd: AmbientCapabilities=CAP_NET_RAW)',
+  );
 }
 
 function userOf(name: string): User {

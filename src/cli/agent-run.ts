@@ -8,6 +8,7 @@ import { readVersion } from './version.ts';
 
 /** After the first signal; a process that hangs must not outlive its grace. */
 const END_MS = 4_800;
+const SAME_WISH_MS = 1_000;
 
 export async function agent(options: AgentOptions, output: Output): Promise<number> {
   const resolved = resolveOrTell(options, output);
@@ -31,8 +32,14 @@ export async function agent(options: AgentOptions, output: Output): Promise<numb
   });
   for (const note of launched.notes) log.log('warn', note);
   const stop = new AbortController();
+  let firstMs = 0;
   const onSignal = (): void => {
-    if (stop.signal.aborted) process.exit(EXIT_TROUBLE);
+    if (stop.signal.aborted) {
+      // Parents and groups pass one wish on several times.
+      if (performance.now() - firstMs > SAME_WISH_MS) process.exit(EXIT_TROUBLE);
+      return;
+    }
+    firstMs = performance.now();
     setTimeout(() => process.exit(EXIT_TROUBLE), END_MS).unref();
     stop.abort();
   };
@@ -63,7 +70,7 @@ export async function agent(options: AgentOptions, output: Output): Promise<numb
 /** The agent is several processes; this one may turn out to be another one's parent. */
 async function launchOrTell({ source, runAs }: AgentConfig, output: Output): Promise<Launched> {
   try {
-    return await launch({ isLive: source === 'cap' || source === 'tcpdump', runAs });
+    return await launch({ source, runAs });
   } catch (error) {
     if (!(error instanceof LaunchError)) throw error;
     output.stderr.write(`margay: ${error.message}\n`);

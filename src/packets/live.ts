@@ -48,6 +48,16 @@ function loadCap(): CapModule {
   }
 }
 
+/** The same without loading it: whether it was built at all. */
+export function liveCaptureMissing(): string | undefined {
+  try {
+    createRequire(import.meta.url).resolve('cap/build/Release/cap.node');
+    return undefined;
+  } catch {
+    return REMEDY_MISSING;
+  }
+}
+
 /** Whether cap can be loaded, as one line for who asks (undefined: it can). Loads it, so not for a worker thread. */
 export function liveCaptureTrouble(): string | undefined {
   try {

@@ -1,6 +1,16 @@
 /** The agent's processes: who may do what, who forks whom, and that all of them end. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -255,6 +265,26 @@ describe.skipIf(trouble !== undefined)(`the agent${trouble === undefined ? '' : 
       );
     } finally {
       chmodSync(folder, 0o755);
+      cable.close();
+    }
+  });
+
+  test('says in one line that cap is not built, or that it may not capture', async () => {
+    const cable = new Cable();
+    try {
+      const module = join(folder, 'node_modules/cap/build');
+      renameSync(module, `${module}.away`);
+      const missing = agent(cable, []);
+      expect(await exit(missing.child)).toBe(4);
+      expect(missing.text()).toMatch(
+        /^margay: live capture needs the package 'cap'.*npm rebuild cap.*--source tcpdump\n$/,
+      );
+      renameSync(`${module}.away`, module);
+      const ordinary = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', '--bounding-set', '-all'];
+      const denied = agent(cable, ordinary);
+      expect(await exit(denied.child)).toBe(4);
+      expect(denied.text()).toMatch(/^margay: no right to capture: .*CAP_NET_RAW.*\n$/);
+    } finally {
       cable.close();
     }
   });
