@@ -1,6 +1,7 @@
 /** Packing of what users named: tiers, policies, rules, IP sets with their members, groups, endpoints, nodes, services. */
 import { compareBytewise } from '../base/bytewise.ts';
 import { comparePrefixes } from '../base/ip.ts';
+import { WordInterner } from '../base/word-interner.ts';
 import {
   ACTION_ALLOW,
   ACTION_DENY,
@@ -32,9 +33,10 @@ export interface ObjectNumbers {
 
 export function packObjects(plan: Plan, sections: Sections, dataplane: Dataplane): ObjectNumbers {
   const rules = new Map<PlanRule, number>();
+  const sides = new SidePool(sections);
   packTiers(plan, sections);
-  packPolicies(plan, sections, rules);
-  packProfiles(plan, sections, rules);
+  packPolicies(plan, sections, rules, sides);
+  packProfiles(plan, sections, rules, sides);
   packIpSets(plan, sections);
   packGroups(plan, sections);
   packNodes(plan, sections, dataplane);
@@ -53,10 +55,10 @@ function packTiers(plan: Plan, sections: Sections): void {
   }
 }
 
-function packPolicies(plan: Plan, sections: Sections, rules: Map<PlanRule, number>): void {
+function packPolicies(plan: Plan, sections: Sections, rules: Map<PlanRule, number>, sides: SidePool): void {
   plan.policies.forEach((policy, index) => {
-    const ingress = packRules(policy.ingress, index, DIRECTION_INGRESS, sections, rules);
-    const egress = packRules(policy.egress, index, DIRECTION_EGRESS, sections, rules);
+    const ingress = packRules(policy.ingress, index, DIRECTION_INGRESS, sections, rules, sides);
+    const egress = packRules(policy.egress, index, DIRECTION_EGRESS, sections, rules, sides);
     sections.record(layout.SECTION_POLICIES, [
       sections.string(policy.id),
       sections.string(policy.namespace),
@@ -87,10 +89,10 @@ function policyFlags(policy: PlanPolicy): number {
   );
 }
 
-function packProfiles(plan: Plan, sections: Sections, rules: Map<PlanRule, number>): void {
+function packProfiles(plan: Plan, sections: Sections, rules: Map<PlanRule, number>, sides: SidePool): void {
   plan.profiles.forEach((profile, index) => {
-    const ingress = packRules(profile.ingress, ~index, DIRECTION_INGRESS, sections, rules);
-    const egress = packRules(profile.egress, ~index, DIRECTION_EGRESS, sections, rules);
+    const ingress = packRules(profile.ingress, ~index, DIRECTION_INGRESS, sections, rules, sides);
+    const egress = packRules(profile.egress, ~index, DIRECTION_EGRESS, sections, rules, sides);
     sections.record(layout.SECTION_PROFILES, [
       sections.string(profile.name),
       ...ingress,
@@ -110,6 +112,7 @@ function packRules(
   direction: number,
   sections: Sections,
   rules: Map<PlanRule, number>,
+  sides: SidePool,
 ): [number, number] {
   const first = sections.count(layout.SECTION_RULES);
   list.forEach((rule, index) => {
@@ -122,8 +125,8 @@ function packRules(
       rule.icmpCode,
       rule.notIcmpType,
       rule.notIcmpCode,
-      packSide(rule.source, sections),
-      packSide(rule.destination, sections),
+      sides.number(rule.source),
+      sides.number(rule.destination),
       owner,
       direction,
       index,
@@ -136,8 +139,30 @@ function packRules(
   return [first, list.length];
 }
 
-function packSide(side: PlanSide, sections: Sections): number {
-  return sections.record(layout.SECTION_SIDES, [
+/** Sides, each stored once: most ask nothing, or for one of a few sets and ports. */
+class SidePool {
+  readonly #sections: Sections;
+  readonly #known = new Map<PlanSide, number>();
+  readonly #contents = new WordInterner();
+  readonly #numbers: number[] = [];
+
+  constructor(sections: Sections) {
+    this.#sections = sections;
+  }
+
+  number(side: PlanSide): number {
+    const known = this.#known.get(side);
+    if (known !== undefined) return known;
+    const words = Int32Array.from(sideWords(side, this.#sections));
+    const content = this.#contents.number(words);
+    this.#numbers[content] ??= this.#sections.record(layout.SECTION_SIDES, [...words]);
+    this.#known.set(side, this.#numbers[content]!);
+    return this.#numbers[content]!;
+  }
+}
+
+function sideWords(side: PlanSide, sections: Sections): number[] {
+  return [
     ...sections.prefixList(side.nets),
     ...sections.prefixList(side.notNets),
     ...sections.intList(side.ipSets),
@@ -148,7 +173,7 @@ function packSide(side: PlanSide, sections: Sections): number {
     ...sections.intList(side.notNamedPorts),
     side.servicePorts,
     0,
-  ]);
+  ];
 }
 
 function rangeList(ranges: readonly (readonly [number, number])[], sections: Sections): [number, number] {
