@@ -130,7 +130,7 @@ export class AgentState {
     }
     const kernel = `${droppedByKernel} by the kernel${isKernelDropEstimated ? ' (estimated)' : ''}`;
     const parts = [...Object.entries(lostByReason).map(([reason, count]) => `${count} ${reason}`), kernel];
-    const text = `Packets were lost (${parts.join(', ')}): flows and findings of this time may be incomplete; a larger --ring-mib or more --splits help`;
+    const text = `Packets were lost (${parts.join(', ')}): flows and findings of this time may be incomplete; more --capture-mib and --ring-mib help, and --splits where there are cores for them`;
     this.banners.set('loss', text);
   }
 

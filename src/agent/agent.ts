@@ -351,13 +351,14 @@ function readToken(path: string): string {
 const TOKEN_LENGTH_MIN = 16;
 
 function engineOptions(config: AgentConfig): EngineOptions {
-  const { filter, snapBytes, ringMib, splits, flowEntries, conntrackEntries, capturePoint, deduplicate, findingsMib } =
-    config;
+  const { filter, snapBytes, ringMib, captureMib, splits, flowEntries, conntrackEntries } = config;
+  const { capturePoint, deduplicate, findingsMib } = config;
   return {
     sources: sourcesOf(config),
     filter,
     snapBytes,
     ringBytes: ringMib * 2 ** 20,
+    captureBytes: captureMib * 2 ** 20,
     splits,
     flowEntries,
     conntrackEntries,

@@ -41,6 +41,7 @@ export interface AgentConfig {
   readonly filter: string;
   readonly snapBytes: number;
   readonly ringMib: number;
+  readonly captureMib: number;
   readonly splits: number;
   readonly capturePoint: 'unknown' | 'veth' | 'host';
   readonly deduplicate: 'auto' | 'yes' | 'no';

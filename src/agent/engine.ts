@@ -24,6 +24,8 @@ export interface EngineOptions {
   readonly snapBytes: number;
   /** Bytes of the ring between a child's capture and its judging thread. */
   readonly ringBytes: number;
+  /** Kernel memory for the packets of each interface. */
+  readonly captureBytes: number;
   /** Children that share the flows of one live source. */
   readonly splits: number;
   /** Connections followed at one time, and entries of connection tracking. */

@@ -80,7 +80,13 @@ export const SETTINGS: readonly Setting[] = [
     ['interface', list('name'), 'interface to capture on, any for all (repeatable)', { short: 'i', default: ['any'] }],
     ['filter', text('bpf'), 'capture only what this BPF filter takes', { default: '' }],
     ['snap-bytes', number('bytes', 64, 65_535), 'look at so many bytes of each packet', { default: 256 }],
-    ['ring-mib', number('MiB', 1, 1024), "room between the kernel's packets and the verdicts", { default: 64 }],
+    ['ring-mib', number('MiB', 1, 1024), 'room for packets between their capture and their verdicts', { default: 16 }],
+    [
+      'capture-mib',
+      number('MiB', 1, 1024),
+      'kernel memory for the packets of an interface; cap takes 64 KiB a packet, tcpdump what it needs',
+      { default: 64 },
+    ],
     ['splits', number('number', 1, 16), 'capture processes that share the flows of an interface', { default: 1 }],
     [
       'capture-point',

@@ -26,8 +26,6 @@ export interface EngineTuning {
   readonly pauseMsMax: number;
   /** An allowed connection must have gone unanswered for so long. */
   readonly blockedAfterSeconds: number;
-  /** Kernel memory for the capture of one interface. */
-  readonly captureBytes: number;
 }
 
 export const ENGINE_TUNING: EngineTuning = {
@@ -36,7 +34,6 @@ export const ENGINE_TUNING: EngineTuning = {
   pauseMs: 100,
   pauseMsMax: 4000,
   blockedAfterSeconds: 3,
-  captureBytes: 64 * 1024 * 1024,
 };
 
 /** Lives longer than this make the next pause short again. */

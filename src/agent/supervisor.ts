@@ -201,7 +201,7 @@ function planChildren(options: EngineOptions, tuning: EngineTuning): ChildPlan[]
     filter,
     snapBytes: options.snapBytes,
     ringBytes: options.ringBytes,
-    captureBytes: tuning.captureBytes,
+    captureBytes: options.captureBytes,
     flowEntries: share(options.flowEntries),
     conntrackEntries: share(options.conntrackEntries),
     capturePoint: options.capturePoint,

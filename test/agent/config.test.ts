@@ -42,7 +42,8 @@ test('flags win over the environment, that over the file, and that over defaults
     filename: ['a', 'b'],
     recursive: true,
     strict: true,
-    ringMib: 64,
+    ringMib: 16,
+    captureMib: 64,
   });
   const from = new Map(values.map(({ key, from: place }) => [key, place]));
   expect(from.get('listen')).toBe('flag --listen');

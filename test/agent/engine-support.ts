@@ -79,6 +79,7 @@ export const OPTIONS: EngineOptions = {
   filter: '',
   snapBytes: 256,
   ringBytes: 4 * 1024 * 1024,
+  captureBytes: 64 * 1024 * 1024,
   splits: 1,
   flowEntries: 4096,
   conntrackEntries: 65_536,
