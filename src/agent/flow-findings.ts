@@ -2,12 +2,12 @@
  * Where kernel and policy disagree, as it happens: from the records of connections, while they are open and as they close.
  *
  *   verdict   seen of the other side                                            finding
- *   deny      answered: a handshake, data, a reset by the other end             leak
+ *   deny      answered: a SYN-ACK, data, an echo reply                          leak
  *   allow     TCP: nothing, though asked again and watched for long enough      blocked
  *
  * UDP and ICMP without an answer are no finding: many of them are never answered. A connection that was there before the capture began
- * (`midstream`) is none either: whether policy let it in is no longer to be seen. An ICMP error about a denied packet (`refused` without a
- * packet of the other end) is what a REJECT looks like, and so agrees with the policy.
+ * (`midstream`) is none either: whether policy let it in is no longer to be seen. A refusal is what a REJECT looks like, too, and so
+ * agrees with a denial. `margay verify` looks closer, at captures (analyze/outcome.ts).
  */
 import type { ConnectionRecord } from '../analyze/connections.ts';
 import type { Finding } from './api.ts';
@@ -65,6 +65,9 @@ function leakCause(record: ConnectionRecord, context: FindingContext): string {
 }
 
 function blockedCause(record: ConnectionRecord): string {
+  if (record.pending?.action === 'deny') {
+    return 'The policies that are enforced allow it, but staged ones would deny it: they may be enforced already.';
+  }
   if (record.dest_type === 'net' || record.dest_type === 'ns') {
     return 'The policies allow it, but nothing came back: a firewall beyond the cluster, a missing route, or a host that is down.';
   }
