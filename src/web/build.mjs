@@ -11,8 +11,8 @@ import { build } from 'vite';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const OUT = process.argv[2] ?? join(HERE, '../../dist/web');
-// The first versions with light-dark() in style sheets.
-const TARGET = ['chrome123', 'firefox120', 'safari17.5'];
+// The first versions with light-dark() in style sheets and AbortSignal.any().
+const TARGET = ['chrome123', 'firefox124', 'safari17.5'];
 
 await build({
   ...commonSettings(),

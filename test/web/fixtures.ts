@@ -15,6 +15,8 @@ import type {
 
 /** Would set a mark on the page if it were ever read as markup. */
 export const HOSTILE = '<img src=x onerror="window.wasFooled=true">';
+/** As long as Kubernetes lets a name be. */
+export const LONG = `a-name-${'that-goes-on-'.repeat(19)}`.slice(0, 253);
 export const START_MS = Date.parse('2026-03-04T10:00:00Z');
 
 const ACCOUNTS = ['shop/web', 'shop/cart', 'shop/checkout', 'data/orders-db', 'data/cache', 'ops/prometheus'];
@@ -66,6 +68,7 @@ export const HOSTILE_FLOW: FlowEntry = {
     source_service_account: HOSTILE,
     source_labels: { app: HOSTILE, [HOSTILE]: 'x' },
     dest_namespace: '"><script>window.wasFooled=true</script>',
+    dest_service_account: LONG,
     reason: HOSTILE,
     observed: HOSTILE,
   },
@@ -175,7 +178,9 @@ export const STEPS: readonly ExplainStep[] = [
   },
 ];
 
-export const FINDINGS: readonly Finding[] = FLOWS.filter(({ finding }) => finding !== undefined).map(
+const JUDGED = [...FLOWS, { ...HOSTILE_FLOW, finding: 'leak' as const }];
+
+export const FINDINGS: readonly Finding[] = JUDGED.filter(({ finding }) => finding !== undefined).map(
   ({ id, finding, record }) => ({
     id: `finding-${id}`,
     kind: finding!,
@@ -235,7 +240,7 @@ export const BOARD: PolicyBoard = {
           ],
         },
         {
-          name: `np:shop/${HOSTILE}`,
+          name: `np:shop/${HOSTILE}${LONG}`,
           order: null,
           isStaged: false,
           rules: [{ direction: 'ingress', index: 0, action: 'allow', packets: 0, bytes: 0 }],
@@ -255,6 +260,7 @@ function graphOf(): AccountGraph {
     nodes: [
       ...names.map((id) => ({ id, kind: id === 'net:outside' ? ('outside' as const) : ('account' as const), pods: 3 })),
       { id: `shop/${HOSTILE}`, kind: 'account', pods: 1 },
+      { id: `data/${LONG}`, kind: 'account', pods: 1 },
     ],
     edges: [
       ...TALKS.map(({ from, to, port, action, finding }, index) => ({
@@ -270,7 +276,7 @@ function graphOf(): AccountGraph {
       })),
       {
         from: `shop/${HOSTILE}`,
-        to: 'data/cache',
+        to: `data/${LONG}`,
         allowed: 1,
         denied: 0,
         leaking: 0,

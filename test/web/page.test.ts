@@ -192,6 +192,12 @@ describe.skipIf(CHROMIUM === undefined)('the page in Chromium', () => {
     await explainer.getByText('As margay explain prints it').click();
     await explainer.getByText('deny: end of tier default').waitFor();
     expect(await sidewaysOverflow(page)).toBe(0);
+    // On a narrow screen it covers everything, and keys stay inside.
+    expect(await page.evaluate('document.querySelector("main").inert')).toBe(false);
+    await page.setViewportSize({ width: 400, height: 800 });
+    await expect.poll(() => page.evaluate('document.querySelector("main").inert')).toBe(true);
+    await page.keyboard.press('Escape');
+    await expect.poll(() => page.evaluate('document.activeElement.dataset.row')).toBe('flow-6');
     const gone = await open('#/connections?flow=nobody');
     await gone.getByText('that flow is no longer kept').waitFor();
     expect(opened[1]!.complaints.splice(0).every((text) => text.includes('404'))).toBe(true);
@@ -212,6 +218,12 @@ describe.skipIf(CHROMIUM === undefined)('the page in Chromium', () => {
       await button.click();
       await page.locator('tr[data-row="newer"]').waitFor();
       expect(await rows.count()).toBe(before + 1);
+      for (let index = 0; index < 150; index++) own.add({ ...FLOWS[1]!, id: `more-${index}` });
+      await page.getByRole('button', { name: 'Load older' }).waitFor();
+      await expect.poll(() => rows.count()).toBe(100);
+      await page.getByRole('button', { name: 'Load older' }).click();
+      await expect.poll(() => rows.count()).toBe(before + 151);
+      expect(await rows.last().getAttribute('data-row')).toBe('flow-0');
     } finally {
       await opened.pop()?.page.close();
       await own.stop();
@@ -267,7 +279,7 @@ describe.skipIf(CHROMIUM === undefined)('the page in Chromium', () => {
   test('findings say cause and evidence, and lead to the explainer', async () => {
     const page = await open('#/findings');
     const cards = page.locator('.finding');
-    await expect.poll(() => cards.count()).toBe(2);
+    await expect.poll(() => cards.count()).toBe(3);
     expect(await cards.first().textContent()).toMatch(/there before the policy[\s\S]*packet 1043/);
     await page.getByText('Packets were lost meanwhile').waitFor();
     await cards.first().focus();

@@ -8,7 +8,7 @@ import type {
   ReportData,
   ReportEnd,
 } from '../../src/analyze/report-data.ts';
-import { HOSTILE, START_MS } from './fixtures.ts';
+import { HOSTILE, LONG, START_MS } from './fixtures.ts';
 
 const PREDICTED: readonly Predicted[] = ['allow', 'deny', 'unpoliced', 'uncertain'];
 const OBSERVED: readonly ObservedColumn[] = ['delivered', 'refused', 'unanswered', 'unknown'];
@@ -159,7 +159,7 @@ function connectionOf(id: number): ReportConnection {
 
 function endOf(index: number, id: number): ReportEnd {
   const [namespace = '', account = ''] = ACCOUNTS[index]!.split('/');
-  const name = id === 3 ? HOSTILE : `${account}-${id % 7}`;
+  const name = id === 3 ? HOSTILE + LONG : `${account}-${id % 7}`;
   return {
     ip: `10.0.${index}.${id % 200}`,
     type: 'wep',

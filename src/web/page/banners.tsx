@@ -38,7 +38,7 @@ export function Banners(): JSX.Element {
         </p>
       )}
       {banners?.map((banner) => (
-        <p key={banner.kind} class={`banner banner-${banner.kind}`} data-banner={banner.kind}>
+        <p key={`${banner.kind} ${banner.text}`} class={`banner banner-${banner.kind}`} data-banner={banner.kind}>
           <BannerSign />
           <span>
             <strong>{TITLES[banner.kind] ?? 'Warning'}.</strong> {banner.text}

@@ -17,9 +17,13 @@ export function Explainer({ id }: { readonly id: string }): JSX.Element {
   const panel = useRef<HTMLElement>(null);
   const close = (): void => {
     change({ flow: undefined });
-    returnFocus(id);
+    // After the panel is gone: what it covered cannot take the focus before.
+    setTimeout(() => returnFocus(id));
   };
-  useEffect(() => panel.current?.focus(), []);
+  useEffect(() => {
+    panel.current?.focus();
+    return hideBehind();
+  }, []);
   useEffect(() => {
     const closeOnEscape = (event: KeyboardEvent): void => {
       if (event.key === 'Escape' && !event.defaultPrevented) close();
@@ -28,7 +32,7 @@ export function Explainer({ id }: { readonly id: string }): JSX.Element {
     return () => removeEventListener('keydown', closeOnEscape);
   });
   return (
-    <aside ref={panel} class="explainer" role="dialog" aria-labelledby="explainer-title" tabIndex={-1}>
+    <section ref={panel} class="explainer" role="dialog" aria-labelledby="explainer-title" tabIndex={-1}>
       <div class="explainer-head">
         <h2 id="explainer-title">Why this verdict</h2>
         <button type="button" onClick={close} aria-keyshortcuts="Escape">
@@ -36,8 +40,23 @@ export function Explainer({ id }: { readonly id: string }): JSX.Element {
         </button>
       </div>
       {value ? <Detail detail={value} /> : <p class="empty-note">{missing(trouble)}</p>}
-    </aside>
+    </section>
   );
+}
+
+/** On narrow screens the panel covers all else, which keys must not reach then. Returns what undoes it. */
+function hideBehind(): () => void {
+  const wide = matchMedia('(min-width: 761px)');
+  const behind = document.querySelectorAll<HTMLElement>('.head, .banners, main');
+  const update = (): void => {
+    for (const each of behind) each.inert = !wide.matches;
+  };
+  update();
+  wide.addEventListener('change', update);
+  return () => {
+    wide.removeEventListener('change', update);
+    for (const each of behind) each.inert = false;
+  };
 }
 
 function missing(trouble: string): string {

@@ -217,7 +217,7 @@ function Box(props: {
       role="button"
       tabindex={props.isInTabOrder ? 0 : -1}
       aria-pressed={props.isSelected}
-      aria-label={`${title}, ${above}`}
+      aria-label={`${above} ${name}`}
       data-node={id}
       onClick={() => props.onSelect(props.isSelected ? undefined : id)}
     >
