@@ -12,7 +12,7 @@ import { IdentityReader } from '../identity/reader.ts';
 import { RedisStore } from '../identity/redis.ts';
 import { redisConfig } from '../identity/redis-config.ts';
 import { SYSTEM_CLOCK } from '../identity/system-clock.ts';
-import type { IdentityTable } from '../identity/table.ts';
+import { IdentityTable } from '../identity/table.ts';
 import type { Resources } from '../model/resources.ts';
 import type { IdentityStatus, PlaneOptions } from './plane-messages.ts';
 
@@ -75,9 +75,22 @@ export class IdentityFeed {
     return this.#reader.resyncs.start > 0;
   }
 
-  /** The objects with the pods of the store, and the accounts and namespaces that only it knows. */
-  overlay(resources: Resources): Resources {
-    return overlayObjects(resources, this.#reader.table.toSet('(redis)'));
+  /** The objects with the pods of the store (or those of some addresses alone), and the accounts and namespaces that only it knows. */
+  overlay(resources: Resources, addresses?: readonly string[]): Resources {
+    const { table } = this.#reader;
+    if (addresses === undefined) return overlayObjects(resources, table.toSet('(redis)'));
+    const some = new IdentityTable();
+    for (const [key, labels] of table.accounts) some.accounts.set(key, labels);
+    for (const [key, labels] of table.namespaces) some.namespaces.set(key, labels);
+    for (const address of addresses) {
+      const owners = table.owners.get(address) ?? [];
+      if (owners.length > 0) some.owners.set(address, owners);
+      for (const { uid } of owners) {
+        const pod = table.pods.get(uid);
+        if (pod !== undefined) some.pods.set(uid, pod);
+      }
+    }
+    return overlayObjects(resources, some.toSet('(redis)'));
   }
 
   status(): IdentityStatus {

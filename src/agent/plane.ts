@@ -12,13 +12,14 @@ import { explainFlow } from '../analyze/explain.ts';
 import { explanationLines, wrapLines } from '../analyze/explain-text.ts';
 import { liveRoom } from '../analyze/live-room.ts';
 import { escapeControls, PolicyError } from '../base/errors.ts';
-import { packTimedPlan } from '../compile/pack.ts';
+import { packPlan, packTimedPlan } from '../compile/pack.ts';
 import type { Plan } from '../compile/plan.ts';
 import { newPlanCaches, planCluster } from '../compile/plan-cluster.ts';
 import type { Change } from '../identity/keys.ts';
 import { formatProblem, type LoadProblem } from '../load/problem.ts';
+import { podAddressTexts } from '../model/pod-addresses.ts';
 import type { Resources } from '../model/resources.ts';
-import { openTables, type Tables } from '../tables/tables.ts';
+import { openTables } from '../tables/tables.ts';
 import type { ApiRecord } from './api.ts';
 import { boardOf } from './board.ts';
 import type { OwnerChange } from './engine.ts';
@@ -37,13 +38,6 @@ const IDENTITY_COMPILE_MS = 1_000;
 const IDENTITY_COMPILE_SHARE = 4;
 const TEXT_WIDTH = 100;
 
-interface InUse {
-  readonly resources: Resources;
-  readonly plan: Plan;
-  readonly tables: Tables;
-  readonly generation: number;
-}
-
 export class PolicyPlane {
   readonly #options: PlaneOptions;
   readonly #send: (report: PlaneReport) => void;
@@ -52,7 +46,8 @@ export class PolicyPlane {
   #identities: IdentityFeed | undefined;
   #resources: Resources | undefined;
   #warnings: readonly LoadProblem[] = [];
-  #inUse: InUse | undefined;
+  /** Number of the tables in use, and what they were made of. */
+  #inUse: { readonly generation: number; readonly resources: Resources } | undefined;
   #live: LiveTables | undefined;
   #generation: number;
   #trouble = '';
@@ -170,7 +165,8 @@ export class PolicyPlane {
   #compile(resources: Resources, startedMs: number): void {
     const { node, dataplane } = this.#options;
     const overlaid = this.#identities === undefined ? resources : this.#identities.overlay(resources);
-    const plan = planCluster(overlaid, this.#caches);
+    // Pods of identities are made anew each time: nothing known of them is found again.
+    const plan = planCluster(overlaid, this.#identities === undefined ? this.#caches : newPlanCaches());
     if (node !== undefined && !plan.nodes.some(({ name }) => name === node)) {
       this.#refuse([`--node: no Node, pod or host endpoint of the input names the node '${escapeControls(node)}'`]);
       return;
@@ -191,7 +187,8 @@ export class PolicyPlane {
       const send = (change: OwnerChange): void => this.#send({ kind: 'owners', change });
       this.#live = new LiveTables(tables, packed.live, plan, identities.table, this.#generation, send);
     }
-    this.#inUse = { resources: overlaid, plan, tables, generation: this.#generation };
+    // Of a large cluster plan and pods take more memory than all else: they are not kept.
+    this.#inUse = { generation: this.#generation, resources };
     this.#trouble = '';
     this.#isRefused = false;
     this.#send({ kind: 'generation', generation: this.#describe(plan, buffer, this.#lastCompileMs) });
@@ -262,14 +259,29 @@ export class PolicyPlane {
     if (inUse === undefined) return { answer: undefined, error: 'no policies are loaded' };
     if (flow === undefined) return { answer: undefined, error: 'policies cannot be asked about a flow without ports' };
     try {
-      const { dataplane, capturePoint } = this.#options;
-      const explanation = explainFlow(inUse.resources, inUse.plan, inUse.tables, flow, { dataplane, capturePoint });
+      const { node, dataplane, capturePoint } = this.#options;
+      const resources = this.#around(inUse.resources, [flow.src, flow.dst]);
+      const plan = planCluster(resources);
+      const needsIdentity = this.#identities !== undefined;
+      const tables = openTables(packPlan(plan, { node, dataplane, needsIdentity }));
+      const explanation = explainFlow(resources, plan, tables, flow, { dataplane, capturePoint });
       const lines = wrapLines(explanationLines(explanation).map(escapeControls), TEXT_WIDTH);
       const steps = explainSteps(explanation, this.#source?.textOf ?? (() => undefined));
       return { answer: { generation: inUse.generation, steps, text: lines.join('\n') } };
     } catch (error) {
       return { answer: undefined, error: (error as Error).message };
     }
+  }
+
+  /** The cluster with the pods of these addresses alone: what a policy says of a flow hangs on no other pod. */
+  #around(resources: Resources, addresses: readonly string[]): Resources {
+    const identities = this.#identities;
+    if (identities !== undefined) return identities.overlay(resources, addresses);
+    const wanted = new Set(addresses);
+    return {
+      ...resources,
+      pods: resources.pods.filter((pod) => podAddressTexts(pod).some((text) => wanted.has(text))),
+    };
   }
 
   #log(level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, unknown>> = {}): void {

@@ -51,8 +51,9 @@ export class LiveOwners {
   readonly #addresses = new Map<string, number>();
   /** Endpoints by short uid, and the first endpoint of each shape. */
   readonly #endpoints = new Map<string, number>();
-  readonly #models = new Map<string, number>();
-  readonly #shapes = new Map<number, string>();
+  readonly #models = new Map<number, number>();
+  readonly #shapes = new Map<number, number>();
+  readonly #shapeNumbers = new Map<string, number>();
   /** By version, class of nobody, and shape: the class of an address that such a pod owns. */
   readonly #classes = new Map<string, number>();
   #spare = 0;
@@ -83,7 +84,7 @@ export class LiveOwners {
       const fullUid = pod.uid === pod.pod ? '' : pod.uid;
       const endpoint = byName.get(`wep:${pod.pod} ${fullUid}`) ?? byName.get(`wep:${pod.pod} `);
       if (endpoint === undefined) continue;
-      const shape = shapeOf(pod);
+      const shape = this.#shapeOf(pod);
       this.#endpoints.set(uid, endpoint);
       this.#shapes.set(endpoint, shape);
       if (!this.#models.has(shape)) this.#models.set(shape, endpoint);
@@ -101,7 +102,7 @@ export class LiveOwners {
   #checkPod(uid: string): void {
     const endpoint = this.#endpoints.get(uid);
     const pod = this.#source.pods.get(uid);
-    if (endpoint === undefined || pod === undefined || this.#shapes.get(endpoint) === shapeOf(pod)) return;
+    if (endpoint === undefined || pod === undefined || this.#shapes.get(endpoint) === this.#shapeOf(pod)) return;
     this.isOutdated = true;
   }
 
@@ -137,7 +138,7 @@ export class LiveOwners {
     if (known !== undefined) return known;
     const pod = this.#source.pods.get(uid);
     if (pod === undefined) return undefined;
-    const shape = shapeOf(pod);
+    const shape = this.#shapeOf(pod);
     const model = this.#models.get(shape);
     if (model === undefined || this.#spare * SPARE_SIZE >= this.#data.spares.length) return undefined;
     const name = pod.pod.slice(pod.pod.indexOf('/') + 1);
@@ -160,14 +161,25 @@ export class LiveOwners {
     setAddressOwner(this.#tables, version, addresses, at + LIVE_ADDRESS, classNumber, list, this.onStore);
   }
 
-  #classKey(at: number, shape: string): string {
+  /** Pods that no policy can tell apart, on one node, have one number. */
+  #shapeOf(pod: PodDetails): number {
+    const text = shapeText(pod);
+    let shape = this.#shapeNumbers.get(text);
+    if (shape === undefined) {
+      shape = this.#shapeNumbers.size;
+      this.#shapeNumbers.set(text, shape);
+    }
+    return shape;
+  }
+
+  #classKey(at: number, shape: number): string {
     const { addresses } = this.#data;
     return `${addresses[at + LIVE_VERSION]} ${addresses[at + LIVE_VACANT]} ${shape}`;
   }
 }
 
 /** Equal for pods that no policy can tell apart, on one node. */
-function shapeOf({ pod, node, account, labels, ports, annotations }: PodDetails): string {
+function shapeText({ pod, node, account, labels, ports, annotations }: PodDetails): string {
   const namespace = pod.slice(0, pod.indexOf('/'));
   const maps = [labels, annotations].map((map) => (map.size === 0 ? 0 : sortedObject(map)));
   return JSON.stringify([namespace, node, account, ports.length === 0 ? 0 : ports.map(portObject), ...maps]);

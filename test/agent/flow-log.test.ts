@@ -255,7 +255,7 @@ test('hubble: the line of its exporter', async () => {
   log.take(update('a', {}, { isOpen: false }));
   log.take(update('b', { action: 'allow', source_type: 'net', source_ip: 'fd00::1', proto: 'udp' }, { isOpen: false }));
   await log.close(1_000);
-  const [denied, allowed] = linesOf(path) as { flow: Record<string, unknown>; node_name: string }[];
+  const [denied, allowed] = linesOf(path) as unknown as { flow: Record<string, unknown>; node_name: string }[];
   expect(denied).toMatchObject({
     node_name: 'n1',
     time: '2026-01-01T00:00:01.000000Z',

@@ -61,7 +61,7 @@ async function start(options: Partial<PlaneOptions>) {
     ownerChanges: 0,
     forgotten: [] as string[],
     explained: undefined as Explained | undefined,
-    copy: new Int32Array(0),
+    copy: new Int32Array(0) as Int32Array,
   };
   const take = (report: PlaneReport): void => {
     switch (report.kind) {
@@ -104,7 +104,7 @@ async function start(options: Partial<PlaneOptions>) {
 }
 
 function actionOf(copy: Int32Array, src: string, dst: string, port = 80): string {
-  const { action, reason } = evaluateFlow(viewTables(copy.buffer as ArrayBuffer), {
+  const { action, reason } = evaluateFlow(viewTables(copy.buffer), {
     src,
     dst,
     protocol: 'tcp',

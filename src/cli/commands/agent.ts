@@ -25,4 +25,4 @@ const EXAMPLES = `Examples:
   margay agent --kubernetes --redis redis://redis:6379 --node "$NODE_NAME" --format goldmane
 
 Signals: SIGHUP loads the policies again and opens the flow log anew, SIGUSR2 writes the state to the log,
-SIGTERM and SIGINT drain, flush, print the accounting and end within 5 seconds; a second one ends at once.`;
+SIGTERM and SIGINT drain, flush, print the accounting and end within 5 seconds; a later second one ends at once.`;
