@@ -22,12 +22,10 @@ import { VERIFY_EVIDENCE_MAX } from '../model/limits.ts';
 import {
   FLAG_IPV6,
   FLAG_L4_TRUNCATED,
-  PACKET_DST,
   PACKET_FLAGS,
   PACKET_ICMP_CODE,
   PACKET_ICMP_TYPE,
   PACKET_PROTOCOL,
-  PACKET_SRC,
   PACKET_TCP_ACK,
   PACKET_TCP_FLAGS,
   PACKET_TCP_SEQ,
@@ -38,6 +36,7 @@ import {
   TCP_RST,
   TCP_SYN,
 } from '../wire/record.ts';
+import type { Place } from './capture-places.ts';
 import type { FlowRecord } from './record.ts';
 import type { ObservedColumn, ReportEvidence } from './report-data.ts';
 import { TcpGaps } from './tcp-gaps.ts';
@@ -122,8 +121,8 @@ export class Connection {
   readonly verdicts = new Float64Array(VERDICT_NAMES.length);
   readonly forward: Passage = { arrived: 0, missing: 0, doubtful: 0, missingAtSource: 0, passedSource: 0 };
   readonly backward: Passage = { arrived: 0, missing: 0, doubtful: 0, missingAtSource: 0, passedSource: 0 };
-  /** Captures in which packets of it are missing. */
-  readonly missedAt = new Set<number>();
+  /** Places at which packets of it are missing. */
+  readonly missedAt = new Set<Place>();
   /** Packets that a check of policy denies and that were seen behind it. */
   leakedPackets = 0;
   readonly evidence: ReportEvidence[] = [];
@@ -212,8 +211,12 @@ export class Connection {
     this.evidence.push({ capture: frame.capture, packet: frame.number, what });
   }
 
-  /** What is known of it at `nowMs`, the time up to which the captures were read. */
-  outcome(nowMs: number): OutcomeName {
+  /**
+   * What is known of it at `nowMs`, the time up to which the captures were read.
+   *
+   * @param isMissingKnown  false: that packets were not seen elsewhere means nothing
+   */
+  outcome(nowMs: number, isMissingKnown = true): OutcomeName {
     if (this.isEstablished) return 'established';
     if (this.isMidstream) return this.#midstream();
     if (this.synAcks > HALF_OPEN_REPEATS && !this.isReset && this.hasProvenAnswer) return 'half-open';
@@ -221,7 +224,7 @@ export class Connection {
     if (this.isRefused) return 'refused';
     if (this.forward.arrived > 0) return 'arrived';
     if (this.rejection !== undefined) return this.rejection.kind === 'route' ? 'unreachable' : 'rejected';
-    if (this.forward.missing > 0) return 'lost';
+    if (isMissingKnown && this.forward.missing > 0) return 'lost';
     const watchedMs = this.watchedMs(nowMs);
     return watchedMs >= SILENCE_MS || (this.questions > 1 && watchedMs >= SILENCE_RETRIED_MS)
       ? 'no-answer'
@@ -339,13 +342,4 @@ function rejectionKind(records: Int32Array, at: number): Rejection['kind'] | und
   if (type !== 3 || code === 4) return undefined;
   if (code === 2 || code === 3) return 'port';
   return code === 9 || code === 10 || code === 13 ? 'prohibited' : 'route';
-}
-
-/** Whether both ends of two records are the same way round. */
-export function isSameWay(a: Int32Array, aAt: number, b: Int32Array, bAt: number): boolean {
-  for (let word = 0; word < 4; word++) {
-    if (a[aAt + PACKET_SRC + word] !== b[bAt + PACKET_SRC + word]) return false;
-    if (a[aAt + PACKET_DST + word] !== b[bAt + PACKET_DST + word]) return false;
-  }
-  return true;
 }

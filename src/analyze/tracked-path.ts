@@ -12,6 +12,7 @@ import { continueTracked, decidingStep } from '../match/judge.ts';
 import { judgeSimple, type SimpleAnswer } from '../match/simple.ts';
 import type { Judge } from '../match/state.ts';
 import { accountTracked, createTrackedJudge, foldTrackedCounts, type TrackedJudge } from '../match/tracked.ts';
+import { createWarmer, type Warmer } from '../match/warm.ts';
 import { REASON_NONE } from '../model/flow.ts';
 import { BATCH_RECORDS, type CaptureReader, RECORD_BYTES_MAX, type RecordBatch } from '../packets/source.ts';
 import { decodePacket } from '../wire/decode.ts';
@@ -39,9 +40,12 @@ export interface TrackedPathParts {
 export class TrackedPath {
   /** Packets that a line answered. */
   linePackets = 0;
+  /** Means nothing: keeps what `aim` read from being taken for superfluous. */
+  touched = 0;
   readonly #parts: TrackedPathParts;
   readonly #columns: TrackedColumns;
   readonly #lines: TrackedJudge;
+  readonly #warm: Warmer;
   readonly #scan: PlainScan;
   readonly #record = new Int32Array(PACKET_WORDS);
   readonly #answer: SimpleAnswer = { step: 0 };
@@ -52,7 +56,9 @@ export class TrackedPath {
     this.#parts = parts;
     this.#columns = createTrackedColumns(BATCH_RECORDS);
     this.#scan = createTrackedScan(this.#columns, RECORD_BYTES_MAX);
-    this.#lines = createTrackedJudge(parts.judge.tables, parts.ct, this.#columns);
+    const { tables, nodeNumbers } = parts.judge;
+    this.#lines = createTrackedJudge(tables, parts.ct, this.#columns);
+    this.#warm = createWarmer(tables, parts.ct, nodeNumbers, this.#columns, this.#lines.lines);
   }
 
   /** Judges the packets of `batch`. */
@@ -88,26 +94,24 @@ export class TrackedPath {
 
   /** Judges what is in the columns, all in order; `reader` if they are of a scan. */
   #judge(view: DataView, batch: RecordBatch, reader: CaptureReader | undefined, parsingMs: number): void {
-    const { count, otherCount, rows, others, otherRecords } = this.#columns;
+    const { count, otherCount, others, otherRows, otherRecords } = this.#columns;
     const { loops } = this.#lines;
     const { ct, times } = this.#parts;
     const start = this.#isTimed ? times!.add(STAGE_PARSE, parsingMs) : 0;
     this.#slowMs = 0;
-    loops.aim(count);
+    this.touched = loops.aim(count);
+    this.#warm.begin();
     let long = 0;
     let row = 0;
     for (let other = 0; other <= otherCount; other++) {
-      const number = other < otherCount ? others[other]! : -1;
-      // Rows before the next frame that is not plain.
-      let to = count;
-      if (number >= 0) for (to = row; to < count && rows[to]! < number; ) to++;
+      const to = other < otherCount ? otherRows[other]! : count;
       for (;;) {
         row = loops.act(view, row, to, ct.flowStamp << 3);
         if (row >= to) break;
-        long++;
+        if (long++ === 0) this.#warm.collect(row, count, ct.flowStamp << 3);
         this.#long(view, row++);
       }
-      if (number >= 0) this.#other(batch, reader, number, otherRecords[other]!);
+      if (other < otherCount) this.#other(batch, reader, others[other]!, otherRecords[other]!);
     }
     accountTracked(this.#lines, count - long);
     this.linePackets += count - long;
@@ -120,20 +124,23 @@ export class TrackedPath {
   #long(view: DataView, row: number): void {
     const start = this.#isTimed ? performance.now() : 0;
     const { judge, ct, owners, counters } = this.#parts;
-    const { offsets, captured, bytes, times } = this.#columns;
+    const { offsets, captured, bytes, seconds, nanos } = this.#columns;
+    const timeMs = seconds[row]! * 1000 + nanos[row]! / 1e6;
+    const warm = this.#warm;
+    if (!warm.has(row)) warm.one(row);
     const record = this.#record;
     const answer = this.#answer;
     decodePacket(view, offsets[row]!, captured[row]!, bytes[row]!, LINKTYPE_ETHERNET, record, 0);
     owners?.forget(record, 0);
     let reason = REASON_NONE;
-    let verdict = judgeSimple(judge, ct, record, 0, view, times[row]!, answer);
+    let verdict = judgeSimple(judge, ct, warm, row, record, 0, view, timeMs, answer);
     if (verdict < 0) {
       verdict = continueTracked(judge, record, 0);
       reason = judge.reason;
       answer.step = decidingStep(judge);
     }
     countPacket(counters, verdict, reason, answer.step, bytes[row]!);
-    rememberFlow(this.#lines, judge, ct, this.#columns, row, record, 0, verdict, reason, answer.step);
+    rememberFlow(this.#lines, judge, ct, this.#columns, row, timeMs, record, 0, verdict, reason, answer.step);
     if (this.#isTimed) this.#slowMs += performance.now() - start;
   }
 

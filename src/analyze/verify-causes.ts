@@ -26,6 +26,8 @@ export interface CauseInputs {
   readonly enforcement: EnforcementCount | undefined;
   readonly isPeerAlive: boolean;
   readonly isServiceAlive: boolean;
+  /** It is missing at an uplink that shows packets of others. */
+  readonly isUplinkKnown: boolean;
 }
 
 export class Causes {
@@ -94,6 +96,7 @@ export class Causes {
     enforcement,
     isPeerAlive,
     isServiceAlive,
+    isUplinkKnown,
   }: CauseInputs): (ReportCause | undefined)[] {
     const { record, forward, rejection } = connection;
     return [
@@ -104,7 +107,7 @@ export class Causes {
       outcome === 'rejected'
         ? { cause: 'rejected', text: `${this.#whoIs(rejection!.by)} rejects it by an ICMP error: a filter there` }
         : undefined,
-      forward.missingAtSource > 0
+      outcome === 'lost' && isUplinkKnown && forward.missingAtSource > 0
         ? { cause: 'dropped-at-source', text: "it was not seen behind its source's node" }
         : undefined,
       outcome === 'lost' && forward.missingAtSource === 0 && forward.passedSource > 0

@@ -2,12 +2,27 @@
 import { formatMoment } from '../base/time.ts';
 import type { Counters } from '../match/counters.ts';
 import { CHECK_KIND, CHECK_WORDS, type Judge } from '../match/state.ts';
-import { CHECK_EGRESS, REASON_INVALID, VERDICT_DENY, VERDICT_NAMES, VERDICT_UNDECODED } from '../model/flow.ts';
+import {
+  CHECK_EGRESS,
+  REASON_INVALID,
+  VERDICT_ALLOW,
+  VERDICT_DENY,
+  VERDICT_NAMES,
+  VERDICT_UNDECODED,
+} from '../model/flow.ts';
 import { createRecordBatch, type RecordBatch } from '../packets/source.ts';
+import { NONE } from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import { decodePacket } from '../wire/decode.ts';
 import { isIcmpError } from '../wire/quoted.ts';
-import { DECODE_OK, PACKET_PROTOCOL, PACKET_SRC } from '../wire/record.ts';
+import {
+  DECODE_OK,
+  PACKET_PROTOCOL,
+  PACKET_SRC,
+  PACKET_TRANSPORT_BYTES,
+  PACKET_TRANSPORT_HEADER_BYTES,
+  PROTOCOL_TCP,
+} from '../wire/record.ts';
 import {
   type CaptureInput,
   endsOf,
@@ -52,6 +67,8 @@ interface Detail {
   readonly forbiddenStage: number;
   /** False for ICMP errors, which are no packets of the connection that they quote. */
   readonly isCounted: boolean;
+  /** Whether it looks the same at all places, so that not to find it there means something: see `isComparable`. */
+  readonly isComparable: boolean;
   readonly frame: Frame;
   readonly packet: number;
 }
@@ -75,6 +92,11 @@ export class VerifyRun {
   readonly #table: OutcomeTable;
   readonly #files: readonly string[];
   readonly #missed: Float64Array;
+  /** Places at which some packet between pods was seen whose stage is known there, and some other one from or to a pod. */
+  readonly #showsPods = new Set<Place>();
+  readonly #showsOthers = new Set<Place>();
+  /** Places at which some packet between pods that policy allows was not seen, and ought to have been. */
+  readonly #hasMissed = new Set<Place>();
   /** Fragments whose datagram is not whole yet, by packet number. */
   readonly #unjudged = new Map<number, { readonly packet: Packet; readonly frame: Frame; readonly places: Place[] }>();
   readonly #numbers = new Float64Array(1);
@@ -172,7 +194,10 @@ export class VerifyRun {
     this.#unjudged.clear();
     this.#cross.finish();
     this.#table.closeAll();
-    this.settlement.finish((capture) => this.#missed[capture]! > 0 || this.#reader.reader(capture).lostPackets > 0);
+    this.settlement.finish(
+      ({ capture }) => this.#missed[capture]! > 0 || this.#reader.reader(capture).lostPackets > 0,
+      (place, isPods) => this.#isBlind(place, isPods),
+    );
   }
 
   /** Times of the first and the last packet. */
@@ -185,7 +210,12 @@ export class VerifyRun {
   incomplete(): string[] {
     const { settledEarly } = this.#cross.counts;
     const unsupported = this.#replayer.counters.undecoded[3]!;
+    const blind = [...this.#hasMissed].filter((place) => this.#isBlind(place, true));
     return [
+      ...blind.map(
+        ({ capture, point }) =>
+          `${this.#files[capture]}: no packet between pods is in it as they send it, so it shows nothing of ${pointText(point)}; they may be in tunnels (--decapsulate) or pass another interface`,
+      ),
       ...(settledEarly > 0
         ? [`${settledEarly} packets were looked for elsewhere for less than a second, since too many waited`]
         : []),
@@ -304,6 +334,7 @@ export class VerifyRun {
       verdict,
       forbiddenStage: verdict === VERDICT_DENY && quotedAt < 0 ? forbiddenStage(judge) : MAY_BE_SEEN,
       isCounted: quotedAt < 0,
+      isComparable: isComparable(judged),
       frame,
       packet,
     };
@@ -357,9 +388,10 @@ export class VerifyRun {
     const { connection, ends, isReply } = detail;
     let earliest = STAGE_UNKNOWN;
     let latest = STAGE_UNKNOWN;
-    for (const { point } of places) {
-      const stage = stageAt(point, ends, isReply);
+    for (const place of places) {
+      const stage = stageAt(place.point, ends, isReply);
       if (stage === STAGE_UNKNOWN) continue;
+      (isBetweenPods(ends) ? this.#showsPods : this.#showsOthers).add(place);
       if (earliest === STAGE_UNKNOWN || stage < earliest) earliest = stage;
       if (stage > latest) latest = stage;
     }
@@ -376,8 +408,8 @@ export class VerifyRun {
     let isMissing = false;
     let isDoubtful = wasEarly;
     let isMissingAtSource = false;
-    for (const place of this.#places.thatSee(ends)) {
-      if (packet.places.includes(place)) continue;
+    for (const place of detail.isComparable ? this.#places.thatSee(ends) : []) {
+      if (packet.places.includes(place) || mayBeMasqueraded(place, detail)) continue;
       const stage = stageAt(place.point, ends, isReply);
       if (stage === STAGE_UNKNOWN) continue;
       if (stage < latest) {
@@ -386,7 +418,8 @@ export class VerifyRun {
         isMissing = true;
         if (stage === STAGE_BETWEEN) isMissingAtSource = true;
         if (!this.#isRunning(place.capture, packet.timeMs)) isDoubtful = true;
-        connection.missedAt.add(place.capture);
+        connection.missedAt.add(place);
+        if (detail.verdict === VERDICT_ALLOW && isBetweenPods(ends)) this.#hasMissed.add(place);
       }
     }
     if (!isMissing) return;
@@ -396,6 +429,11 @@ export class VerifyRun {
     connection.note(isReply ? 'answer did not arrive' : 'did not arrive', detail.frame);
   }
 
+  /** An uplink that shows no packet of the kind carries them in tunnels, or is another interface. */
+  #isBlind(place: Place, isBetweenPods: boolean): boolean {
+    return place.point.kind === 'node' && !(isBetweenPods ? this.#showsPods : this.#showsOthers).has(place);
+  }
+
   /** Whether a capture was running at a time, as far as its packets tell. */
   #isRunning(capture: number, timeMs: number): boolean {
     const surveyed = this.#survey?.captures[capture];
@@ -403,6 +441,25 @@ export class VerifyRun {
     const ownMs = timeMs + (surveyed.offsetMs ?? 0);
     return ownMs >= surveyed.firstMs - RUNNING_SLACK_MS && ownMs <= surveyed.lastMs + RUNNING_SLACK_MS;
   }
+}
+
+/**
+ * Whether a packet looks the same wherever it is seen. Segments of TCP with data may be cut or joined by offloads on their way, and the bytes
+ * that are acknowledged tell of them; a packet to a service whose backend is not known looks otherwise behind its translation.
+ */
+function isComparable({ records, at, judge, quotedAt }: PacketVerdict): boolean {
+  if (quotedAt >= 0 || judge.originalKey !== NONE) return false;
+  if (records[at + PACKET_PROTOCOL] !== PROTOCOL_TCP) return true;
+  return records[at + PACKET_TRANSPORT_BYTES]! <= records[at + PACKET_TRANSPORT_HEADER_BYTES]!;
+}
+
+function isBetweenPods({ srcPod, dstPod }: PacketEnds): boolean {
+  return srcPod !== NONE && dstPod !== NONE;
+}
+
+/** What a pod sends outside may have its node's address at the uplink already (natOutgoing): not to see it there as it was shows nothing. */
+function mayBeMasqueraded({ point }: Place, { ends, verdict }: Detail): boolean {
+  return point.kind === 'node' && ends.dstNode === NONE && ends.srcPod !== NONE && verdict !== VERDICT_DENY;
 }
 
 /** A packet that egress policy denies must not be seen behind its source's node; one that is denied otherwise, nowhere behind all. */

@@ -7,6 +7,7 @@
  */
 import { VERDICT_NAMES } from '../model/flow.ts';
 import { VERIFY_FINDINGS_WAITING_MAX } from '../model/limits.ts';
+import type { Place } from './capture-places.ts';
 import { formatTime } from './connections.ts';
 import { type Connection, OUTCOME_COLUMNS, type OutcomeName } from './outcome.ts';
 import { predictionOf } from './prediction.ts';
@@ -25,7 +26,13 @@ interface Closed {
   readonly predicted: Predicted;
   readonly outcome: OutcomeName;
   readonly watchedMs: number;
+  /** Up to when the captures were read then. */
+  readonly nowMs: number;
 }
+
+/** What is known of a place at the end; of packets between pods, or of others. */
+type PlaceTest = (place: Place, isBetweenPods: boolean) => boolean;
+const NEVER: PlaceTest = () => false;
 
 const BLIND: Hindsight = { isPeerAlive: false, isServiceAlive: false, isLossy: false };
 
@@ -54,7 +61,7 @@ export class Settlement {
   close(connection: Connection, nowMs: number): void {
     const predicted = predictionOf(connection);
     const outcome = connection.outcome(nowMs);
-    const closed = { connection, predicted, outcome, watchedMs: connection.watchedMs(nowMs) };
+    const closed = { connection, predicted, outcome, watchedMs: connection.watchedMs(nowMs), nowMs };
     const { lostBytes } = connection;
     if (lostBytes > 0) {
       this.#gapConnections++;
@@ -68,14 +75,19 @@ export class Settlement {
       this.#waiting.push(closed);
     } else {
       if (assessment.finding === 'blocked') this.#settledBlind++;
-      this.#conclude(closed, () => false);
+      this.#conclude(closed, NEVER, NEVER);
     }
   }
 
-  /** The captures have ended. `isLossy` tells of which it is known that they lost packets. */
-  finish(isLossy: (capture: number) => boolean): void {
+  /**
+   * The captures have ended.
+   *
+   * @param isLossy  the capture of a place is known to have lost packets
+   * @param isBlind  that nothing was seen at a place means nothing
+   */
+  finish(isLossy: PlaceTest, isBlind: PlaceTest): void {
     this.#waiting.sort((a, b) => a.connection.id - b.connection.id);
-    for (const closed of this.#waiting.splice(0)) this.#conclude(closed, isLossy);
+    for (const closed of this.#waiting.splice(0)) this.#conclude(closed, isLossy, isBlind);
   }
 
   incomplete(): string[] {
@@ -94,11 +106,17 @@ export class Settlement {
     ];
   }
 
-  #conclude(closed: Closed, isLossy: (capture: number) => boolean): void {
-    const { connection, predicted, outcome } = closed;
+  #conclude(known: Closed, isLossy: PlaceTest, isBlind: PlaceTest): void {
+    const { connection, predicted, nowMs } = known;
+    const missedAt = [...connection.missedAt];
+    const isBetweenPods = connection.record.source_type === 'wep' && connection.record.dest_type === 'wep';
+    const seeing = missedAt.filter((place) => !isBlind(place, isBetweenPods));
+    const isMissingKnown = missedAt.length === 0 || seeing.length > 0;
+    const outcome = connection.outcome(nowMs, isMissingKnown);
+    const closed = { ...known, outcome };
     const isPeerAlive = this.#hindsight.isPeerAlive(connection);
     const isServiceAlive = this.#hindsight.isServiceAlive(connection);
-    const hindsight = { isPeerAlive, isServiceAlive, isLossy: [...connection.missedAt].some(isLossy) };
+    const hindsight = { isPeerAlive, isServiceAlive, isLossy: missedAt.some((place) => isLossy(place, isBetweenPods)) };
     const assessment = assess(connection, predicted, outcome, hindsight);
     if (assessment === undefined) {
       this.#put(closed, undefined, []);
@@ -109,7 +127,16 @@ export class Settlement {
     this.findings[certainty]++;
     this.timeline.add(connection.startMs, finding === 'leak' ? 'leaks' : 'blocked');
     const enforcement = this.#hindsight.enforcement(connection);
-    const causes = this.#causes.of({ finding, outcome, connection, enforcement, isPeerAlive, isServiceAlive });
+    const isUplinkKnown = seeing.some(({ point }) => point.kind === 'node');
+    const causes = this.#causes.of({
+      finding,
+      outcome,
+      connection,
+      enforcement,
+      isPeerAlive,
+      isServiceAlive,
+      isUplinkKnown,
+    });
     this.#put(closed, assessment, causes);
   }
 

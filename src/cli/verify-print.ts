@@ -115,7 +115,7 @@ function findingText(record: VerifyRecord, hasManyCaptures: boolean): string {
 }
 
 /** `packets 4 (SYN), 5 (SYN-ACK)`, by capture where there are several: `a.pcap 4 (SYN); b.pcap 9 (arrived)`. */
-export function evidenceText({ evidence }: VerifyRecord, hasManyCaptures: boolean): string {
+function evidenceText({ evidence }: VerifyRecord, hasManyCaptures: boolean): string {
   const byCapture = new Map<string, Map<number, string[]>>();
   for (const { capture, packet, what } of evidence) {
     const packets = byCapture.get(capture) ?? new Map<number, string[]>();
@@ -200,7 +200,7 @@ function summaryText(result: VerifyResult): string {
 }
 
 /** Counts that add up to the packets read. */
-export function packetCounts({ totals }: VerifyResult): string {
+function packetCounts({ totals }: VerifyResult): string {
   const parts: [string, number][] = [
     ['allow', totals.allow],
     ['deny', totals.deny],

@@ -26,7 +26,7 @@ export const NODE_1 = '192.168.0.1';
 export const NODE_2 = '192.168.0.2';
 
 /** Of the policy that lets web, and nobody else, ask db at 5432. */
-export const CREATED = '2026-09-21T14:13:00Z';
+const CREATED = '2026-09-21T14:13:00Z';
 /** Captures begin a minute later. */
 export const START_SECONDS = 1_790_000_040;
 

@@ -324,12 +324,13 @@ describe('places of capture', () => {
   });
 
   test('captures of pods and uplinks say on which side of the wire it was dropped', async () => {
+    const other = timed([udp(JOB, DB, 7, 7, 'x')], 1, 50);
     const atSource = await verify([
       frame(podPoint('web-0'), dropped),
-      frame(nodePoint('node-1'), []),
+      frame(nodePoint('node-1'), other),
       frame(podPoint('db-0'), []),
     ]);
-    expect(seen(atSource)).toEqual(['allow lost blocked proven']);
+    expect(seen(atSource)).toContain('allow lost blocked proven');
     expect(causes(atSource)).toEqual(['dropped-at-source']);
     const behind = await verify([
       frame(podPoint('web-0'), dropped),
@@ -338,6 +339,49 @@ describe('places of capture', () => {
       frame(podPoint('db-0'), []),
     ]);
     expect(causes(behind)).toEqual(['dropped-at-destination']);
+  });
+
+  test('an uplink that shows no packet of the pods shows nothing', async () => {
+    // As with a tunnel: what passes there are packets of the nodes.
+    const outer = timed([udp(NODE_1, NODE_2, 9, 4789, 'inside')], 1, 50);
+    const result = await verify([frame(podPoint('web-0'), dropped), frame(nodePoint('node-1'), outer)]);
+    expect(seen(result)).toContain('allow no-answer blocked possible');
+    expect(result.incomplete.join()).toMatch(/no packet between pods is in it .* nothing of node node-1/);
+    // With packets of others it does.
+    const other = timed([udp(WEB, DB, 7, 7, 'x')], 1, 50);
+    const shown = await verify([frame(podPoint('web-0'), [...other, ...dropped]), frame(nodePoint('node-1'), other)]);
+    expect(seen(shown)).toContain('allow lost blocked proven');
+    expect(shown.incomplete).toEqual([]);
+  });
+
+  test('what leaves the cluster may be masqueraded at the uplink, and is not missed there', async () => {
+    const out = timed([udp(WEB, '203.0.113.9', 1, 514, 'log'), udp(WEB, '203.0.113.9', 1, 514, 'log')], 100);
+    const masked = timed([udp(NODE_1, '203.0.113.9', 40_000, 514, 'log')], 100, 0.1);
+    const result = await verify([frame(podPoint('web-0'), out), frame(nodePoint('node-1'), masked)]);
+    expect(seen(result)).toContain('allow no-answer');
+    expect(result.connections.filter(({ finding }) => finding !== undefined)).toEqual([]);
+    expect(result.incomplete).toEqual([]);
+  });
+
+  test('a packet to a service whose backend never shows is not missed at its backends', async () => {
+    const ask = timed([udp(WEB, SERVICE, 1, 15432, 'x'), syn(WEB, SERVICE, 4000, 15432)], 100);
+    const result = await verify([frame(podPoint('web-0'), ask), frame(podPoint('db-0'), [])]);
+    expect(seen(result).filter((line) => line.includes('lost'))).toEqual([]);
+  });
+
+  test('segments that offloads join on their way are not missed', async () => {
+    const data = (seq: number, text: string) => tcp(WEB, DB, [4000, 5432], 16, seq, 5001, text);
+    const acked = ack(DB, WEB, 5432, 4000, 5001, 1009);
+    const start = handshake(WEB, 4000);
+    const result = await verify([
+      { point: podPoint('web-0'), packets: timed([...start, data(1001, 'abcdefgh'), acked]) },
+      {
+        point: podPoint('db-0'),
+        packets: timed([...start, data(1001, 'abcd'), data(1005, 'efgh'), acked], 1, 0.1),
+      },
+    ]);
+    expect(summary(result)).toEqual(['allow established']);
+    expect([result.incomplete, result.captures.map(({ missed }) => missed)]).toEqual([[], [0, 0]]);
   });
 
   test("the names of pods' interfaces tell where a packet was seen", async () => {
