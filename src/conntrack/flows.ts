@@ -26,8 +26,8 @@
  *   5-7               by kind:
  *
  *   FLOW_COUNTED  judged anew each time, and no entry: a flow that policy denies. 5 = the segment's form, of which header length and
- *                 flags must be the same (TCP), or 0 (UDP)
- *   FLOW_SYN      a repeated SYN that nobody answered, which changes nothing. 5 = sequence number behind it, 6 = its form,
+ *                 flags must be the same (TCP), or 0 (UDP); 7 = the last second there is
+ *   FLOW_SYN      a repeated SYN that nobody answered, which changes nothing. 5 = its form, 6 = sequence number behind it,
  *                 7 = second from which on an entry may be dead
  *   FLOW_TOUCHED  UDP: prolongs its entries. 5, 6 = entries (twice the same if there is one), 7 = by how many ms
  *   FLOW_ACK      established TCP. 5, 6 = `entry << 1 | direction` (twice the same if there is one); segments in order move
@@ -61,8 +61,8 @@ export const FLOW_SYN = 2;
 export const FLOW_TOUCHED = 3;
 export const FLOW_ACK = 4;
 
-/** Most pairs of lines: 8 MB of them, so that flows by the ten thousand seldom meet. */
-const PAIRS_LOG2_MAX = 17;
+/** Most pairs of lines: 16 MB of them, of which only pages in use take memory, so that flows by the ten thousand seldom meet. */
+const PAIRS_LOG2_MAX = 18;
 const PAIRS_LOG2_MIN = 6;
 /** Stamps start anew behind this. */
 const STAMP_MAX = (1 << (31 - FLOW_KIND_BITS)) - 1;

@@ -50,6 +50,7 @@ export function rememberFlow(
   ct: Conntrack,
   rows: TrackedRows,
   row: number,
+  timeMs: number,
   records: Int32Array,
   at: number,
   verdict: number,
@@ -68,7 +69,7 @@ export function rememberFlow(
   let endsAt = NEVER;
   for (let i = 0; i < judge.stateCount; i++) {
     if (stateOf(judge, i) !== state) return;
-    const found = findOn(judge, ct, i, records, at, rows.times[row]!);
+    const found = findOn(judge, ct, i, records, at, timeMs);
     const base = (found >> 1) << 5;
     if (found === table.NO_ENTRY) {
       if (state !== CT_NEW || verdict !== VERDICT_DENY) return;
@@ -90,12 +91,12 @@ export function rememberFlow(
   const aimed = tracked.lines[row]!;
   const line = lineFor(ct, aimed >>> 4, (aimed >>> 3) & 1, rows.src[row]!, rows.dst[row]!, rows.ports[row]!);
   if (state !== CT_NEW && state !== CT_ESTABLISHED) return;
-  if (first === 0) writeLine(ct, rows, row, line, flow.FLOW_COUNTED, slot, rows.forms[row]!, 0, 0);
+  if (first === 0) writeLine(ct, rows, row, line, flow.FLOW_COUNTED, slot, rows.forms[row]!, 0, NEVER);
   else if (!isTcp) {
     const timeout = state === CT_NEW ? UDP_TIMEOUT_MS : UDP_ANSWERED_TIMEOUT_MS;
     writeLine(ct, rows, row, line, flow.FLOW_TOUCHED, slot, first >> 1, second >> 1, timeout);
   } else if (state === CT_NEW) {
-    writeLine(ct, rows, row, line, flow.FLOW_SYN, slot, rows.ends[row]!, rows.forms[row]!, endsAt);
+    writeLine(ct, rows, row, line, flow.FLOW_SYN, slot, rows.forms[row]!, rows.ends[row]!, endsAt);
   } else {
     writeLine(ct, rows, row, line, flow.FLOW_ACK, slot, first, second, 0);
   }

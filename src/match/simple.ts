@@ -17,14 +17,14 @@ import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import * as record from '../wire/record.ts';
 import { lookUpFunction } from './chain.ts';
-import { claimNode, classOf4, findOwner } from './lookup.ts';
 import { type Judge, STATES_TRACKED } from './state.ts';
 import { mayLackEntry, passedOn, stateOn } from './states.ts';
+import type { WarmRows } from './warm.ts';
 
 // Node 20 re-reads an imported constant at every use.
 const { CLASS_FLAGS, CLASS_PEER, CLASS_EGRESS, CLASS_INGRESS, CLASS_NEEDS_PATH } = layout;
 const { STEP_DENY, STEP_NONE, VALUE_STEP_SHIFT, NONE } = layout;
-const { PACKET_SRC, PACKET_DST, PACKET_SRC_PORT, PACKET_DST_PORT, PACKET_PROTOCOL, PACKET_TCP_FLAGS } = record;
+const { PACKET_SRC_PORT, PACKET_DST_PORT, PACKET_PROTOCOL, PACKET_TCP_FLAGS } = record;
 const PROTOCOL_TCP = 6;
 const PORTS_BITS = 16;
 
@@ -36,10 +36,14 @@ export interface SimpleAnswer {
 /**
  * VERDICT_* of a packet record of IPv4 TCP or UDP with ports, or NONE if the ends are not simple or the answer is not: `continueTracked`
  * of judge.ts then judges it. Moves and makes entries as the judge does; states stay in `judge`.
+ *
+ * @param row  of `warm`, where classes, function and nodes of the packet are
  */
 export function judgeSimple(
   judge: Judge,
   ct: Conntrack,
+  warm: WarmRows,
+  row: number,
   records: Int32Array,
   at: number,
   view: DataView,
@@ -48,38 +52,63 @@ export function judgeSimple(
 ): number {
   begin(judge, ct, records, at, view, timeMs);
   const { tables } = judge;
-  const { classes4, trie4 } = tables;
-  const src = classOf4(trie4, records[at + PACKET_SRC]!);
-  const dst = classOf4(trie4, records[at + PACKET_DST]!);
-  if (((classes4[src + CLASS_FLAGS]! | classes4[dst + CLASS_FLAGS]!) & CLASS_NEEDS_PATH) !== 0) return NONE;
-  const egress = classes4[src + CLASS_EGRESS]!;
-  const ingress = classes4[dst + CLASS_INGRESS]!;
-  const out = lookUpFunction(tables, egress, classes4[dst + CLASS_PEER]!, judge.key);
-  const into = lookUpFunction(tables, ingress, classes4[src + CLASS_PEER]!, judge.key);
-  if (out < 0 || into < 0) return NONE;
-  const from = visitedNode(tables, records[at + PACKET_SRC]!);
-  const to = visitedNode(tables, records[at + PACKET_DST]!);
-  const first = from === NONE ? to : from;
+  const src = warm.srcClasses[row]!;
+  const dst = warm.dstClasses[row]!;
+  const from = warm.srcNodes[row]!;
+  const to = warm.dstNodes[row]!;
   const isOne = from === NONE || to === NONE || from === to;
-  const both = (out & 3) === STEP_DENY || (into & 3) === STEP_NONE ? out : into;
+  const both = bothChecks(tables, warm.refs[row]!, src, dst, judge.key);
+  if (both < 0) return NONE;
+  const isDenied = (both & 3) === STEP_DENY;
   answer.step = (both & 3) === STEP_NONE ? NONE : both >> VALUE_STEP_SHIFT;
+  const first = from === NONE ? to : from;
   if (first === NONE) return VERDICT_UNPOLICED;
   const state = stateOn(judge, first);
   if (state === CT_NEW) {
-    const check = isOne ? both : out;
-    if ((check & 3) === STEP_DENY) return mayLackEntry(judge, first) ? NONE : VERDICT_DENY;
+    if (isDenied && (isOne || egressDenies(tables, src, dst, judge.key))) return denied(judge, first);
     passedOn(judge, first);
     if (!isOne) {
       if (stateOn(judge, to) !== CT_NEW) return NONE;
-      if ((into & 3) === STEP_DENY) return mayLackEntry(judge, to) ? NONE : VERDICT_DENY;
+      if (isDenied) return denied(judge, to);
       passedOn(judge, to);
     }
     return (both & 3) === STEP_NONE ? VERDICT_UNPOLICED : VERDICT_ALLOW;
   }
+  const { classes4 } = tables;
+  const egress = classes4[src + CLASS_EGRESS]!;
+  const ingress = classes4[dst + CLASS_INGRESS]!;
   if (state !== CT_ESTABLISHED || isRefused(tables, egress) || isRefused(tables, ingress)) return NONE;
   if (!isOne && stateOn(judge, to) !== CT_ESTABLISHED) return NONE;
   answer.step = NONE;
   return egress === 0 && ingress === 0 ? VERDICT_UNPOLICED : VERDICT_ALLOW;
+}
+
+/** What both checks say together, as `step << 2 | STEP_*`; NONE if only the judge knows. `ref` is NONE where the tables have no pairs, too. */
+function bothChecks(tables: Tables, ref: number, src: number, dst: number, key: number): number {
+  const { classes4, functions } = tables;
+  if (ref >= 0) {
+    const port = key & 0xffff;
+    const at = ref >>> 5;
+    const size = 1 << (ref & 31);
+    let index = 0;
+    for (let half = size >>> 1; half > 0; half >>>= 1) if (functions[at + index + half]! <= port) index += half;
+    return functions[at + size + index]!;
+  }
+  if (((classes4[src + CLASS_FLAGS]! | classes4[dst + CLASS_FLAGS]!) & CLASS_NEEDS_PATH) !== 0) return NONE;
+  const out = lookUpFunction(tables, classes4[src + CLASS_EGRESS]!, classes4[dst + CLASS_PEER]!, key);
+  const into = lookUpFunction(tables, classes4[dst + CLASS_INGRESS]!, classes4[src + CLASS_PEER]!, key);
+  if (out < 0 || into < 0) return NONE;
+  return (out & 3) === STEP_DENY || (into & 3) === STEP_NONE ? out : into;
+}
+
+function egressDenies(tables: Tables, src: number, dst: number, key: number): boolean {
+  const { classes4 } = tables;
+  const out = lookUpFunction(tables, classes4[src + CLASS_EGRESS]!, classes4[dst + CLASS_PEER]!, key);
+  return (out & 3) === STEP_DENY;
+}
+
+function denied(judge: Judge, node: number): number {
+  return mayLackEntry(judge, node) ? NONE : VERDICT_DENY;
 }
 
 /** What states.ts asks of the packet in hand. */
@@ -100,12 +129,6 @@ function begin(judge: Judge, ct: Conntrack, records: Int32Array, at: number, vie
   const slot = protocol === PROTOCOL_TCP ? layout.KEY_SLOT_TCP : layout.KEY_SLOT_UDP;
   judge.key = (slot << PORTS_BITS) | records[at + PACKET_DST_PORT]!;
   judge.sourceKey = (slot << PORTS_BITS) | records[at + PACKET_SRC_PORT]!;
-}
-
-/** The node of the address's only owner, if it is one whose checks are seen; NONE = outside. */
-function visitedNode(tables: Tables, address: number): number {
-  const node = claimNode(tables, findOwner(tables, 4, address, 0, 0, 0), 0);
-  return tables.localNode === NONE || node === tables.localNode ? node : NONE;
 }
 
 /** Class of a pod that Felix refuses: what is known is dropped there too. */

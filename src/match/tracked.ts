@@ -12,6 +12,7 @@
  */
 import { specialize } from '../base/specialize.ts';
 import * as flow from '../conntrack/flows.ts';
+import { PROTOCOL_FACTOR } from '../conntrack/key.ts';
 import type { Conntrack } from '../conntrack/table.ts';
 import { ENTRY_EXPIRES } from '../conntrack/table.ts';
 import { ackIsInOrder, TIMESTAMPS_ALONE, takeAck } from '../conntrack/tcp-fast.ts';
@@ -31,7 +32,8 @@ export interface TrackedRows {
   readonly bytes: Int32Array;
   readonly offsets: Int32Array;
   readonly captured: Int32Array;
-  readonly times: Float64Array;
+  readonly seconds: Int32Array;
+  readonly nanos: Int32Array;
 }
 
 export interface TrackedJudge extends PackedCounts {
@@ -59,7 +61,7 @@ export function createTrackedJudge(tables: Tables, ct: Conntrack, rows: TrackedR
   const bySlot = (): Float64Array =>
     new Float64Array(tables.counts[layout.SECTION_STEPS]! + VERDICT_NAMES.length * REASON_COUNT);
   const counts = bySlot();
-  const constants = { ...flow, ENTRY_EXPIRES, TIMESTAMPS_ALONE, PACKET_UNIT };
+  const constants = { ...flow, ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT };
   const loops = specialize(trackedLoops)(
     ct.words,
     ct.times,
@@ -73,7 +75,8 @@ export function createTrackedJudge(tables: Tables, ct: Conntrack, rows: TrackedR
     rows.bytes,
     rows.offsets,
     rows.captured,
-    rows.times,
+    rows.seconds,
+    rows.nanos,
     lines,
     counts,
     ackIsInOrder,
@@ -90,6 +93,7 @@ interface Constants {
   readonly FLOW_ACK: number;
   readonly FLOW_KIND_BITS: number;
   readonly ENTRY_EXPIRES: number;
+  readonly PROTOCOL_FACTOR: number;
   readonly TIMESTAMPS_ALONE: number;
   readonly PACKET_UNIT: number;
 }
@@ -107,21 +111,25 @@ function trackedLoops(
   bytes: Int32Array,
   offsets: Int32Array,
   captured: Int32Array,
-  at: Float64Array,
+  seconds: Int32Array,
+  nanos: Int32Array,
   lines: Int32Array,
   counts: Float64Array,
   isInOrder: typeof ackIsInOrder,
   take: typeof takeAck,
   constants: Constants,
 ): TrackedLoops {
-  const { FLOW_COUNTED, FLOW_SYN, FLOW_TOUCHED, FLOW_ACK, ENTRY_EXPIRES, TIMESTAMPS_ALONE, PACKET_UNIT } = constants;
+  const { FLOW_COUNTED, FLOW_SYN, FLOW_TOUCHED, FLOW_ACK } = constants;
+  const { ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT } = constants;
+  const tcp = Math.imul(6, PROTOCOL_FACTOR);
+  const udp = Math.imul(17, PROTOCOL_FACTOR);
   let byteCount = 0;
   /** A segment of an established connection: true if it moved the entries of the line. */
   const acknowledge = (view: DataView, row: number, line: number): boolean => {
     const form = forms[row]!;
     // Neither SYN, FIN nor RST, but ACK.
     if ((form & 0x17_0000) !== 0x10_0000) return false;
-    const timeMs = at[row]!;
+    const timeMs = seconds[row]! * 1000 + nanos[row]! / 1e6;
     const first = flows[line + 5]!;
     const second = flows[line + 6]!;
     const firstBase = (first >> 1) << 5;
@@ -146,7 +154,6 @@ function trackedLoops(
   };
   return {
     aim(count) {
-      let touched = 0;
       for (let i = 0; i < count; i++) {
         const from = src[i]!;
         const to = dst[i]!;
@@ -156,41 +163,51 @@ function trackedLoops(
         let b = Math.imul(to ^ Math.imul((own << 16) | (own >>> 16), 0x9e3779b1), 0x85ebca6b);
         a = Math.imul(a ^ (a >>> 15), 0xc2b2ae35);
         b = Math.imul(b ^ (b >>> 15), 0xc2b2ae35);
-        const sum = (a + b + Math.imul(forms[i] === 0 ? 17 : 6, 0x27d4eb2f)) | 0;
+        // No branch hangs on what the packet is: UDP has the form 0.
+        const form = forms[i]!;
+        const protocol = udp ^ ((udp ^ tcp) & ((form | -form) >> 31));
+        const sum = (a + b + protocol) | 0;
         let hash = Math.imul(sum ^ (sum >>> 16), 0x7feb352d);
         hash ^= hash >>> 15;
-        const line = ((hash & flowMask) << 4) | (from < to ? 8 : 0);
-        lines[i] = line;
-        touched = (touched + flows[line]!) | 0;
+        // The two directions of a flow prefer different lines.
+        lines[i] = ((hash & flowMask) << 4) | ((((a - b) | 0) >>> 31) << 3);
       }
+      let touched = 0;
+      for (let i = 0; i < count; i++) touched = (touched + flows[lines[i]!]!) | 0;
       return touched;
     },
     act(view, from, to, stamp) {
       let sum = 0;
       let row = from;
       for (; row < to; row++) {
-        let line = lines[row]!;
-        if (((flows[line]! ^ src[row]!) | (flows[line + 1]! ^ dst[row]!) | (flows[line + 2]! ^ ports[row]!)) !== 0) {
-          line ^= 8;
-          if (((flows[line]! ^ src[row]!) | (flows[line + 1]! ^ dst[row]!) | (flows[line + 2]! ^ ports[row]!)) !== 0)
-            break;
-        }
-        const kind = flows[line + 3]! ^ stamp;
+        const own = src[row]!;
+        const other = dst[row]!;
+        const port = ports[row]!;
         const form = forms[row]!;
-        if (kind === FLOW_COUNTED) {
-          if (((form ^ flows[line + 5]!) & 0xffff_0000) !== 0) break;
-        } else if (kind === FLOW_SYN) {
-          if (form !== flows[line + 6] || ends[row] !== flows[line + 5] || at[row]! >= flows[line + 7]! * 1000) break;
-        } else if (kind === FLOW_TOUCHED) {
-          const timeMs = at[row]!;
-          const first = (flows[line + 5]! << 4) + ENTRY_EXPIRES;
-          const second = (flows[line + 6]! << 4) + ENTRY_EXPIRES;
-          if (form !== 0 || times[first]! <= timeMs || times[second]! <= timeMs) break;
-          const expires = timeMs + flows[line + 7]!;
-          times[first] = expires;
-          times[second] = expires;
-        } else if (kind !== FLOW_ACK || !acknowledge(view, row, line)) {
-          break;
+        // One branch a packet: whether a line is the flow's, holds, and does nothing but count.
+        const aimed = lines[row]!;
+        const unlikeFirst = (flows[aimed]! ^ own) | (flows[aimed + 1]! ^ other) | (flows[aimed + 2]! ^ port);
+        const line = aimed ^ (8 & ((unlikeFirst | -unlikeFirst) >> 31));
+        const unlike = (flows[line]! ^ own) | (flows[line + 1]! ^ other) | (flows[line + 2]! ^ port);
+        const kind = flows[line + 3]! ^ stamp;
+        // Of what is counted the window may differ, of a SYN nothing.
+        const whole = (FLOW_COUNTED - kind) >> 31;
+        const differs = ((form ^ flows[line + 5]!) & (0xffff_0000 | whole)) | ((ends[row]! ^ flows[line + 6]!) & whole);
+        const isLate = (flows[line + 7]! - 1 - seconds[row]!) >> 31;
+        const isOther = ((FLOW_SYN - kind) | (kind - 1)) >> 31;
+        if ((unlike | differs | isLate | isOther) !== 0) {
+          if (unlike !== 0) break;
+          if (kind === FLOW_TOUCHED) {
+            const timeMs = seconds[row]! * 1000 + nanos[row]! / 1e6;
+            const first = (flows[line + 5]! << 4) + ENTRY_EXPIRES;
+            const second = (flows[line + 6]! << 4) + ENTRY_EXPIRES;
+            if (form !== 0 || times[first]! <= timeMs || times[second]! <= timeMs) break;
+            const expires = timeMs + flows[line + 7]!;
+            times[first] = expires;
+            times[second] = expires;
+          } else if (kind !== FLOW_ACK || !acknowledge(view, row, line)) {
+            break;
+          }
         }
         const size = bytes[row]!;
         counts[flows[line + 4]!]! += size + PACKET_UNIT;

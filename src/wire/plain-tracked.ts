@@ -12,7 +12,7 @@ import { specialize } from '../base/specialize.ts';
 import { PLAIN_FORM, type PlainScan } from './plain.ts';
 
 export interface TrackedColumns {
-  /** Rows of the columns from `src` to `times`. */
+  /** Rows of the columns from `src` to `nanos`. */
   count: number;
   /** IPv4 addresses as int32. */
   readonly src: Int32Array;
@@ -28,13 +28,13 @@ export interface TrackedColumns {
   /** Where the frame starts in the view, and how many of its bytes are there. */
   readonly offsets: Int32Array;
   readonly captured: Int32Array;
-  /** Number of the frame in the batch, from 0. */
-  readonly rows: Int32Array;
-  /** Milliseconds since 1970. */
-  readonly times: Float64Array;
+  /** When it was captured: seconds since 1970, none of them negative, and nanoseconds. */
+  readonly seconds: Int32Array;
+  readonly nanos: Int32Array;
   otherCount: number;
-  /** Number of the frames that are not plain, and where their record starts (a scan). */
+  /** Number in the batch, from 0, of the frames that are not plain; how many rows lie before them; and where their record starts (a scan). */
   readonly others: Int32Array;
+  readonly otherRows: Int32Array;
   readonly otherRecords: Int32Array;
   /** Of a scan: what the fraction of a record's time counts, records taken, and where the next one starts. */
   nanosPerTick: number;
@@ -54,10 +54,11 @@ export function createTrackedColumns(capacity: number): TrackedColumns {
     bytes: column(),
     offsets: column(),
     captured: column(),
-    rows: column(),
-    times: new Float64Array(capacity),
+    seconds: column(),
+    nanos: column(),
     otherCount: 0,
     others: column(),
+    otherRows: column(),
     otherRecords: column(),
     nanosPerTick: 1000,
     recordCount: 0,
@@ -66,6 +67,8 @@ export function createTrackedColumns(capacity: number): TrackedColumns {
 }
 
 const NANOS_PER_SECOND = 1e9;
+/** Later frames are left to others. */
+const SECONDS_MAX = 0x7fffffff;
 
 /** A scan (plain.ts) that fills these columns. */
 export function createTrackedScan(columns: TrackedColumns, capturedMax: number): PlainScan {
@@ -79,9 +82,10 @@ export function createTrackedScan(columns: TrackedColumns, capturedMax: number):
     columns.bytes,
     columns.offsets,
     columns.captured,
-    columns.rows,
-    columns.times,
+    columns.seconds,
+    columns.nanos,
     columns.others,
+    columns.otherRows,
     columns.otherRecords,
     capturedMax,
     PLAIN_FORM,
@@ -99,9 +103,10 @@ function trackedScan(
   bytes: Int32Array,
   offsets: Int32Array,
   capturedBytes: Int32Array,
-  rows: Int32Array,
-  times: Float64Array,
+  seconds: Int32Array,
+  nanos: Int32Array,
   others: Int32Array,
+  otherRows: Int32Array,
   otherRecords: Int32Array,
   capturedMax: number,
   form: typeof PLAIN_FORM,
@@ -112,7 +117,7 @@ function trackedScan(
   const limit = src.length;
   return (view, position, end) => {
     const { nanosPerTick } = columns;
-    const lastTick = nanosPerSecond / nanosPerTick - 1;
+    const lastTick = (nanosPerSecond / nanosPerTick - 1) | 0;
     let at = position;
     let plain = 0;
     let other = 0;
@@ -125,6 +130,7 @@ function trackedScan(
       at = next;
       if (captured >= leastBytes) {
         const wire = view.getInt32(record + 12, true);
+        const time = view.getInt32(record, true);
         const ticks = view.getInt32(record + 4, true);
         const frame = record + recordHeaderBytes;
         const protocol = view.getInt32(frame + 20) & fragmentAndProtocol;
@@ -132,9 +138,10 @@ function trackedScan(
         const isUdp = (protocol >> 4) & 1;
         const least = tcpHeadersBytes - tcpExcessBytes * isUdp;
         const longest = Math.max(wire, captured);
-        // The fourth word of TCP, the second of UDP; a frame too short for the first is refused below.
-        const word = view.getInt32(frame + (captured < tcpHeadersBytes ? 38 : 46 - 8 * isUdp));
-        const header = isUdp === 0 ? (word >>> 28) << 2 : word >>> 16;
+        // The second and the fourth word of the header; UDP has no fourth, and a TCP frame too short for it is refused below.
+        const second = view.getInt32(frame + 38);
+        const fourth = view.getInt32(frame + (captured < tcpHeadersBytes ? 38 : 46));
+        const header = (((fourth >>> 28) << 2) & (isUdp - 1)) | ((second >>> 16) & -isUdp);
         const short =
           (captured - least) |
           (total - least) |
@@ -144,24 +151,26 @@ function trackedScan(
           (header + 34 - least) |
           (total - 34 - header) |
           ticks |
-          (lastTick - ticks);
+          (lastTick - ticks) |
+          time;
         const differs = ((view.getInt32(frame + 12) & headMask) ^ head) | (protocol ^ (tcp + udpFromTcp * isUdp));
         if ((differs | (short >> 31)) === 0) {
           src[plain] = view.getInt32(frame + 26);
           dst[plain] = view.getInt32(frame + 30);
           ports[plain] = view.getInt32(frame + 34);
-          forms[plain] = word & (isUdp - 1);
-          ends[plain] = view.getInt32(frame + 38) + total - 34 - header + ((word >>> 17) & 1) + ((word >>> 16) & 1);
+          forms[plain] = fourth & (isUdp - 1);
+          ends[plain] = second + total - 34 - header + ((fourth >>> 17) & 1) + ((fourth >>> 16) & 1);
           bytes[plain] = wire;
           offsets[plain] = frame;
           capturedBytes[plain] = captured;
-          rows[plain] = taken;
-          times[plain] = view.getUint32(record, true) * 1000 + (ticks * nanosPerTick) / 1e6;
+          seconds[plain] = time;
+          nanos[plain] = Math.imul(ticks, nanosPerTick);
           plain++;
           continue;
         }
       }
       others[other] = taken;
+      otherRows[other] = plain;
       otherRecords[other++] = record;
     }
     columns.count = plain;
@@ -178,31 +187,34 @@ export function readTracked(
   frameOffsets: Int32Array,
   capturedBytes: Int32Array,
   wireBytes: Float64Array,
-  seconds: Float64Array,
-  nanos: Int32Array,
+  frameSeconds: Float64Array,
+  frameNanos: Int32Array,
   linkTypes: Int32Array,
   count: number,
 ): void {
-  const { src, dst, ports, forms, ends, bytes, offsets, rows, times, others } = columns;
+  const { src, dst, ports, forms, ends, bytes, offsets, captured, seconds, nanos, others, otherRows } = columns;
   const { ethernet, bytesMax, head, headMask, fragmentAndProtocol, tcp, udpFromTcp } = PLAIN_FORM;
   const { tcpHeadersBytes, tcpExcessBytes, leastBytes } = PLAIN_FORM;
   let plain = 0;
   let other = 0;
   for (let i = 0; i < count; i++) {
-    const captured = capturedBytes[i]!;
+    const inView = capturedBytes[i]!;
     const wire = wireBytes[i]!;
-    if (captured >= leastBytes && wire <= bytesMax && linkTypes[i] === ethernet) {
+    const second = frameSeconds[i]!;
+    const isInTime = second >= 0 && second <= SECONDS_MAX;
+    if (inView >= leastBytes && wire <= bytesMax && linkTypes[i] === ethernet && isInTime) {
       const frame = frameOffsets[i]!;
       const protocol = view.getInt32(frame + 20) & fragmentAndProtocol;
       const total = view.getUint16(frame + 16) + 14;
       const isUdp = (protocol >> 4) & 1;
       const least = tcpHeadersBytes - tcpExcessBytes * isUdp;
-      const word = view.getInt32(frame + (captured < tcpHeadersBytes ? 38 : 46 - 8 * isUdp));
-      const header = isUdp === 0 ? (word >>> 28) << 2 : word >>> 16;
+      const word = view.getInt32(frame + 38);
+      const fourth = view.getInt32(frame + (inView < tcpHeadersBytes ? 38 : 46));
+      const header = (((fourth >>> 28) << 2) & (isUdp - 1)) | ((word >>> 16) & -isUdp);
       const short =
-        (captured - least) |
+        (inView - least) |
         (total - least) |
-        (Math.max(wire, captured) - total) |
+        (Math.max(wire, inView) - total) |
         (header + 34 - least) |
         (total - 34 - header);
       const differs = ((view.getInt32(frame + 12) & headMask) ^ head) | (protocol ^ (tcp + udpFromTcp * isUdp));
@@ -210,17 +222,18 @@ export function readTracked(
         src[plain] = view.getInt32(frame + 26);
         dst[plain] = view.getInt32(frame + 30);
         ports[plain] = view.getInt32(frame + 34);
-        forms[plain] = word & (isUdp - 1);
-        ends[plain] = view.getInt32(frame + 38) + total - 34 - header + ((word >>> 17) & 1) + ((word >>> 16) & 1);
+        forms[plain] = fourth & (isUdp - 1);
+        ends[plain] = word + total - 34 - header + ((fourth >>> 17) & 1) + ((fourth >>> 16) & 1);
         bytes[plain] = wire;
         offsets[plain] = frame;
-        columns.captured[plain] = captured;
-        rows[plain] = i;
-        times[plain] = seconds[i]! * 1000 + nanos[i]! / 1e6;
+        captured[plain] = inView;
+        seconds[plain] = second;
+        nanos[plain] = frameNanos[i]!;
         plain++;
         continue;
       }
     }
+    otherRows[other] = plain;
     others[other++] = i;
   }
   columns.count = plain;

@@ -1,0 +1,242 @@
+/**
+ * What the judge will ask of packets whose flow has no line, for all such packets of a batch at once.
+ *
+ * A first packet of a flow meets some twenty loads that miss every cache, each waiting for the one before: address, class, pair, function; address,
+ * owner, endpoint, node; bucket, entry. One after the other that is microseconds. Here each step is a loop over all the packets
+ * that wait for it, so that their misses overlap (as in plain.ts), and what is found is kept by row for match/simple.ts:
+ *
+ *   collect   rows whose line is not there or does not hold
+ *   classes   both addresses -> trie -> address class
+ *   pairs     row of the destination + column of the source + protocol -> port function; read
+ *   places    addresses -> owners -> node
+ *   buckets   five-tuple and node -> bucket of the connection table -> entry; read
+ *
+ * Where all pods are of one node, or those of one node alone are local (`--node`), the class tells the place: nobody asks owners.
+ */
+import { specialize } from '../base/specialize.ts';
+import { flowHashPorts, mixNode } from '../conntrack/key.ts';
+import type { Conntrack } from '../conntrack/table.ts';
+import * as layout from '../tables/layout.ts';
+import type { Tables } from '../tables/tables.ts';
+import { claimNode, classOf4, findOwner } from './lookup.ts';
+import type { TrackedRows } from './tracked.ts';
+
+/** By row of the batch: what was found. */
+export interface WarmRows {
+  /** Word offsets in `classes4`. */
+  readonly srcClasses: Int32Array;
+  readonly dstClasses: Int32Array;
+  /** Port function of both checks, as SECTION_PAIRS has it, or NONE. */
+  readonly refs: Int32Array;
+  /** Nodes of the tables that the ends are on and whose checks are seen; NONE = outside, or a place that only the judge knows. */
+  readonly srcNodes: Int32Array;
+  readonly dstNodes: Int32Array;
+}
+
+export interface Warmer extends WarmRows {
+  /** Lists rows from `from` to `to` without a line that holds, finds what they need, and returns how many those are. */
+  collect(from: number, to: number, stamp: number): number;
+  /** The same for one row that `collect` did not list. */
+  one(row: number): void;
+  /** Whether `row` has been listed since the batch began. */
+  has(row: number): boolean;
+  /** A new batch is in the columns. */
+  begin(): void;
+}
+
+/** @param lines  where the line of each row is looked for first (match/tracked.ts) */
+export function createWarmer(
+  tables: Tables,
+  ct: Conntrack,
+  nodeNumbers: Int32Array,
+  rows: TrackedRows,
+  lines: Int32Array,
+): Warmer {
+  const column = (): Int32Array => new Int32Array(rows.src.length);
+  const found = {
+    srcClasses: column(),
+    dstClasses: column(),
+    refs: column(),
+    srcNodes: column(),
+    dstNodes: column(),
+  };
+  const missing = column();
+  const listedIn = column();
+  let batch = 0;
+  const place = onlyPlace(tables);
+  const loops = specialize(warmLoops)(tables, ct, nodeNumbers, rows, found, missing, place, {
+    NONE: layout.NONE,
+    CLASS_FLAGS: layout.CLASS_FLAGS,
+    CLASS_IS_LOCAL: layout.CLASS_IS_LOCAL,
+    CLASS_PAIR_ROW: layout.CLASS_PAIR_ROW,
+    CLASS_PAIR_COLUMN: layout.CLASS_PAIR_COLUMN,
+    OWNER_SIZE: layout.OWNER_SIZE,
+    addressHash: layout.addressHash,
+    classOf4,
+    findOwner,
+    claimNode,
+    flowHashPorts,
+    mixNode,
+  });
+  const find = (count: number): void => {
+    for (let i = 0; i < count; i++) listedIn[missing[i]!] = batch;
+    loops.classes(count);
+    loops.pairs(count);
+    if (place === layout.NONE) loops.places(count);
+    else loops.onePlace(count);
+    loops.buckets(count);
+  };
+  return {
+    ...found,
+    begin() {
+      batch = (batch + 1) | 0;
+    },
+    has: (row) => listedIn[row] === batch,
+    collect(from, to, stamp) {
+      const count = listMissing(ct.flows, lines, rows, missing, from, to, stamp);
+      find(count);
+      return count;
+    },
+    one(row) {
+      missing[0] = row;
+      find(1);
+    },
+  };
+}
+
+/** The node of every local pod, if it is one, as a number of the tables; else NONE. */
+function onlyPlace({ localNode, counts }: Tables): number {
+  if (localNode !== layout.NONE) return localNode;
+  return counts[layout.SECTION_NODES] === 1 ? 0 : layout.NONE;
+}
+
+function listMissing(
+  flows: Int32Array,
+  lines: Int32Array,
+  { src, dst, ports }: TrackedRows,
+  missing: Int32Array,
+  from: number,
+  to: number,
+  stamp: number,
+): number {
+  let count = 0;
+  for (let row = from; row < to; row++) {
+    const line = lines[row]!;
+    let isThere = false;
+    for (let way = 0; way <= 8; way += 8) {
+      const at = line ^ way;
+      const isFlow = flows[at] === src[row] && flows[at + 1] === dst[row] && flows[at + 2] === ports[row];
+      if (isFlow && (flows[at + 3]! ^ stamp) >>> 3 === 0) isThere = true;
+    }
+    if (!isThere) missing[count++] = row;
+  }
+  return count;
+}
+
+/** What the loops use from outside; a specialized function may name nothing of it. */
+interface Outside {
+  readonly NONE: number;
+  readonly CLASS_FLAGS: number;
+  readonly CLASS_IS_LOCAL: number;
+  readonly CLASS_PAIR_ROW: number;
+  readonly CLASS_PAIR_COLUMN: number;
+  readonly OWNER_SIZE: number;
+  readonly addressHash: typeof layout.addressHash;
+  readonly classOf4: typeof classOf4;
+  readonly findOwner: typeof findOwner;
+  readonly claimNode: typeof claimNode;
+  readonly flowHashPorts: typeof flowHashPorts;
+  readonly mixNode: typeof mixNode;
+}
+
+interface WarmLoops {
+  classes(count: number): void;
+  pairs(count: number): number;
+  places(count: number): number;
+  onePlace(count: number): void;
+  buckets(count: number): number;
+}
+
+function warmLoops(
+  tables: Tables,
+  ct: Conntrack,
+  nodeNumbers: Int32Array,
+  rows: TrackedRows,
+  found: WarmRows,
+  missing: Int32Array,
+  place: number,
+  outside: Outside,
+): WarmLoops {
+  const { trie4, classes4, pairs, functions, owners, localNode } = tables;
+  const { src, dst, ports, forms } = rows;
+  const { srcClasses, dstClasses, refs, srcNodes, dstNodes } = found;
+  const { words, headsAt, bucketBits } = ct;
+  const { NONE, CLASS_FLAGS, CLASS_IS_LOCAL, CLASS_PAIR_ROW, CLASS_PAIR_COLUMN, OWNER_SIZE } = outside;
+  const { addressHash, classOf4, findOwner, claimNode, flowHashPorts, mixNode } = outside;
+  const ownerMask = owners.length / OWNER_SIZE - 1;
+  const heads = new Int32Array(missing.length);
+  const nodeOf = (address: number): number => {
+    const node = claimNode(tables, findOwner(tables, 4, address, 0, 0, 0), 0);
+    return localNode === NONE || node === localNode ? node : NONE;
+  };
+  return {
+    classes(count) {
+      for (let i = 0; i < count; i++) {
+        const row = missing[i]!;
+        srcClasses[row] = classOf4(trie4, src[row]!);
+        dstClasses[row] = classOf4(trie4, dst[row]!);
+      }
+    },
+    /** Returns a number that keeps the touched words alive, as do the others. */
+    pairs(count) {
+      let touched = 0;
+      for (let i = 0; i < count; i++) {
+        const row = missing[i]!;
+        const udp = forms[row] === 0 ? 1 : 0;
+        const pair = classes4[srcClasses[row]! + CLASS_PAIR_COLUMN]! + classes4[dstClasses[row]! + CLASS_PAIR_ROW]!;
+        refs[row] = pairs[pair + udp]!;
+      }
+      for (let i = 0; i < count; i++) {
+        const ref = refs[missing[i]!]!;
+        touched = (touched + functions[(ref & ~(ref >> 31)) >>> 5]!) | 0;
+      }
+      return touched;
+    },
+    places(count) {
+      let touched = 0;
+      for (let i = 0; i < count; i++) {
+        const row = missing[i]!;
+        touched = (touched + owners[(addressHash(src[row]!, 0, 0, 0) & ownerMask) * OWNER_SIZE]!) | 0;
+        touched = (touched + owners[(addressHash(dst[row]!, 0, 0, 0) & ownerMask) * OWNER_SIZE]!) | 0;
+      }
+      for (let i = 0; i < count; i++) {
+        const row = missing[i]!;
+        srcNodes[row] = nodeOf(src[row]!);
+        dstNodes[row] = nodeOf(dst[row]!);
+      }
+      return touched;
+    },
+    onePlace(count) {
+      for (let i = 0; i < count; i++) {
+        const row = missing[i]!;
+        const isFrom = (classes4[srcClasses[row]! + CLASS_FLAGS]! & CLASS_IS_LOCAL) !== 0;
+        const isTo = (classes4[dstClasses[row]! + CLASS_FLAGS]! & CLASS_IS_LOCAL) !== 0;
+        srcNodes[row] = isFrom ? place : NONE;
+        dstNodes[row] = isTo ? place : NONE;
+      }
+    },
+    buckets(count) {
+      let touched = 0;
+      for (let i = 0; i < count; i++) {
+        const row = missing[i]!;
+        const node = srcNodes[row] === NONE ? dstNodes[row]! : srcNodes[row]!;
+        const number = node < 0 ? 0 : nodeNumbers[node]!;
+        const hash = flowHashPorts(src[row]!, dst[row]!, ports[row]!, forms[row] === 0 ? 17 : 6);
+        const bucket = ((hash >>> 26) << bucketBits) | (mixNode(hash, number) >>> (32 - bucketBits));
+        heads[i] = words[headsAt + bucket]!;
+      }
+      for (let i = 0; i < count; i++) touched = (touched + words[heads[i]! << 5]!) | 0;
+      return touched;
+    },
+  };
+}
