@@ -140,6 +140,20 @@ if (process.argv[2] === 'ci') { ${ci} } else { ${build} }
     expect(status).toBe(0);
   });
 
+  test('builds the page again after one of its sources changed, of whatever kind', () => {
+    write('src/web/page.css', '');
+    provideNpm(
+      INSTALL,
+      `${BUILD} fs.mkdirSync('dist/web', { recursive: true }); fs.writeFileSync('dist/web/report.html', '');`,
+    );
+    start();
+    expect(start().stdout).toContain('build: up to date');
+    const later = Date.now() / 1000 + 60;
+    utimesSync(join(clone, 'src/web/page.css'), later, later);
+    start();
+    expect(npmCalls()).toBe('ci run run');
+  });
+
   test('installs again after the lock changed, builds again after a source changed', () => {
     start();
     write('package-lock.json', JSON.stringify({ packages: { '': {}, 'node_modules/a': { version: '1.0.1' } } }));
