@@ -1,9 +1,10 @@
 /** What may happen to a capture: interfaces that go and come back, children that die or hang. The accounting holds throughout. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { CaptureEngine } from '../../src/agent/engine.ts';
+import { buildSender, Cable, namespaceTrouble, removeSender, send } from '../support/cable.ts';
 import { bundleThreadEntries } from '../support/thread-entries.ts';
 import { cluster, DENIES, expectSound, type Told, until } from './engine-support.ts';
-import { buildSender, Cable, namespaceTrouble, removeSender, send, startOn } from './veth.ts';
+import { startOn } from './veth.ts';
 
 const trouble = namespaceTrouble() ?? (buildSender() === undefined ? 'no C compiler (build-essential)' : undefined);
 let unbundle: () => void;

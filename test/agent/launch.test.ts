@@ -16,8 +16,8 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { captureOnly, findUser, mayRead, standing, withoutRights } from '../../src/agent/privilege.ts';
+import { buildSender, Cable, namespaceTrouble, removeSender } from '../support/cable.ts';
 import { until } from './engine-support.ts';
-import { buildSender, Cable, namespaceTrouble, removeSender } from './veth.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const NET_RAW = 1 << 13;

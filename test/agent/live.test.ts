@@ -2,9 +2,10 @@
 import { readdirSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { buildSender, Cable, namespaceTrouble, removeSender, send } from '../support/cable.ts';
 import { bundleThreadEntries } from '../support/thread-entries.ts';
 import { ALLOWS, ALLOWS_80, cluster, expectSound, until } from './engine-support.ts';
-import { buildSender, Cable, namespaceTrouble, removeSender, send, startOn } from './veth.ts';
+import { startOn } from './veth.ts';
 
 const trouble = namespaceTrouble() ?? (buildSender() === undefined ? 'no C compiler (build-essential)' : undefined);
 let unbundle: () => void;

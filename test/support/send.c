@@ -3,6 +3,8 @@
  *
  *   send INTERFACE PACKETS PER_SECOND FLOWS BYTES
  *
+ * INTERFACE - writes a capture to standard output instead: SYNs from addresses and ports that are made up.
+ *
  * Frame i has source port 1024 + i % FLOWS, IP id i, and i in its data, 10.0.0.1 > 10.0.0.2:80. PER_SECOND 0 = as fast as it goes.
  */
 #define _GNU_SOURCE
@@ -53,8 +55,39 @@ static void frame(uint8_t *f, int bytes, uint64_t i, int flows) {
   put32(f + 42, i);
 }
 
+/* xorshift64 */
+static uint64_t random64(void) {
+  static uint64_t x = 88172645463325252ull;
+  x ^= x << 13;
+  x ^= x >> 7;
+  x ^= x << 17;
+  return x;
+}
+
+static int flood(uint64_t total) {
+  static uint8_t out[16 + 54];
+  uint32_t header[6] = {0xa1b2c3d4, 2 | 4 << 16, 0, 0, 262144, 1};
+  fwrite(header, 1, sizeof header, stdout);
+  for (uint64_t i = 0; i < total; i++) {
+    uint32_t record[4] = {1700000000 + i / 100000, i % 100000 * 10, 54, 54};
+    memcpy(out, record, 16);
+    frame(out + 16, 54, i, 1);
+    uint64_t r = random64();
+    out[16 + 23] = 6;
+    put32(out + 16 + 26, r);
+    put16(out + 16 + 34, r >> 32);
+    put32(out + 16 + 38, r >> 32);
+    put32(out + 16 + 42, 0);
+    out[16 + 46] = 0x50;
+    out[16 + 47] = 0x02;
+    fwrite(out, 1, sizeof out, stdout);
+  }
+  return 0;
+}
+
 int main(int argc, char **argv) {
   if (argc != 6) return 2;
+  if (strcmp(argv[1], "-") == 0) return flood(strtoull(argv[2], 0, 10));
   uint64_t total = strtoull(argv[2], 0, 10), sent = 0, next = 0;
   double rate = atof(argv[3]);
   int flows = atoi(argv[4]), bytes = atoi(argv[5]);
