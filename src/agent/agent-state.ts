@@ -65,9 +65,9 @@ export class AgentState {
   policyChanged(status: PolicyStatus): void {
     this.policy = status;
     const trouble = status.trouble ?? 'not all objects have been seen';
-    const stays =
-      this.generation === undefined ? 'nothing is judged yet' : `generation ${this.generation.number} stays in use`;
-    const isOld = !status.isInSync && (status.isRefused || this.generation !== undefined);
+    const { generation } = this;
+    const isOld = !status.isInSync && generation !== undefined;
+    const stays = `generation ${generation?.number} stays in use`;
     this.banners.set('stale-policy', isOld ? `Policies may be old, ${stays}: ${trouble}` : undefined);
     const isUnused = status.isRefused && this.generation === undefined;
     this.banners.set('compile-failed', isUnused ? `No policies could be compiled: ${trouble}` : undefined);

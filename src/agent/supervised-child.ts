@@ -196,8 +196,9 @@ export class SupervisedChild {
     });
   }
 
-  /** To be called a few times a second: kills a child that hangs. */
+  /** To be called a few times a second: kills a child that hangs. One that has no tables yet has nothing to say. */
   watch(): void {
+    if (this.#home.newest() === undefined) this.#heardAt = performance.now();
     if (this.#process === undefined || performance.now() - this.#heardAt < this.#home.tuning.stallMs) return;
     const message = 'a capture child says nothing any more and is killed';
     this.#home.events.onLog('error', message, { child: this.#plan.child, silentMs: this.#home.tuning.stallMs });

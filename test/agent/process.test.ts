@@ -481,3 +481,25 @@ test('descriptors and memory stay as they are over reloads and readers', async (
   expect((await agent.status()).memoryBytes).toBeLessThan(600 * 2 ** 20);
   expect(await agent.end()).toBe(0);
 });
+
+// A store that is away for longer than a child may be silent, before there is anything to judge by.
+test('capture waits for the first policies, however long they take', async () => {
+  const folderOf = manifests();
+  writeFileSync(join(folderOf, 'policies.yaml'), 'not: {yaml');
+  const agent = await new Agent(['-f', folderOf, '--source', '-']).ready();
+  agent.process.stdin!.write(readFileSync(CAPTURE));
+  const waited = await agent.waitFor(
+    'eleven seconds',
+    ({ startedAt, now }) => Date.parse(now) - Date.parse(startedAt) > 11_500,
+  );
+  expect(waited).toMatchObject({ isReady: false, sources: [{ restarts: 0 }], accounting: { seen: 0 } });
+  expect(waited.banners.map(({ kind }) => kind)).toEqual(['compile-failed']);
+  cpSync('pcaps/sa-names/policies.yaml', join(folderOf, 'policies.yaml'));
+  const judged = await agent.waitFor('all is judged', ({ accounting }) => accounting.seen === 222);
+  expect(judged.accounting).toMatchObject({ lost: 0, judged: 208 });
+  // Groups and parents pass one wish on several times.
+  agent.process.kill('SIGTERM');
+  agent.process.kill('SIGTERM');
+  expect(await agent.end()).toBe(0);
+  expect(agent.stdout).toContain('seen 222 = ');
+});
