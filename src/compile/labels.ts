@@ -57,8 +57,7 @@ export class LabelSets {
   }
 
   #make(labels: StringMap): LabelSet {
-    const pairs = [...labels];
-    if (pairs.length > 1) pairs.sort(([a], [b]) => compareBytewise(a, b));
+    const pairs = sortedPairs(labels);
     let content = '';
     for (const [key, value] of pairs) if (this.#asked.has(key)) content += framed(key) + framed(value);
     let asked = this.#byContent.get(content);
@@ -68,6 +67,17 @@ export class LabelSets {
     }
     return { pairs, asked };
   }
+}
+
+/** Dumps have their keys in order already. */
+function sortedPairs(labels: StringMap): LabelPairs {
+  const pairs: (readonly [string, string])[] = [];
+  let isSorted = true;
+  for (const pair of labels) {
+    if (pairs.length > 0 && compareBytewise(pairs.at(-1)![0], pair[0]) > 0) isSorted = false;
+    pairs.push(pair);
+  }
+  return isSorted ? pairs : pairs.sort(([a], [b]) => compareBytewise(a, b));
 }
 
 /** The keys that `selectors` ask about, and those that endpoints have by themselves. */

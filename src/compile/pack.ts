@@ -208,6 +208,19 @@ function packEndpoints(plan: Plan, slotsOf4: SlotsOf, slotsOf6: SlotsOf, section
   return writer;
 }
 
+/** Lists of labels, and texts in them, that are known without a look into the pools. */
+const KNOWN_LABELS_MAX = 8192;
+
+/** Whether a key ends in the name behind its slash, and that is one byte a character. */
+function isTail(key: string, name: string): boolean {
+  const from = key.length - name.length;
+  if (from < 1 || key.charCodeAt(from - 1) !== SLASH || !key.endsWith(name)) return false;
+  for (let i = 0; i < name.length; i++) if (name.charCodeAt(i) > 0x7f) return false;
+  return true;
+}
+
+const SLASH = 0x2f;
+
 /** Writes records of SECTION_ENDPOINTS. What a pod has in common with the one before is not looked up again. */
 export class EndpointWriter {
   readonly #nodes: ReadonlyMap<string, number>;
@@ -217,26 +230,35 @@ export class EndpointWriter {
   readonly #offsets = new Map<readonly number[], Map<readonly number[], number>>();
   readonly #labels = new Map<PlanEndpoint['labels'], number>();
   readonly #last = new Map<number, { text: string; string: number }>();
+  readonly #empty: number;
+  /** Strings of labels that many pods have. */
+  readonly #common = new Map<string, number>();
 
   constructor(nodes: ReadonlyMap<string, number>, slotsOf4: SlotsOf, slotsOf6: SlotsOf, sections: Sections) {
     this.#nodes = nodes;
     this.#slotsOf4 = slotsOf4;
     this.#slotsOf6 = slotsOf6;
     this.#sections = sections;
+    this.#empty = sections.string('');
   }
 
   write(endpoint: PlanEndpoint, index: number, room: Int32Array, at: number): void {
     const sections = this.#sections;
     const { addresses, allowedSources, labels } = endpoint;
+    const empty = this.#empty;
     room[at + layout.ENDPOINT_LABELS] = this.#labelsAt(labels);
     room[at + layout.ENDPOINT_LABELS + 1] = labels.length;
-    room[at + layout.ENDPOINT_KEY] = sections.string(endpoint.key);
+    const { key, name } = endpoint;
+    const keyString = sections.uniqueString(key);
+    room[at + layout.ENDPOINT_KEY] = keyString;
     room[at + layout.ENDPOINT_KIND] = endpoint.kind === 'wep' ? layout.KIND_WEP : layout.KIND_HEP;
     room[at + layout.ENDPOINT_NAMESPACE] = this.#string(layout.ENDPOINT_NAMESPACE, endpoint.namespace);
-    room[at + layout.ENDPOINT_NAME] = sections.string(endpoint.name);
+    room[at + layout.ENDPOINT_NAME] = isTail(key, name)
+      ? sections.tailString(keyString, name)
+      : sections.uniqueString(name);
     room[at + layout.ENDPOINT_NODE] = this.#nodes.get(endpoint.node) ?? layout.NONE;
     room[at + layout.ENDPOINT_SERVICE_ACCOUNT] = this.#string(layout.ENDPOINT_SERVICE_ACCOUNT, endpoint.serviceAccount);
-    room[at + layout.ENDPOINT_UID] = this.#string(layout.ENDPOINT_UID, endpoint.uid);
+    room[at + layout.ENDPOINT_UID] = endpoint.uid === '' ? empty : sections.uniqueString(endpoint.uid);
     this.#prefixes(addresses, room, at + layout.ENDPOINT_ADDRESSES);
     room[at + layout.ENDPOINT_INTERFACE] = this.#string(layout.ENDPOINT_INTERFACE, endpoint.interfaceName);
     room[at + layout.ENDPOINT_GROUP] = endpoint.group;
@@ -268,11 +290,24 @@ export class EndpointWriter {
     if (labels.length === 0) return 0;
     let offset = this.#labels.get(labels);
     if (offset === undefined) {
-      const sections = this.#sections;
-      offset = sections.ints(labels.flatMap(([key, value]) => [sections.string(key), sections.string(value)]));
+      const strings = new Array<number>(2 * labels.length);
+      for (let i = 0; i < labels.length; i++) {
+        strings[2 * i] = this.#commonString(labels[i]![0]);
+        strings[2 * i + 1] = this.#commonString(labels[i]![1]);
+      }
+      offset = this.#sections.ints(strings);
+      if (this.#labels.size >= KNOWN_LABELS_MAX) this.#labels.clear();
       this.#labels.set(labels, offset);
     }
     return offset;
+  }
+
+  #commonString(text: string): number {
+    const known = this.#common.get(text);
+    if (known !== undefined) return known;
+    const string = this.#sections.string(text);
+    if (this.#common.size < KNOWN_LABELS_MAX) this.#common.set(text, string);
+    return string;
   }
 
   #prefixes(prefixes: readonly Prefix[], room: Int32Array, at: number): void {

@@ -31,6 +31,14 @@ class Slots {
     return number;
   }
 
+  /** Gives the next number to something that will not be looked for. */
+  addUnfindable(): number {
+    const number = this.count++;
+    if (number === this.#hashes.length) this.#grow();
+    this.#hashes[number] = UNFINDABLE;
+    return number;
+  }
+
   #grow(): void {
     const hashes = zeroWords(2 * this.#hashes.length);
     hashes.set(this.#hashes);
@@ -40,6 +48,7 @@ class Slots {
   }
 
   #place(number: number): void {
+    if (this.#hashes[number] === UNFINDABLE) return;
     const mask = this.#slots.length - 1;
     let slot = this.#hashes[number]! & mask;
     while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
@@ -47,16 +56,22 @@ class Slots {
   }
 }
 
+/** A hash that `stir` never gives. */
+const UNFINDABLE = 0x7fff_ffff;
+
 function stir(hash: number): number {
-  return hash ^ (hash >>> 15) ^ (hash >>> 23);
+  const stirred = hash ^ (hash >>> 15) ^ (hash >>> 23);
+  return stirred === UNFINDABLE ? 0 : stirred;
 }
 
 /** Texts by number, as UTF-8. */
 export class TextPool {
   readonly #slots = new Slots();
   #bytes: Uint8Array = new Uint8Array(4096);
-  /** By number: where the text begins; one more than there are texts. */
+  #end = 0;
+  /** By number. */
   #starts: Int32Array = new Int32Array(1024);
+  #lengths: Int32Array = new Int32Array(1024);
 
   get count(): number {
     return this.#slots.count;
@@ -64,7 +79,7 @@ export class TextPool {
 
   /** The number of `text`: new (`count` before the call), or that of the same text before. */
   number(text: string): number {
-    const from = this.#starts[this.count]!;
+    const from = this.#end;
     const to = this.#write(text, from);
     const bytes = this.#bytes;
     let hash = 0x811c9dc5 | 0;
@@ -72,13 +87,35 @@ export class TextPool {
     hash = stir(hash);
     const known = this.#slots.find(hash, (number) => this.#isText(number, from, to));
     if (known >= 0) return known;
-    const number = this.#slots.add(hash);
-    if (number + 2 > this.#starts.length) {
-      const starts = zeroWords(2 * this.#starts.length);
-      starts.set(this.#starts);
-      this.#starts = starts;
+    this.#end = to;
+    return this.#note(this.#slots.add(hash), from, to - from);
+  }
+
+  /** A new number for a text that is unlike any other, as names and UIDs of pods are: it is not looked for, nor found later. */
+  add(text: string): number {
+    const from = this.#end;
+    this.#end = this.#write(text, from);
+    return this.#note(this.#slots.addUnfindable(), from, this.#end - from);
+  }
+
+  /** A new number for the last `lengthBytes` of a text: they are not stored again. */
+  addTail(of: number, lengthBytes: number): number {
+    const start = this.#starts[of]! + this.#lengths[of]! - lengthBytes;
+    return this.#note(this.#slots.addUnfindable(), start, lengthBytes);
+  }
+
+  #note(number: number, start: number, length: number): number {
+    if (number === this.#starts.length) {
+      const grown = (words: Int32Array): Int32Array => {
+        const more = zeroWords(2 * words.length);
+        more.set(words);
+        return more;
+      };
+      this.#starts = grown(this.#starts);
+      this.#lengths = grown(this.#lengths);
     }
-    this.#starts[number + 1] = to;
+    this.#starts[number] = start;
+    this.#lengths[number] = length;
     return number;
   }
 
@@ -100,21 +137,22 @@ export class TextPool {
   }
 
   #isText(number: number, from: number, to: number): boolean {
-    const start = this.#starts[number]!;
-    if (this.#starts[number + 1]! - start !== to - from) return false;
+    if (this.#lengths[number] !== to - from) return false;
     const bytes = this.#bytes;
-    for (let at = from, own = start; at < to; at++, own++) if (bytes[at] !== bytes[own]) return false;
+    for (let at = from, own = this.#starts[number]!; at < to; at++, own++) if (bytes[at] !== bytes[own]) return false;
     return true;
   }
 
   lengthOf(number: number): number {
-    return this.#starts[number + 1]! - this.#starts[number]!;
+    return this.#lengths[number]!;
   }
 
   /** The bytes of one text as whole words. */
   wordsOf(number: number): Int32Array {
-    const words = new Int32Array((this.lengthOf(number) + 3) >>> 2);
-    new Uint8Array(words.buffer).set(this.#bytes.subarray(this.#starts[number]!, this.#starts[number + 1]!));
+    const length = this.#lengths[number]!;
+    const words = new Int32Array((length + 3) >>> 2);
+    const start = this.#starts[number]!;
+    new Uint8Array(words.buffer).set(this.#bytes.subarray(start, start + length));
     return words;
   }
 
@@ -123,16 +161,15 @@ export class TextPool {
     const index = zeroWords(2 * this.count);
     for (let number = 0; number < this.count; number++) {
       index[2 * number] = this.#starts[number]!;
-      index[2 * number + 1] = this.#starts[number + 1]! - this.#starts[number]!;
+      index[2 * number + 1] = this.#lengths[number]!;
     }
     return index;
   }
 
   /** The bytes of all texts as whole words. */
   words(): Int32Array {
-    const length = this.#starts[this.count]!;
-    const words = zeroWords((length + 3) >>> 2);
-    new Uint8Array(words.buffer).set(this.#bytes.subarray(0, length));
+    const words = zeroWords((this.#end + 3) >>> 2);
+    new Uint8Array(words.buffer).set(this.#bytes.subarray(0, this.#end));
     return words;
   }
 }

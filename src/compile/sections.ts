@@ -50,12 +50,24 @@ export class Sections {
   string(text: string): number {
     const known = this.#texts.count;
     const number = this.#texts.number(text);
-    if (this.#bound !== undefined && number === known) {
-      const bytes = this.section(SECTION_STRING_BYTES);
-      const words = this.#texts.wordsOf(number);
-      this.record(SECTION_STRINGS, [bytes.append(words) * 4, this.#texts.lengthOf(number)]);
-    }
-    return number;
+    return number === known ? this.#written(number) : number;
+  }
+
+  /** The same for a text that is hardly anywhere else: it is stored once more if it is. */
+  uniqueString(text: string): number {
+    return this.#written(this.#texts.add(text));
+  }
+
+  /** The number of the last part of a string, which is not stored again: `tail` must be ASCII and what string `of` ends in. */
+  tailString(of: number, tail: string): number {
+    return this.#written(this.#texts.addTail(of, tail.length));
+  }
+
+  /** In a bound buffer, a new string goes there at once. */
+  #written(number: number): number {
+    if (this.#bound === undefined) return number;
+    const bytes = this.section(SECTION_STRING_BYTES).append(this.#texts.wordsOf(number));
+    return this.record(SECTION_STRINGS, [bytes * 4, this.#texts.lengthOf(number)]);
   }
 
   /** Word offset of `values` in the pool of ints; short equal lists are stored once. */
