@@ -376,7 +376,7 @@ function planeOptions(config: AgentConfig) {
 }
 
 /** What people read at the end. */
-export function accountingLines(accounting: Accounting): string[] {
+function accountingLines(accounting: Accounting): string[] {
   const { seen, judged, duplicate, undecoded, lost, droppedByKernel, isKernelDropEstimated } = accounting;
   const { allow, deny, unpoliced, uncertain } = accounting;
   return [

@@ -73,7 +73,7 @@ export class FileWatch {
 }
 
 /** Equal as long as no file has changed. What cannot be looked at differs from everything that can. */
-export function fingerprint(names: readonly string[], isRecursive: boolean): string {
+function fingerprint(names: readonly string[], isRecursive: boolean): string {
   try {
     return expandFiles(names, isRecursive)
       .map(({ path }) => {

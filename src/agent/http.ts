@@ -72,7 +72,7 @@ export interface HttpLimits {
   readonly checkMs: number;
 }
 
-export const HTTP_LIMITS: HttpLimits = {
+const HTTP_LIMITS: HttpLimits = {
   connections: 128,
   headerBytes: 16 << 10,
   headers: 64,

@@ -46,6 +46,9 @@ describe('the packed tarball', () => {
       'dist/cli/main.js',
       'src/authz/authz.proto',
       'src/authz/health.proto',
+      'src/agent/deploy/daemonset.yaml',
+      'src/agent/deploy/Dockerfile',
+      'src/agent/deploy/margay-agent.service',
       'LICENSE',
       'CHANGELOG.md',
       'README.md',
@@ -54,7 +57,7 @@ describe('the packed tarball', () => {
     }
     expect(packed).toContain('pcaps/sa-names/capture.pcapng');
     const isExpected =
-      /^(dist\/|pcaps\/[\w-]+\/|src\/authz\/[\w-]+\.proto$|package\.json$|LICENSE$|CHANGELOG\.md$|README\.md$)/;
+      /^(dist\/|pcaps\/[\w-]+\/|src\/authz\/[\w-]+\.proto$|src\/agent\/deploy\/[\w.-]+$|package\.json$|LICENSE$|CHANGELOG\.md$|README\.md$)/;
     expect(packed.filter((path) => !isExpected.test(path))).toEqual([]);
   });
 
