@@ -19,7 +19,7 @@ import type { Judge } from '../match/state.ts';
 import { NONE } from '../tables/layout.ts';
 
 export const STAGE_UNKNOWN = -1;
-const STAGE_BEFORE = 0;
+export const STAGE_BEFORE = 0;
 export const STAGE_BETWEEN = 1;
 export const STAGE_BEHIND = 2;
 

@@ -10,7 +10,7 @@
  *   another one differently: equal identification within DUPLICATE_MS;
  * - else another packet with the same bytes: a retransmission.
  *
- * An entry waits until WAIT_MS of capture time have gone by, or until too many wait (model/limits.ts); then the places that ought to
+ * An entry waits until some capture time has gone by, or until too many wait (model/limits.ts); then the places that ought to
  * have seen the packet and did not are known. The clocks of the captures are set right before (survey.ts).
  */
 import { VERIFY_SIGHTINGS_MAX } from '../model/limits.ts';
@@ -18,12 +18,12 @@ import { FLAG_IPV6, PACKET_FLAGS, PACKET_IP_ID, PACKET_IP_OFFSET } from '../wire
 import type { Place } from './capture-places.ts';
 import type { Fingerprints } from './fingerprint.ts';
 
-/** Capture time for which a packet is looked for: clocks set right are off by milliseconds, queues hold packets for no longer. */
-const WAIT_MS = 5_000;
-/** Less than this was not waited: what is missing then may have come later. */
-const WAIT_MS_MIN = 1_000;
-/** Equal packets of one place with one identification that come within this time are one. */
-const DUPLICATE_MS = 200;
+/** Capture time for which a packet is looked for in other captures: clocks set right are off by milliseconds, queues hold packets for no longer. */
+export const WAIT_MS = 5_000;
+/** The same where all captures have one clock. Less than this was not waited: what is missing then may have come later. */
+export const WAIT_ONE_CLOCK_MS = 1_000;
+/** Equal packets of one place with one identification that come within this time are one; with one place there is nothing else to wait for. */
+export const DUPLICATE_MS = 200;
 /** Packets with equal bytes that are looked at; before them are others that nothing tells apart from these. */
 const EQUAL_MAX = 64;
 /** The same without an identification (IPv6, and IPv4 packets that are never to be fragmented). */
@@ -51,6 +51,7 @@ export interface SeenCounts {
 export class CrossCapture<T> {
   readonly counts: SeenCounts = { settled: 0, settledEarly: 0 };
   readonly #fingerprints: Fingerprints;
+  readonly #waitMs: () => number;
   readonly #onSettled: (packet: SeenPacket<T>, wasEarly: boolean) => void;
   readonly #capacity: number;
   readonly #byFingerprint = new Map<number, SeenPacket<T>[]>();
@@ -59,13 +60,18 @@ export class CrossCapture<T> {
   #first = 0;
   #count = 0;
 
-  /** @param onSettled  called with each packet once nobody can see it any more */
+  /**
+   * @param waitMs  for how long a packet is looked for now
+   * @param onSettled  called with each packet once nobody can see it any more
+   */
   constructor(
     fingerprints: Fingerprints,
+    waitMs: () => number,
     onSettled: (packet: SeenPacket<T>, wasEarly: boolean) => void,
     capacity: number = VERIFY_SIGHTINGS_MAX,
   ) {
     this.#fingerprints = fingerprints;
+    this.#waitMs = waitMs;
     this.#onSettled = onSettled;
     this.#capacity = capacity;
     this.#queue = new Array(Math.min(capacity, 1024));
@@ -116,8 +122,10 @@ export class CrossCapture<T> {
   }
 
   #expire(timeMs: number): void {
-    while (this.#count > 0 && timeMs - this.#queue[this.#first]!.timeMs > WAIT_MS) this.#settle(false);
-    if (this.#count >= this.#capacity) this.#settle(timeMs - this.#queue[this.#first]!.timeMs < WAIT_MS_MIN);
+    const waitMs = this.#waitMs();
+    while (this.#count > 0 && timeMs - this.#queue[this.#first]!.timeMs > waitMs) this.#settle(false);
+    if (this.#count < this.#capacity) return;
+    this.#settle(timeMs - this.#queue[this.#first]!.timeMs < Math.min(waitMs, WAIT_ONE_CLOCK_MS));
   }
 
   #push(packet: SeenPacket<T>): void {

@@ -1,42 +1,15 @@
 /** One verification while captures are read: each packet to its verdict and its connection, each connection to its record. */
 import { formatMoment } from '../base/time.ts';
 import type { Counters } from '../match/counters.ts';
-import { CHECK_KIND, CHECK_WORDS, type Judge } from '../match/state.ts';
-import {
-  CHECK_EGRESS,
-  REASON_INVALID,
-  VERDICT_ALLOW,
-  VERDICT_DENY,
-  VERDICT_NAMES,
-  VERDICT_UNDECODED,
-} from '../model/flow.ts';
+import { VERDICT_DENY, VERDICT_NAMES, VERDICT_UNDECODED } from '../model/flow.ts';
 import { createRecordBatch, type RecordBatch } from '../packets/source.ts';
-import { NONE } from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import { decodePacket } from '../wire/decode.ts';
 import { isIcmpError } from '../wire/quoted.ts';
-import {
-  DECODE_OK,
-  PACKET_PROTOCOL,
-  PACKET_SRC,
-  PACKET_TRANSPORT_BYTES,
-  PACKET_TRANSPORT_HEADER_BYTES,
-  PROTOCOL_TCP,
-} from '../wire/record.ts';
-import {
-  type CaptureInput,
-  endsOf,
-  type PacketEnds,
-  type Place,
-  Places,
-  pointText,
-  STAGE_BEHIND,
-  STAGE_BETWEEN,
-  STAGE_UNKNOWN,
-  stageAt,
-} from './capture-places.ts';
+import { DECODE_OK, PACKET_PROTOCOL, PACKET_SRC } from '../wire/record.ts';
+import { type CaptureInput, endsOf, type Place, Places, pointText, STAGE_BEHIND, stageAt } from './capture-places.ts';
 import { communityId } from './community-id.ts';
-import { CrossCapture, type SeenPacket } from './cross-capture.ts';
+import { CrossCapture, DUPLICATE_MS, type SeenPacket, WAIT_MS, WAIT_ONE_CLOCK_MS } from './cross-capture.ts';
 import { Fingerprints } from './fingerprint.ts';
 import { PodInterfaces } from './interfaces.ts';
 import type { MergedReader } from './merged-reader.ts';
@@ -48,34 +21,15 @@ import { type PacketVerdict, Replayer } from './replayer.ts';
 import type { ServiceTranslation } from './service-translation.ts';
 import { InnermostDecoder, type Survey } from './survey.ts';
 import type { VerifiedPacket, VerifyOptions } from './verify.ts';
+import { forbiddenStage, isComparable, MAY_BE_SEEN, type PacketDetail, Passages } from './verify-passage.ts';
 import { Settlement } from './verify-settle.ts';
 import type { TimelineColumn } from './verify-totals.ts';
 
 /** LINKTYPE_LINUX_SLL and SLL2: captures of all interfaces at once. */
 const LINKTYPES_ANY: readonly number[] = [113, 276];
-/** A capture runs from its first packet to its last, and a little longer. */
-const RUNNING_SLACK_MS = 50;
 const PACKETS_BETWEEN_PAUSES = 4096;
 
-/** What is kept with a packet while it may be seen elsewhere. */
-interface Detail {
-  readonly connection: Connection;
-  readonly ends: PacketEnds;
-  readonly isReply: boolean;
-  readonly verdict: number;
-  /** Stage from which on it must not be seen; past STAGE_BEHIND if it may. */
-  readonly forbiddenStage: number;
-  /** False for ICMP errors, which are no packets of the connection that they quote. */
-  readonly isCounted: boolean;
-  /** Whether it looks the same at all places, so that not to find it there means something: see `isComparable`. */
-  readonly isComparable: boolean;
-  readonly frame: Frame;
-  readonly packet: number;
-}
-
-type Packet = SeenPacket<Detail>;
-
-const MAY_BE_SEEN = 3;
+type Packet = SeenPacket<PacketDetail>;
 
 export class VerifyRun {
   readonly settlement: Settlement;
@@ -83,20 +37,14 @@ export class VerifyRun {
   readonly #options: VerifyOptions;
   readonly #tables: Tables;
   readonly #reader: MergedReader;
-  readonly #survey: Survey | undefined;
   readonly #translation: ServiceTranslation;
   readonly #places: Places;
   readonly #decoder: InnermostDecoder;
   readonly #replayer: Replayer;
-  readonly #cross: CrossCapture<Detail>;
+  readonly #cross: CrossCapture<PacketDetail>;
   readonly #table: OutcomeTable;
   readonly #files: readonly string[];
-  readonly #missed: Float64Array;
-  /** Places at which some packet between pods was seen whose stage is known there, and some other one from or to a pod. */
-  readonly #showsPods = new Set<Place>();
-  readonly #showsOthers = new Set<Place>();
-  /** Places at which some packet between pods that policy allows was not seen, and ought to have been. */
-  readonly #hasMissed = new Set<Place>();
+  readonly #passages: Passages;
   /** Fragments whose datagram is not whole yet, by packet number. */
   readonly #unjudged = new Map<number, { readonly packet: Packet; readonly frame: Frame; readonly places: Place[] }>();
   readonly #numbers = new Float64Array(1);
@@ -120,11 +68,9 @@ export class VerifyRun {
   ) {
     this.#tables = tables;
     this.#reader = reader;
-    this.#survey = survey;
     this.#translation = translation;
     this.#options = options;
     this.#files = captures.map(({ file }) => file);
-    this.#missed = new Float64Array(captures.length);
     const interfaces = new PodInterfaces(tables);
     this.#places = new Places(captures, (name) => {
       const endpoint = interfaces.find(name);
@@ -132,6 +78,7 @@ export class VerifyRun {
       const { namespace, name: pod } = options.plan.endpoints[endpoint]!;
       return { kind: 'pod', name: `${namespace}/${pod}`, endpoint };
     });
+    this.#passages = new Passages(this.#places, survey, captures.length);
     this.#names = { interfaceName: (number) => reader.reader(this.#frame.capture).interfaceName(number) };
     this.#decoder = new InnermostDecoder(options.decapsulate === true);
     this.settlement = new Settlement(options, this.#files);
@@ -141,7 +88,11 @@ export class VerifyRun {
     );
     this.#cross = new CrossCapture(
       new Fingerprints(survey?.hashedBytes),
-      (packet, wasEarly) => this.#settled(packet, wasEarly),
+      () => (captures.length > 1 ? WAIT_MS : this.#places.all.length > 1 ? WAIT_ONE_CLOCK_MS : DUPLICATE_MS),
+      (packet, wasEarly) => {
+        this.#passages.settle(packet, wasEarly);
+        if (packet.detail !== undefined) this.#table.release(packet.detail.connection);
+      },
       options.sightingEntries,
     );
     this.#replayer = new Replayer(tables, {
@@ -160,7 +111,7 @@ export class VerifyRun {
 
   /** How much a capture lacks of what others show that it saw. */
   missedBy(capture: number): number {
-    return this.#missed[capture]!;
+    return this.#passages.missed[capture]!;
   }
 
   /** Where a capture was taken, if its interfaces tell it. */
@@ -195,8 +146,8 @@ export class VerifyRun {
     this.#cross.finish();
     this.#table.closeAll();
     this.settlement.finish(
-      ({ capture }) => this.#missed[capture]! > 0 || this.#reader.reader(capture).lostPackets > 0,
-      (place, isPods) => this.#isBlind(place, isPods),
+      ({ capture }) => this.#passages.missed[capture]! > 0 || this.#reader.reader(capture).lostPackets > 0,
+      (place, isBetweenPods) => this.#passages.isBlind(place, isBetweenPods),
     );
   }
 
@@ -210,7 +161,7 @@ export class VerifyRun {
   incomplete(): string[] {
     const { settledEarly } = this.#cross.counts;
     const unsupported = this.#replayer.counters.undecoded[3]!;
-    const blind = [...this.#hasMissed].filter((place) => this.#isBlind(place, true));
+    const blind = this.#passages.blindPlaces();
     return [
       ...blind.map(
         ({ capture, point }) =>
@@ -380,90 +331,4 @@ export class VerifyRun {
     this.#table.open(connection, records, at);
     return { connection, isReply: false, isError: false };
   }
-
-  /** Nobody can see the packet any more: where it was, and where it ought to have been. */
-  #settled(packet: Packet, wasEarly: boolean): void {
-    const { detail, places } = packet;
-    if (detail === undefined) return;
-    const { connection, ends, isReply } = detail;
-    let earliest = STAGE_UNKNOWN;
-    let latest = STAGE_UNKNOWN;
-    for (const place of places) {
-      const stage = stageAt(place.point, ends, isReply);
-      if (stage === STAGE_UNKNOWN) continue;
-      (isBetweenPods(ends) ? this.#showsPods : this.#showsOthers).add(place);
-      if (earliest === STAGE_UNKNOWN || stage < earliest) earliest = stage;
-      if (stage > latest) latest = stage;
-    }
-    if (latest >= detail.forbiddenStage) connection.leakedPackets++;
-    if (detail.isCounted) this.#pass(packet, detail, earliest, latest, wasEarly);
-    this.#table.release(connection);
-  }
-
-  #pass(packet: Packet, detail: Detail, earliest: number, latest: number, wasEarly: boolean): void {
-    const { connection, ends, isReply } = detail;
-    const passage = isReply ? connection.backward : connection.forward;
-    if (latest === STAGE_BEHIND) passage.arrived++;
-    if (latest >= STAGE_BETWEEN) passage.passedSource++;
-    let isMissing = false;
-    let isDoubtful = wasEarly;
-    let isMissingAtSource = false;
-    for (const place of detail.isComparable ? this.#places.thatSee(ends) : []) {
-      if (packet.places.includes(place) || mayBeMasqueraded(place, detail)) continue;
-      const stage = stageAt(place.point, ends, isReply);
-      if (stage === STAGE_UNKNOWN) continue;
-      if (stage < latest) {
-        if (this.#isRunning(place.capture, packet.timeMs)) this.#missed[place.capture]! += 1;
-      } else if (latest < STAGE_BEHIND && stage > Math.max(earliest, latest)) {
-        isMissing = true;
-        if (stage === STAGE_BETWEEN) isMissingAtSource = true;
-        if (!this.#isRunning(place.capture, packet.timeMs)) isDoubtful = true;
-        connection.missedAt.add(place);
-        if (detail.verdict === VERDICT_ALLOW && isBetweenPods(ends)) this.#hasMissed.add(place);
-      }
-    }
-    if (!isMissing) return;
-    passage.missing++;
-    if (isDoubtful) passage.doubtful++;
-    if (isMissingAtSource) passage.missingAtSource++;
-    connection.note(isReply ? 'answer did not arrive' : 'did not arrive', detail.frame);
-  }
-
-  /** An uplink that shows no packet of the kind carries them in tunnels, or is another interface. */
-  #isBlind(place: Place, isBetweenPods: boolean): boolean {
-    return place.point.kind === 'node' && !(isBetweenPods ? this.#showsPods : this.#showsOthers).has(place);
-  }
-
-  /** Whether a capture was running at a time, as far as its packets tell. */
-  #isRunning(capture: number, timeMs: number): boolean {
-    const surveyed = this.#survey?.captures[capture];
-    if (surveyed === undefined) return true;
-    const ownMs = timeMs + (surveyed.offsetMs ?? 0);
-    return ownMs >= surveyed.firstMs - RUNNING_SLACK_MS && ownMs <= surveyed.lastMs + RUNNING_SLACK_MS;
-  }
-}
-
-/**
- * Whether a packet looks the same wherever it is seen. Segments of TCP with data may be cut or joined by offloads on their way, and the bytes
- * that are acknowledged tell of them; a packet to a service whose backend is not known looks otherwise behind its translation.
- */
-function isComparable({ records, at, judge, quotedAt }: PacketVerdict): boolean {
-  if (quotedAt >= 0 || judge.originalKey !== NONE) return false;
-  if (records[at + PACKET_PROTOCOL] !== PROTOCOL_TCP) return true;
-  return records[at + PACKET_TRANSPORT_BYTES]! <= records[at + PACKET_TRANSPORT_HEADER_BYTES]!;
-}
-
-function isBetweenPods({ srcPod, dstPod }: PacketEnds): boolean {
-  return srcPod !== NONE && dstPod !== NONE;
-}
-
-/** What a pod sends outside may have its node's address at the uplink already (natOutgoing): not to see it there as it was shows nothing. */
-function mayBeMasqueraded({ point }: Place, { ends, verdict }: Detail): boolean {
-  return point.kind === 'node' && ends.dstNode === NONE && ends.srcPod !== NONE && verdict !== VERDICT_DENY;
-}
-
-/** A packet that egress policy denies must not be seen behind its source's node; one that is denied otherwise, nowhere behind all. */
-function forbiddenStage(judge: Judge): number {
-  if (judge.reason === REASON_INVALID || judge.deciding < 0) return MAY_BE_SEEN;
-  return judge.checks[judge.deciding * CHECK_WORDS + CHECK_KIND] === CHECK_EGRESS ? STAGE_BETWEEN : STAGE_BEHIND;
 }
