@@ -29,16 +29,16 @@
  *                 flags must be the same (TCP), or 0 (UDP); 7 = the last second there is
  *   FLOW_SYN      a repeated SYN that nobody answered, which changes nothing. 5 = its form, 6 = sequence number behind it,
  *                 7 = second from which on an entry may be dead
- *   FLOW_TOUCHED  UDP: prolongs its entries. 5, 6 = entries (twice the same if there is one), 7 = by how many ms
- *   FLOW_ACK      established TCP. 5, 6 = `entry << 1 | direction` (twice the same if there is one); segments in order move
- *                 them as tcp-fast.ts says
+ *   FLOW_ASKED    UDP that nobody answered: prolongs its entries. 5, 6 = `entry << 1` (twice the same if there is one), 7 as for FLOW_SYN
+ *   FLOW_ANSWERED UDP that was: the same, but both directions prolong, so that the entries alone know until when
+ *   FLOW_ACK      established TCP. 5, 6 = `entry << 1 | direction`; segments in order move the entries as tcp-fast.ts says
  *
  * The form of a TCP segment is the fourth word of its header: data offset, flags, window.
  *
  * Worked example. 10.0.0.1:40000 > 10.0.1.7:53 over UDP, on one node. The first datagram finds no line, is judged, allowed by step 40, and
- * confirmed as entry 9: line (…, FLOW_TOUCHED, slot 40, 9, 9, 30 000). The second one finds it: entry 9 lives, its time-out is set to
- * 30 s from now, step 40 counts one more. The answer comes: no line of its direction; the long way calls it ESTABLISHED and, having moved
- * entry 9, takes both lines away; its own is written anew, for 120 s.
+ * confirmed as entry 9: line (…, FLOW_ASKED, slot 40, 18, 18, 30 s from now). The second one finds it: entry 9 lives, its time-out is set to
+ * 30 s from then, step 40 counts one more. The answer comes: no line of its direction; the long way calls it ESTABLISHED and, having moved
+ * entry 9, takes both lines away; its own is written anew, as FLOW_ANSWERED.
  */
 import type { Conntrack } from './table.ts';
 
@@ -58,8 +58,9 @@ export const FLOW_PAIR_WORDS = 16;
 export const FLOW_KIND_BITS = 3;
 export const FLOW_COUNTED = 1;
 export const FLOW_SYN = 2;
-export const FLOW_TOUCHED = 3;
-export const FLOW_ACK = 4;
+export const FLOW_ASKED = 3;
+export const FLOW_ANSWERED = 4;
+export const FLOW_ACK = 5;
 
 /** Most pairs of lines: 16 MB of them, of which only pages in use take memory, so that flows by the ten thousand seldom meet. */
 const PAIRS_LOG2_MAX = 18;

@@ -97,8 +97,8 @@ const STATE_TRUNCATED = 5;
 export const CT_STATE_NAMES: readonly string[] = ['new', 'established', 'related', 'invalid', 'untracked', 'truncated'];
 
 const ICMP_TIMEOUT_MS = 30e3;
-const UDP_TIMEOUT_MS = 30e3;
-const UDP_ANSWERED_TIMEOUT_MS = 120e3;
+export const UDP_TIMEOUT_MS = 30e3;
+export const UDP_ANSWERED_TIMEOUT_MS = 120e3;
 const GRE_TIMEOUT_MS = 30e3;
 const GRE_ANSWERED_TIMEOUT_MS = 180e3;
 const GENERIC_TIMEOUT_MS = 600e3;

@@ -29,8 +29,6 @@ import { stateOf } from './states.ts';
 import { slotOf, type TrackedJudge, type TrackedRows } from './tracked.ts';
 
 const PROTOCOL_TCP = 6;
-const UDP_TIMEOUT_MS = 30e3;
-const UDP_ANSWERED_TIMEOUT_MS = 120e3;
 /** An entry counts as established TCP that the short way may move. */
 const PLAIN_STATUS_MASK = table.STATUS_STATE_MASK | table.STATUS_SEEN_REPLY;
 const PLAIN_STATUS = TCP_STATE_ESTABLISHED | table.STATUS_SEEN_REPLY;
@@ -93,8 +91,8 @@ export function rememberFlow(
   if (state !== CT_NEW && state !== CT_ESTABLISHED) return;
   if (first === 0) writeLine(ct, rows, row, line, flow.FLOW_COUNTED, slot, rows.forms[row]!, 0, NEVER);
   else if (!isTcp) {
-    const timeout = state === CT_NEW ? UDP_TIMEOUT_MS : UDP_ANSWERED_TIMEOUT_MS;
-    writeLine(ct, rows, row, line, flow.FLOW_TOUCHED, slot, first >> 1, second >> 1, timeout);
+    const kind = state === CT_NEW ? flow.FLOW_ASKED : flow.FLOW_ANSWERED;
+    writeLine(ct, rows, row, line, kind, slot, first, second, endsAt);
   } else if (state === CT_NEW) {
     writeLine(ct, rows, row, line, flow.FLOW_SYN, slot, rows.forms[row]!, rows.ends[row]!, endsAt);
   } else {

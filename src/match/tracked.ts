@@ -16,6 +16,7 @@ import { PROTOCOL_FACTOR } from '../conntrack/key.ts';
 import type { Conntrack } from '../conntrack/table.ts';
 import { ENTRY_EXPIRES } from '../conntrack/table.ts';
 import { ackIsInOrder, TIMESTAMPS_ALONE, takeAck } from '../conntrack/tcp-fast.ts';
+import { UDP_ANSWERED_TIMEOUT_MS, UDP_TIMEOUT_MS } from '../conntrack/track.ts';
 import { VERDICT_ALLOW, VERDICT_DENY, VERDICT_NAMES } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
@@ -61,7 +62,8 @@ export function createTrackedJudge(tables: Tables, ct: Conntrack, rows: TrackedR
   const bySlot = (): Float64Array =>
     new Float64Array(tables.counts[layout.SECTION_STEPS]! + VERDICT_NAMES.length * REASON_COUNT);
   const counts = bySlot();
-  const constants = { ...flow, ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT };
+  const timeouts = { UDP_TIMEOUT_MS, UDP_ANSWERED_TIMEOUT_MS };
+  const constants = { ...flow, ...timeouts, ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT };
   const loops = specialize(trackedLoops)(
     ct.words,
     ct.times,
@@ -89,9 +91,11 @@ export function createTrackedJudge(tables: Tables, ct: Conntrack, rows: TrackedR
 interface Constants {
   readonly FLOW_COUNTED: number;
   readonly FLOW_SYN: number;
-  readonly FLOW_TOUCHED: number;
+  readonly FLOW_ASKED: number;
+  readonly FLOW_ANSWERED: number;
   readonly FLOW_ACK: number;
-  readonly FLOW_KIND_BITS: number;
+  readonly UDP_TIMEOUT_MS: number;
+  readonly UDP_ANSWERED_TIMEOUT_MS: number;
   readonly ENTRY_EXPIRES: number;
   readonly PROTOCOL_FACTOR: number;
   readonly TIMESTAMPS_ALONE: number;
@@ -119,23 +123,33 @@ function trackedLoops(
   take: typeof takeAck,
   constants: Constants,
 ): TrackedLoops {
-  const { FLOW_COUNTED, FLOW_SYN, FLOW_TOUCHED, FLOW_ACK } = constants;
+  const { FLOW_COUNTED, FLOW_SYN, FLOW_ASKED, FLOW_ANSWERED, FLOW_ACK } = constants;
+  const { UDP_TIMEOUT_MS, UDP_ANSWERED_TIMEOUT_MS } = constants;
   const { ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT } = constants;
   const tcp = Math.imul(6, PROTOCOL_FACTOR);
   const udp = Math.imul(17, PROTOCOL_FACTOR);
   let byteCount = 0;
+  /** Rows since the last batch looked at entries: worth reading ahead. */
+  let hasEntries = false;
+  const timeOf = (row: number): number => seconds[row]! * 1000 + nanos[row]! / 1e6;
+  /** Of `entry << 1 | direction`. */
+  const expiry = (found: number): number => times[((found >> 1) << 4) + ENTRY_EXPIRES]!;
+  const prolong = (line: number, untilMs: number): void => {
+    times[((flows[line + 5]! >> 1) << 4) + ENTRY_EXPIRES] = untilMs;
+    times[((flows[line + 6]! >> 1) << 4) + ENTRY_EXPIRES] = untilMs;
+  };
   /** A segment of an established connection: true if it moved the entries of the line. */
   const acknowledge = (view: DataView, row: number, line: number): boolean => {
     const form = forms[row]!;
     // Neither SYN, FIN nor RST, but ACK.
     if ((form & 0x17_0000) !== 0x10_0000) return false;
-    const timeMs = seconds[row]! * 1000 + nanos[row]! / 1e6;
+    const timeMs = timeOf(row);
     const first = flows[line + 5]!;
     const second = flows[line + 6]!;
+    if (expiry(first) <= timeMs || expiry(second) <= timeMs) return false;
+    hasEntries = true;
     const firstBase = (first >> 1) << 5;
     const secondBase = (second >> 1) << 5;
-    if (times[(firstBase >> 1) + ENTRY_EXPIRES]! <= timeMs) return false;
-    if (times[(secondBase >> 1) + ENTRY_EXPIRES]! <= timeMs) return false;
     const frame = offsets[row]!;
     const seq = view.getInt32(frame + 38);
     const ack = view.getInt32(frame + 42);
@@ -174,6 +188,15 @@ function trackedLoops(
       }
       let touched = 0;
       for (let i = 0; i < count; i++) touched = (touched + flows[lines[i]!]!) | 0;
+      if (!hasEntries) return touched;
+      hasEntries = false;
+      for (let i = 0; i < count; i++) {
+        // Both lines of the cache of the first entry; entry 0 is nobody's.
+        const line = lines[i]!;
+        const hasEntry = (FLOW_ASKED - (flows[line + 3]! & 7)) >> 31;
+        const base = ((flows[line + 5]! >> 1) << 5) & hasEntry;
+        touched = (touched + words[base]! + words[base + 16]!) | 0;
+      }
       return touched;
     },
     act(view, from, to, stamp) {
@@ -197,14 +220,14 @@ function trackedLoops(
         const isOther = ((FLOW_SYN - kind) | (kind - 1)) >> 31;
         if ((unlike | differs | isLate | isOther) !== 0) {
           if (unlike !== 0) break;
-          if (kind === FLOW_TOUCHED) {
-            const timeMs = seconds[row]! * 1000 + nanos[row]! / 1e6;
-            const first = (flows[line + 5]! << 4) + ENTRY_EXPIRES;
-            const second = (flows[line + 6]! << 4) + ENTRY_EXPIRES;
-            if (form !== 0 || times[first]! <= timeMs || times[second]! <= timeMs) break;
-            const expires = timeMs + flows[line + 7]!;
-            times[first] = expires;
-            times[second] = expires;
+          if (kind === FLOW_ASKED) {
+            if ((form | isLate) !== 0) break;
+            flows[line + 7] = seconds[row]! + UDP_TIMEOUT_MS / 1000;
+            prolong(line, timeOf(row) + UDP_TIMEOUT_MS);
+          } else if (kind === FLOW_ANSWERED) {
+            if (form !== 0 || expiry(flows[line + 5]!) <= timeOf(row) || expiry(flows[line + 6]!) <= timeOf(row)) break;
+            hasEntries = true;
+            prolong(line, timeOf(row) + UDP_ANSWERED_TIMEOUT_MS);
           } else if (kind !== FLOW_ACK || !acknowledge(view, row, line)) {
             break;
           }
