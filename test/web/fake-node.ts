@@ -9,7 +9,7 @@ import { BOARD, CONFIG, FINDINGS, FLOWS, GRAPH, HOSTILE_FLOW, STEPS, statusAt, s
 
 const STEP_COUNT = 600;
 /** Faster than the agent's second, so that tests wait less. */
-const TICK_MS = 200;
+const TICK_MS = 400;
 
 export interface FakeNodeOptions {
   /** The built page. */

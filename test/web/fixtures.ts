@@ -109,7 +109,9 @@ function recordOf({ from, to, port, action }: Talk, index: number): ApiRecord {
       trace: isDeny
         ? ['0|platform|gnp:platform.baseline|pass|2', '1|default|np:data/default.orders-db|deny|-1']
         : ['0|platform|gnp:platform.baseline|pass|2', '1|default|np:shop/default.web|allow|0'],
+      ...(isDeny ? { selected_by: ['np:data/default.orders-db', 'np:data/default.also'] } : {}),
     },
+    ...(isDeny ? { pending: { action: 'allow', ingress: ['0|default|snp:data/default.try|allow|0'] } } : {}),
     packets: 12 + index * 3,
     bytes: 4_096 + index * 977,
     observed: isDeny ? 'no-answer' : 'established',

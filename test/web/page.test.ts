@@ -189,6 +189,12 @@ describe.skipIf(CHROMIUM === undefined)('the page in Chromium', () => {
     );
     expect(await deciding.locator('.is-marked').textContent()).toContain('name: default.orders-db');
     expect(await explainer.locator('.badge.finding-leak').count()).toBe(1);
+    await explainer.getByText('there before the policy').waitFor();
+    expect(await explainer.locator('.labels a').allTextContents()).toEqual([
+      'np:data/default.orders-db',
+      'np:data/default.also',
+    ]);
+    expect(await explainer.locator('.trace').textContent()).toMatch(/snp:data\/default.try[\s\S]*allow/);
     await explainer.getByText('As margay explain prints it').click();
     await explainer.getByText('deny: end of tier default').waitFor();
     expect(await sidewaysOverflow(page)).toBe(0);

@@ -6,7 +6,14 @@ import { columnsOf, mergeSteps, recentRate, sparkline } from '../../src/web/page
 import { EventParser } from '../../src/web/page/sse.ts';
 import { filterConnections, NO_FILTER, searchTexts } from '../../src/web/report/filter.ts';
 import * as format from '../../src/web/shared/format.ts';
-import { formatService, joinAddress, parseTrace, viewDecision, viewEnd } from '../../src/web/shared/record.ts';
+import {
+  formatService,
+  joinAddress,
+  parseTrace,
+  viewDecision,
+  viewEnd,
+  viewPending,
+} from '../../src/web/shared/record.ts';
 import { FLOWS, HOSTILE_FLOW } from './fixtures.ts';
 import { reportData } from './report-fixture.ts';
 
@@ -201,6 +208,14 @@ describe('records', () => {
     expect(viewDecision({ ...record, ingress: { action: 'allow', trace: [] }, reason: 'failsafe' }).policy).toBe(
       'failsafe',
     );
+  });
+
+  test('what staged policies would do, of any form', () => {
+    expect(viewPending({ action: 'deny', egress: ['a', 7], odd: 3 })).toEqual({
+      action: 'deny',
+      traces: [{ check: 'egress', trace: ['a'] }],
+    });
+    for (const none of [undefined, null, 'deny', { egress: [] }, []]) expect(viewPending(none)).toBeUndefined();
   });
 
   test('hostile names come through as they are', () => {

@@ -2,11 +2,12 @@
 
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { ApiRecord, FlowDetail } from '../../agent/api.ts';
+import type { ApiRecord, FindingList, FlowDetail } from '../../agent/api.ts';
 import { Chain } from '../shared/chain.tsx';
 import { End } from '../shared/end.tsx';
 import { formatBytes, formatCount, formatDate, formatSpan } from '../shared/format.ts';
-import { formatService, viewEnd } from '../shared/record.ts';
+import { decidingCheck, formatService, viewEnd, viewPending } from '../shared/record.ts';
+import { TraceList } from '../shared/trace-list.tsx';
 import { FindingBadge, VerdictBadge } from '../shared/verdict.tsx';
 import { useApp, usePolled } from './context.ts';
 import { formatHash } from './hash.ts';
@@ -80,8 +81,11 @@ function Detail({ detail }: { readonly detail: FlowDetail }): JSX.Element {
         </span>
         <End view={viewEnd(record, 'dst')} />
       </div>
+      {detail.finding ? <FindingOf id={detail.id} /> : null}
       <h3>Chain</h3>
-      <Chain steps={detail.steps} linkOf={(policy) => formatHash({ view: 'policies', parameters: { policy } })} />
+      <Chain steps={detail.steps} linkOf={linkToPolicy} />
+      <SelectedBy record={record} />
+      <Pending record={record} />
       <h3>Facts</h3>
       <RecordFacts detail={detail} />
       <Labels title="Labels of the source" labels={record.source_labels} />
@@ -89,6 +93,63 @@ function Detail({ detail }: { readonly detail: FlowDetail }): JSX.Element {
       <AsText text={detail.text} />
     </>
   );
+}
+
+/** Why the agent thinks that the network did something else. */
+function FindingOf({ id }: { readonly id: string }): JSX.Element | null {
+  const { value } = usePolled<FindingList>('findings', 10_000);
+  const finding = value?.findings.find(({ flowId }) => flowId === id);
+  if (finding === undefined) return null;
+  return (
+    <>
+      <h3>Finding</h3>
+      <p>{finding.cause}</p>
+      <ul class="evidence">
+        {finding.evidence.map((sentence, index) => (
+          <li key={index}>{sentence}</li>
+        ))}
+      </ul>
+      {finding.isWeak ? <p class="finding-weak">Packets were lost meanwhile: this may be wrong.</p> : null}
+    </>
+  );
+}
+
+/** At the end of a tier no rule decides: what selected the endpoint there is what has to change. */
+function SelectedBy({ record }: { readonly record: ApiRecord }): JSX.Element | null {
+  const policies = decidingCheck(record)?.selected_by ?? [];
+  if (policies.length === 0) return null;
+  return (
+    <>
+      <h3>Policies that select the endpoint there</h3>
+      <ul class="labels">
+        {policies.map((policy) => (
+          <li key={policy} class="mono">
+            <a href={linkToPolicy(policy)}>{policy}</a>
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
+function Pending({ record }: { readonly record: ApiRecord }): JSX.Element | null {
+  const pending = viewPending(record.pending);
+  if (pending === undefined) return null;
+  return (
+    <>
+      <h3>If staged policies were enforced</h3>
+      <p>
+        <VerdictBadge action={pending.action} />
+      </p>
+      {pending.traces.map(({ check, trace }) => (
+        <TraceList key={check} check={check} trace={trace} isDeciding={false} />
+      ))}
+    </>
+  );
+}
+
+function linkToPolicy(policy: string): string {
+  return formatHash({ view: 'policies', parameters: { policy } });
 }
 
 function reasonOf(record: ApiRecord): string {

@@ -12,6 +12,8 @@ import { RateChart } from './rate-chart.tsx';
 import { columnsOf, recentRate, sparkline } from './rate-columns.ts';
 
 const SPARK_SECONDS = 120;
+/** Verdicts that connections can have; the others are of packets alone. */
+const LISTED: readonly VerdictName[] = ['allow', 'deny', 'unpoliced', 'uncertain'];
 
 export function Overview(): JSX.Element {
   const status = useLive((state) => state.status);
@@ -53,10 +55,17 @@ function Tile(props: {
   const total = accounting[name];
   return (
     <li class={`tile verdict-${name} ${total === 0 ? 'is-zero' : ''}`} title={VERDICT_MEANINGS[name]}>
-      <span class="tile-name">
-        <Shape name={name} />
-        {name}
-      </span>
+      {LISTED.includes(name) ? (
+        <a class="tile-name" href={`#/connections?verdict=${name}`}>
+          <Shape name={name} />
+          {name}
+        </a>
+      ) : (
+        <span class="tile-name">
+          <Shape name={name} />
+          {name}
+        </span>
+      )}
       <span class="tile-rate">
         {formatShort(recentRate(props.steps, name, 3))}
         <small>/s</small>

@@ -3,8 +3,8 @@
 import type { JSX } from 'preact';
 import type { ReportConnection, ReportData, ReportEnd } from '../../analyze/report-data.ts';
 import { formatBytes, formatCount, formatDate } from '../shared/format.ts';
-import { type EndView, parseTrace, viewFacts } from '../shared/record.ts';
-import { VerdictBadge } from '../shared/verdict.tsx';
+import { type EndView, viewFacts } from '../shared/record.ts';
+import { TraceList } from '../shared/trace-list.tsx';
 
 export function endView(end: ReportEnd): EndView {
   return viewFacts({ ...end, account: end.service_account });
@@ -55,41 +55,6 @@ export function Detail(props: { readonly connection: ReportConnection; readonly 
       <LabelLine title="source" end={connection.source} />
       <LabelLine title="destination" end={connection.dest} />
     </div>
-  );
-}
-
-function TraceList(props: {
-  readonly check: string;
-  readonly trace: readonly string[];
-  readonly isDeciding: boolean;
-}): JSX.Element {
-  return (
-    <ol class={props.isDeciding ? 'trace is-deciding' : 'trace'} aria-label={`Chain of ${props.check}`}>
-      {props.trace.length === 0 ? (
-        <li>
-          <b>{props.check}</b> <span class="quiet">decided before any policy</span>
-        </li>
-      ) : null}
-      {props.trace.map((text, index) => {
-        const line = parseTrace(text);
-        if (line === undefined) {
-          return (
-            <li key={index} class="mono">
-              {text}
-            </li>
-          );
-        }
-        return (
-          <li key={index}>
-            <b>{props.check}</b>{' '}
-            <span class="quiet">{line.tier === '__PROFILE__' ? 'profiles' : `tier ${line.tier}`}</span>{' '}
-            <span class="mono">{line.policy}</span>{' '}
-            <span class="quiet">{line.rule < 0 ? 'end of tier' : `rule ${line.rule}`}</span>{' '}
-            <VerdictBadge action={line.action} />
-          </li>
-        );
-      })}
-    </ol>
   );
 }
 

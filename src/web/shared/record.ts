@@ -104,7 +104,7 @@ export function parseTrace(line: string): TraceLine | undefined {
 }
 
 /** The check that decided, by the record's `direction`. */
-function decidingCheck(record: ApiRecord): ApiCheck | undefined {
+export function decidingCheck(record: ApiRecord): ApiCheck | undefined {
   switch (record.direction) {
     case 'egress':
       return record.egress;
@@ -134,4 +134,21 @@ export function viewDecision(record: ApiRecord): { readonly policy: string; read
     policy: isProfile ? line.policy.replace(/^pro:/, 'profile ') : line.policy,
     detail: [direction, isProfile ? 'no tier decided' : place].filter(Boolean).join(' · '),
   };
+}
+
+/** What would be if every staged policy were enforced. */
+export interface PendingView {
+  readonly action: string;
+  readonly traces: readonly { readonly check: string; readonly trace: readonly string[] }[];
+}
+
+/** The record's `pending` as far as it has the form of design's section 5: `action`, and lines of traces by check. */
+export function viewPending(pending: unknown): PendingView | undefined {
+  if (typeof pending !== 'object' || pending === null) return undefined;
+  const { action, ...checks } = pending as Readonly<Record<string, unknown>>;
+  if (typeof action !== 'string') return undefined;
+  const traces = Object.entries(checks).flatMap(([check, trace]) =>
+    Array.isArray(trace) ? [{ check, trace: trace.filter((line) => typeof line === 'string') }] : [],
+  );
+  return { action, traces };
 }
