@@ -4,6 +4,7 @@
  */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,7 +46,13 @@ describe.skipIf(CHROMIUM === undefined)('the program before a browser', () => {
       expect(foreign).toEqual([]);
     }
     opened = [];
-    agent?.kill('SIGKILL');
+    if (agent !== undefined) {
+      // By its own way out, so that its children end with it.
+      const ended = once(agent, 'close');
+      agent.kill('SIGTERM');
+      expect((await ended)[0]).toBe(0);
+      agent = undefined;
+    }
   });
   afterAll(async () => {
     await browser?.close();
