@@ -40,6 +40,7 @@ export class LiveCompiler {
   #changes: Change[] = [];
   #state: PatchState | undefined;
   #tables: Tables | undefined;
+  #isPatched = false;
 
   constructor(resources: Resources, options: PackOptions = {}) {
     this.#compiler = new IncrementalCompiler(resources);
@@ -79,8 +80,18 @@ export class LiveCompiler {
     const changes = this.#changes;
     if (this.#tables !== undefined && changes.length === 0) return this.#tables;
     this.#changes = [];
-    this.#tables = this.#patch(changes, isOlderFree) ?? this.#pack();
+    const patched = this.#patch(changes, isOlderFree);
+    this.#isPatched = patched !== undefined;
+    this.#tables = patched ?? this.#pack();
     return this.#tables;
+  }
+
+  /**
+   * Starts and ends, in words of the buffer, of what the last publication wrote into the tables, for who keeps a copy of them where memory
+   * is not shared; `undefined` if they were packed anew.
+   */
+  get lastWritten(): readonly number[] | undefined {
+    return this.#isPatched ? this.#state?.lastWritten : undefined;
   }
 
   #patch(changes: readonly Change[], isOlderFree: () => boolean): Tables | undefined {
@@ -175,6 +186,10 @@ class PatchState {
 
   get tables(): Tables {
     return this.#packed.tables;
+  }
+
+  get lastWritten(): readonly number[] {
+    return this.#packed.lastWritten;
   }
 
   /** The tables with these changes, or undefined if they are not of the kinds that can be written in. */

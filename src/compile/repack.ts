@@ -94,6 +94,7 @@ export class RepackableTables {
     this.#setsOf = netSetsByGroup(plan);
     const buffer = sections.finish(localNode, roomOf);
     this.#pair = new BufferPair(buffer);
+    this.#pair.prepare();
     this.#tables = viewTables(buffer);
     this.#versions = versions.map((parts) => {
       const { kinds, pairs, packer, numbers } = parts;
@@ -116,6 +117,11 @@ export class RepackableTables {
 
   get tables(): Tables {
     return this.#tables;
+  }
+
+  /** Starts and ends of the words that the last change wrote. */
+  get lastWritten(): readonly number[] {
+    return this.#pair.lastWritten;
   }
 
   /** A change begins. `isOlderFree`: nobody reads the tables before the newest any more. */

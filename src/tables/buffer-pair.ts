@@ -33,23 +33,37 @@ export class BufferPair {
     return this.#newest;
   }
 
+  /** Starts and ends of the words in which the newest buffer differs from the one before it, for who keeps a copy of it elsewhere. */
+  get lastWritten(): readonly number[] {
+    return this.#behind;
+  }
+
+  /** Makes the second buffer now, so that the first change does not have to. */
+  prepare(): void {
+    if (this.#other === undefined) this.#copy();
+  }
+
+  #copy(): SharedArrayBuffer {
+    const copy = new SharedArrayBuffer(this.#newest.byteLength);
+    new Int32Array(copy).set(new Int32Array(this.#newest));
+    this.#other = copy;
+    this.#behind = [];
+    return copy;
+  }
+
   /** The buffer to write to: it has all that the newest one has. `isOtherFree`: nobody reads the one before the newest. */
   begin(isOtherFree: boolean): SharedArrayBuffer {
     check(!this.#isOpen, 'a change of tables begins before the last one ended');
     this.#isOpen = true;
+    if (this.#other === undefined || !isOtherFree) return this.#copy();
     const source = new Int32Array(this.#newest);
-    if (this.#other === undefined || !isOtherFree) {
-      this.#other = new SharedArrayBuffer(this.#newest.byteLength);
-      new Int32Array(this.#other).set(source);
-    } else {
-      const target = new Int32Array(this.#other);
-      const ranges = this.#behind;
-      for (let i = 0; i < ranges.length; i += 2) {
-        const start = ranges[i]!;
-        const end = ranges[i + 1]!;
-        if (end - start < FEW) for (let at = start; at < end; at++) target[at] = source[at]!;
-        else target.set(source.subarray(start, end), start);
-      }
+    const target = new Int32Array(this.#other);
+    const ranges = this.#behind;
+    for (let i = 0; i < ranges.length; i += 2) {
+      const start = ranges[i]!;
+      const end = ranges[i + 1]!;
+      if (end - start < FEW) for (let at = start; at < end; at++) target[at] = source[at]!;
+      else target.set(source.subarray(start, end), start);
     }
     this.#behind = [];
     return this.#other;

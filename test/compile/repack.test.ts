@@ -215,6 +215,22 @@ describe('what is written into the tables', () => {
     expect(live.counts).toEqual({ patched: 3, packed: 1 });
   });
 
+  test('what was written is said, so that a copy elsewhere can be kept', () => {
+    const live = new LiveCompiler(objects);
+    const copy = new Int32Array(live.publish().buffer).slice();
+    expect(live.lastWritten).toBeUndefined();
+    for (const role of ['other', 'front', 'back']) {
+      live.set(withLabels(accountNamed('web'), new Map([['role', role]])));
+      const words = new Int32Array(live.publish().buffer);
+      const ranges = live.lastWritten!;
+      for (let i = 0; i < ranges.length; i += 2) copy.set(words.subarray(ranges[i], ranges[i + 1]), ranges[i]);
+      expect(copy).toEqual(words);
+    }
+    live.set({ ...objects.policies[0]! });
+    live.publish();
+    expect(live.lastWritten).toBeUndefined();
+  });
+
   test('tables that are still read are left alone', () => {
     const live = new LiveCompiler(objects);
     const first = live.publish();
