@@ -35,6 +35,7 @@ const USAGE = `Usage: npm run bench -- [options]
   --tolerance P     percent that a ratio may be worse (default: 10, memory-bound scenarios 25)
   --seconds N       give up after so many seconds, without results
   --out FILE        where to write the results (default bench/results/DATE.json; - = nowhere)
+  --hours N         how long agent-soak runs (default: ten minutes)
   --small           scale scenarios with a hundredth of the pods, to try the harness
 
 ${SCENARIO_HELP}`;
@@ -54,6 +55,7 @@ const { values } = parseArgs({
     seconds: { type: 'string' },
     out: { type: 'string' },
     small: { type: 'boolean', default: false },
+    hours: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -127,7 +129,8 @@ function chosenScenarios(): readonly (readonly [name: string, rounds: number])[]
 
 function runOptions(rounds: number): Omit<Parameters<typeof runScenario>[1], 'skipped'> {
   const packets = numberOf('--packets', values.packets);
-  return { rounds, packets, withPeers: values.peers || values.figures, isSmall: values.small };
+  const hours = values.hours === undefined ? undefined : numberOf('--hours', values.hours);
+  return { rounds, packets, withPeers: values.peers || values.figures, isSmall: values.small, hours };
 }
 
 function numberOf(option: string, text: string): number {

@@ -1,4 +1,6 @@
 /** A scenario by its name. */
+import { runAgentBench } from './agent.ts';
+import { runAgentSoak } from './agent-soak.ts';
 import { runAuthz } from './authz.ts';
 import { runDecoders } from './decoders.ts';
 import { runEndToEnd } from './end-to-end.ts';
@@ -9,7 +11,7 @@ import { runKernel } from './kernel.ts';
 import { runMatchOnly } from './match-only.ts';
 import type { Measurement } from './measurement.ts';
 import { runParts } from './parts.ts';
-import { clusterFile, prepare } from './prepare.ts';
+import { clusterFile, nodeCluster, prepare } from './prepare.ts';
 import { runQueue } from './queue.ts';
 import { runChurn, runCompile, runDump, runNodeScale, scaleFiles } from './scale.ts';
 import { parseScenario, scenarioOf } from './scenario.ts';
@@ -25,6 +27,8 @@ export interface RunOptions {
   readonly withPeers: boolean;
   /** A hundredth of the pods, for trials of the harness. */
   readonly isSmall: boolean;
+  /** Of the soak; undefined: ten minutes. */
+  readonly hours?: number | undefined;
   readonly skipped: string[];
 }
 
@@ -40,6 +44,8 @@ export const SCENARIO_HELP = `Scenarios:
   who-can           who can reach a pod, 5 000 roles, 20 000 bindings
   queue             workers of a queue, one against two (needs redis-server)
   identities        the store at 100 000 pods, changes while packets are judged (needs redis-server)
+  agent             the node's agent on a cable: loss, CPU, memory, gaps, floods, latency (needs root)
+  agent-soak        the same for ten minutes or --hours N, with changes and kills (needs root)
   eval              margay eval of 100 000 flows, 1 000 pods, 200 policies
   heap              what the packet loop allocates
   dump              kubectl get pods -A -o json of 250 000 pods, 10 000 policies
@@ -54,7 +60,7 @@ const SHAPED = /^(match|compile|load)-(.*)$/;
 
 /** Throws for a name that is no scenario. */
 export async function runScenario(name: string, options: RunOptions): Promise<Measurement[]> {
-  const { rounds, packets, withPeers, isSmall, skipped } = options;
+  const { rounds, packets, withPeers, isSmall, hours, skipped } = options;
   const scale = isSmall ? SMALL_SCALE : FELIX_SCALE;
   if (parseScenario(name) !== undefined) {
     return runEndToEnd(prepare(scenarioOf(name), packets), { rounds, withPeers, skipped });
@@ -82,6 +88,10 @@ export async function runScenario(name: string, options: RunOptions): Promise<Me
       return identities(few, skipped);
     case 'queue':
       return queue(packets, rounds, skipped);
+    case 'agent':
+      return agent(few, isSmall, skipped);
+    case 'agent-soak':
+      return runAgentSoak(hours, isSmall, skipped);
     case 'eval':
       return runEval(rounds);
     case 'heap':
@@ -97,6 +107,12 @@ export async function runScenario(name: string, options: RunOptions): Promise<Me
     default:
       throw new Error(`no scenario '${name}'; npm run bench -- --help lists them`);
   }
+}
+
+/** The agent judges by the tables of a node that has 1 000 of 100 000 pods. */
+function agent(packets: number, isSmall: boolean, skipped: string[]): Promise<Measurement[]> {
+  const { capture } = prepare(scenarioOf('e100'), packets);
+  return runAgentBench({ cluster: nodeCluster(isSmall ? 1000 : 100_000), capture, packets, isSmall }, skipped);
 }
 
 /** Packets of e100, while changes flow; without Redis there is nothing to run. */
