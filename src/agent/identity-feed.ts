@@ -6,8 +6,8 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Change } from '../identity/keys.ts';
+import { overlayTable } from '../identity/of-table.ts';
 import { signatureCheck } from '../identity/once.ts';
-import { overlayObjects } from '../identity/overlay.ts';
 import { IdentityReader } from '../identity/reader.ts';
 import { RedisStore } from '../identity/redis.ts';
 import { redisConfig } from '../identity/redis-config.ts';
@@ -78,7 +78,7 @@ export class IdentityFeed {
   /** The objects with the pods of the store (or those of some addresses alone), and the accounts and namespaces that only it knows. */
   overlay(resources: Resources, addresses?: readonly string[]): Resources {
     const { table } = this.#reader;
-    if (addresses === undefined) return overlayObjects(resources, table.toSet('(redis)'));
+    if (addresses === undefined) return overlayTable(resources, table);
     const some = new IdentityTable();
     for (const [key, labels] of table.accounts) some.accounts.set(key, labels);
     for (const [key, labels] of table.namespaces) some.namespaces.set(key, labels);
@@ -90,7 +90,7 @@ export class IdentityFeed {
         if (pod !== undefined) some.pods.set(uid, pod);
       }
     }
-    return overlayObjects(resources, some.toSet('(redis)'));
+    return overlayTable(resources, some);
   }
 
   status(): IdentityStatus {

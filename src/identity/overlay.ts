@@ -146,7 +146,7 @@ class PodsOfSet {
 }
 
 /** A pod without node would be no endpoint; its traffic is judged as on a node of its own. */
-const UNKNOWN_NODE = '(unknown node)';
+export const UNKNOWN_NODE = '(unknown node)';
 
 function spansOf(records: readonly IdentityRecord[]): AddressSpan[] {
   return records.map(({ ip, fromMs, toMs }) => ({ ip, fromMs, toMs }));
