@@ -130,7 +130,9 @@ function NewestFindings(): JSX.Element {
             <a href={`#/findings?flow=${encodeURIComponent(finding.flowId)}`}>
               <FindingBadge kind={finding.kind} isWeak={finding.isWeak} />
               <span class="short-text">
-                {viewEnd(finding.record, 'src').title} → {viewEnd(finding.record, 'dst').title}
+                <span class="two-lines">
+                  {viewEnd(finding.record, 'src').title} → {viewEnd(finding.record, 'dst').title}
+                </span>
               </span>
               <span class="mono quiet">{formatService(finding.record)}</span>
             </a>
