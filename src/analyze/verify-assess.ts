@@ -10,7 +10,8 @@
  *               no answer (one capture)         TCP, ping: blocked, likely if the receiver answers others, else possible.
  *                                               UDP: nothing, it need not be answered
  *   deny        arrived, or answered            leak, proven; an answer of UDP: likely, it may have been sent by itself
- *               refused by the receiver         leak, likely: Calico drops and answers nothing, so the RST is the receiver's own
+ *               refused by the receiver         leak, likely: Calico drops and answers nothing, so the RST is the receiver's own;
+ *                                               an ICMP error of a host: possible, its filter may reject instead
  *               rejected, lost, no answer       as it should be
  *               in progress (mid-stream)        leak, likely: it was open before, and Calico does not cut what is open
  *   unpoliced, uncertain                        never a finding
@@ -62,6 +63,10 @@ function assessDenied(connection: Connection, outcome: OutcomeName): Assessment 
     case 'answered':
       return answeredLeak(connection, leak);
     case 'refused':
+      // A host's own filter may answer by the very error that its kernel sends where nobody listens.
+      if (connection.rejection?.isPeer === true && connection.record.dest_type !== 'wep') {
+        return leak('possible', 'a filter on that host would refuse it in the same way');
+      }
       return leak('likely', 'what refuses must have been reached');
     case 'midstream':
       return leak('likely', '');

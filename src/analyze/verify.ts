@@ -10,6 +10,7 @@
  *
  * Memory: open connections, packets that wait and findings that wait, each with its limit in model/limits.ts.
  */
+import { statSync } from 'node:fs';
 import type { Plan } from '../compile/plan.ts';
 import type { Resources } from '../model/resources.ts';
 import type { TimelineData } from '../tables/live.ts';
@@ -106,13 +107,18 @@ export async function verifyCaptures(
   }
 }
 
-/** Standard input can be read once only, so of it nothing is known beforehand. */
+/** False for standard input, pipes and the like. */
+function canReadAgain(file: string): boolean {
+  return file !== '-' && statSync(file, { throwIfNoEntry: false })?.isFile() !== false;
+}
+
+/** Of what can be read once only nothing is known beforehand. */
 async function surveyed(
   files: readonly string[],
   translation: ServiceTranslation,
   options: VerifyOptions,
 ): Promise<Survey | undefined> {
-  if (files.includes('-')) return undefined;
+  if (!files.every(canReadAgain)) return undefined;
   const { onProgress, signal } = options;
   return surveyCaptures(files, {
     decapsulate: options.decapsulate === true,

@@ -1,5 +1,5 @@
 /** Captures of `verify` as the command line names them: `FILE`, or where it was taken and the file, `POINT=FILE`. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import type { CaptureInput, CapturePoint } from '../analyze/capture-places.ts';
 import { quoteText } from '../base/errors.ts';
 import type { Plan } from '../compile/plan.ts';
@@ -37,13 +37,23 @@ export function toldCaptures({ read = [], sent = [], delivered = [] }: NamedCapt
     );
   }
   const files = told.map(({ file }) => file);
-  if (files.includes('-') && files.length > 1) {
+  checkCaptures(files);
+  const once = files.find((file) => !isPlainFile(file));
+  if (once !== undefined && files.length > 1) {
     throw new UsageError(
-      'standard input cannot be laid over other captures, as those are read twice; put it into a file',
+      `${captureName(once)} cannot be laid over other captures, as those are read twice; put it into a file`,
     );
   }
-  checkCaptures(files);
   return told;
+}
+
+/** False for what can be read once only: standard input, pipes. */
+export function isPlainFile(file: string): boolean {
+  return file !== '-' && statSync(file).isFile();
+}
+
+export function captureName(file: string): string {
+  return file === '-' ? 'standard input' : quoteText(file);
 }
 
 /** `pod:prod/db-0=FILE`, `node:node-1=FILE`, `prod/db-0=FILE`, `node-1=FILE`; a file of the whole name comes first. */

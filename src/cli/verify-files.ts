@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import type { AnnotatedFiles } from '../analyze/annotate.ts';
 import { quoteText } from '../base/errors.ts';
 import { UsageError } from './exit.ts';
+import { captureName, isPlainFile } from './verify-captures.ts';
 
 /** Names in the folder of `--split`, by verdict. */
 const SPLIT_NAMES: Readonly<Record<string, string>> = {
@@ -20,8 +21,11 @@ export function annotatedFiles(
   inputs: readonly string[],
 ): AnnotatedFiles | undefined {
   if (annotate === undefined && split === undefined) return undefined;
-  if (inputs.includes('-')) {
-    throw new UsageError('--annotate and --split read the captures once more: put standard input into a file first');
+  const once = inputs.find((input) => !isPlainFile(input));
+  if (once !== undefined) {
+    throw new UsageError(
+      `--annotate and --split read the captures once more: put ${captureName(once)} into a file first`,
+    );
   }
   if (annotate !== undefined) checkOutput('--annotate', annotate, inputs);
   if (split === undefined) return { all: annotate! };

@@ -1,5 +1,5 @@
 /** `margay verify` as a user types it: forms of the answer, exit codes, errors, and the files it writes. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import {
   existsSync,
   linkSync,
@@ -108,6 +108,25 @@ describe('the answer', () => {
     expect(stdout).toMatch(/^# margay verify$/m);
     expect(stdout).toContain('| predicted | delivered | refused | unanswered | unknown |');
     expect(stdout.match(/^\| leak /gm)).toHaveLength(15);
+  });
+
+  test('a pipe is read once', async () => {
+    const pipe = path('pipe');
+    execFileSync('mkfifo', [pipe]);
+    const writer = spawn('sh', ['-c', `cat ${CAPTURE} > ${pipe}`]);
+    const { code, stdout } = await margay(['verify', ...lesson('tiers'), '-r', pipe, '-o', 'json']);
+    expect([code, JSON.parse(stdout).totals.packets]).toEqual([1, 257]);
+    await new Promise((resolve) => (writer.exitCode === null ? writer.on('close', resolve) : resolve(undefined)));
+    const beside = await margay(['verify', ...lesson('tiers'), '-r', pipe, '-r', CAPTURE]);
+    expect(beside.stderr).toMatch(/pipe' cannot be laid over other captures/);
+    const annotated = await margay(['verify', ...lesson('tiers'), '-r', pipe, '--annotate', path('x.pcapng')]);
+    expect([beside.code, annotated.code]).toEqual([2, 2]);
+  });
+
+  test('a Ctrl-C ends it with what was read', async () => {
+    const stopped = await margay(TIERS, { isInterrupted: true });
+    expect(stopped.code).toBe(130);
+    expect(stopped.stderr).toMatch(/reading was interrupted/);
   });
 
   test('a capture that is cut off is exit code 3, and 1 with findings, which says so too', async () => {
