@@ -16,10 +16,11 @@ import { type ConnectionRecord, ConnectionTable, type Orphan } from './connectio
 import { totalsOf } from './counters.ts';
 import { LineQueue, type PacketRecord } from './packet-lines.ts';
 import type { ReplayResult } from './replay.ts';
+import { MOMENTS } from './replay-options.ts';
 import type { ParallelOptions, ParallelPlan } from './replay-parallel.ts';
 import type { Final, Report } from './replay-parallel-messages.ts';
 import { poolOf, startAll, workerOptions } from './replay-parallel-segments.ts';
-import { MOMENTS, Replayer } from './replayer.ts';
+import { Replayer } from './replayer.ts';
 
 const POLL_MS = 100;
 

@@ -13,8 +13,9 @@ import { FramePacker } from '../workers/frames.ts';
 import { RowFilter } from '../workers/rows.ts';
 import type { Orphan } from './connections.ts';
 import type { SourceResult } from './replay.ts';
+import { MOMENTS, type ReplayOptions, type ReplayShare } from './replay-options.ts';
 import type { Final, PlannedFile, Report, WorkerStart } from './replay-parallel-messages.ts';
-import { MOMENTS, Replayer, type ReplayOptions, type ReplayShare } from './replayer.ts';
+import { Replayer } from './replayer.ts';
 import { STAGE_PARSE, STAGE_READ, StageTimes } from './stage-times.ts';
 
 /** Text that is sent without waiting for the end of the step. */

@@ -68,9 +68,9 @@ const PAIRS_LOG2_MIN = 6;
 /** Stamps start anew behind this. */
 const STAMP_MAX = (1 << (31 - FLOW_KIND_BITS)) - 1;
 
-/** Pairs of lines for a table of that many entries, as a power of two. */
+/** Pairs of lines for a table of that many entries, as a power of two: one for about four, since few are in use at a time. */
 export function flowPairs(capacityEntries: number): number {
-  const log2 = 32 - Math.clz32(capacityEntries - 1);
+  const log2 = 30 - Math.clz32(capacityEntries - 1);
   return 1 << Math.max(PAIRS_LOG2_MIN, Math.min(PAIRS_LOG2_MAX, log2));
 }
 

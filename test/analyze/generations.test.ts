@@ -6,7 +6,7 @@ import { parseAddress } from '../../src/base/ip.ts';
 import { compile } from '../../src/compile/compile.ts';
 import { loadResources } from '../../src/load/load.ts';
 import { BATCH_RECORDS, createRecordBatch } from '../../src/packets/source.ts';
-import { buildFrame } from '../../src/packets/synthetic.ts';
+import { buildFrame, Xorshift32 } from '../../src/packets/synthetic.ts';
 import { writePcap } from '../../src/packets/write.ts';
 import { HEADER_CHECKSUM } from '../../src/tables/layout.ts';
 import { Publisher, Subscriber } from '../../src/tables/publish.ts';
@@ -59,8 +59,9 @@ async function replay(
   first: Tables,
   newTables: () => Tables | undefined,
   stateless: boolean,
+  onPacket?: () => void,
 ) {
-  const replayer = new Replayer(first, { stateless, newTables });
+  const replayer = new Replayer(first, { stateless, newTables, ...(onPacket === undefined ? {} : { onPacket }) });
   const records = frames.map((bytes, i) => ({ bytes, seconds: 1000 + i }));
   const reader = await openBytes(writePcap(records));
   const batch = createRecordBatch();
@@ -98,6 +99,30 @@ describe('other tables in mid-capture', () => {
     const { totals } = await replay([...conversation, ...fill, ...after], openTables(ALLOWS), newer, false);
     expect([totals.allow, totals.deny, totals.unpoliced]).toEqual([4, 1, BATCH_RECORDS - 3]);
   });
+});
+
+/** Batches with connection tracking (analyze/tracked-path.ts) against one packet after the other, over the same swaps. */
+test('tracked batches know the tables of their time', async () => {
+  const random = new Xorshift32(5);
+  const frames = Array.from({ length: 20 * BATCH_RECORDS }, () => {
+    const port = 40_000 + random.below(300);
+    const isReply = random.below(3) === 0;
+    const flags = [2, 2, 2, 0x12, 0x10, 0x11][random.below(6)]!;
+    if (isReply) return frame('10.0.0.2', '10.0.0.1', 5432, port, flags);
+    return frame('10.0.0.1', '10.0.0.2', port, 5432, flags);
+  });
+  const generations = [DENIES, ALLOWS, cluster('', NODE('a0', '192.168.0.9')), ALLOWS].map((buffer) =>
+    openTables(buffer),
+  );
+  const results = [];
+  for (const onPacket of [undefined, () => {}]) {
+    let looks = 0;
+    const newTables = (): Tables | undefined => (++looks % 3 === 0 ? generations[(looks / 3) % 4] : undefined);
+    results.push(await replay(frames, generations[0]!, newTables, false, onPacket));
+  }
+  expect(results[0]).toEqual(results[1]);
+  const { allow, deny } = results[0]!.totals;
+  expect([allow > 1000, deny > 500]).toEqual([true, true]);
 });
 
 describe('publishing', () => {

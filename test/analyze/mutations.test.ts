@@ -1,6 +1,6 @@
 /**
  * 100 000 damaged captures through the whole packet path: no crash, no hang, and every packet counted exactly once, in each form of the
- * path: batches in WebAssembly, batches as a script, and one by one with connection tracking.
+ * path: batches in WebAssembly, batches as a script, tracked batches, and one by one with connection tracking.
  *
  * Each form keeps its replayer through all of them, as an agent would, so that damage in one capture may meet what another left behind.
  */
@@ -23,6 +23,7 @@ const SEED = 20_261_125;
 const FORMS: Record<string, ReplayOptions> = {
   WebAssembly: { stateless: true, wasm: true },
   'a script, then WebAssembly': { stateless: true },
+  'tracked in batches': { conntrackEntries: 256 },
   'tracked, connections and lines': {
     conntrackEntries: 256,
     onConnection: () => undefined,

@@ -458,8 +458,8 @@ test('a repeated SYN changes nothing where that is said of it', () => {
     seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
     return Math.floor((seed / 2 ** 32) * limit);
   };
-  for (let count = 0; count < 2000; count++) {
-    const talk = new Talk(new Harness());
+  for (let count = 0; count < 800; count++) {
+    const talk = new Talk(new Harness({ capacityEntries: 64 }));
     const syn = (): Uint8Array =>
       talk.segment(0, SYN, {
         seq: 1000 + [0, 0, 0, 1, -1][random(5)]!,
@@ -485,7 +485,7 @@ test('a repeated SYN changes nothing where that is said of it', () => {
     expect(talk.harness.accept(last)).toBe('new');
     expect([...words.subarray(base, base + ENTRY_WORDS), times[base / 2 + ENTRY_EXPIRES]]).toEqual(before);
   }
-  expect(settled).toBeGreaterThan(500);
+  expect(settled).toBeGreaterThan(200);
 });
 
 const TIMESTAMPS = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
