@@ -34,7 +34,9 @@ const RETRY_MS_MAX = 5000;
 const STOP_MS = 1000;
 
 const port = parentPort as MessagePort;
-const link = new Link<FromChild, ToChild>(new Socket({ fd: LINK }), receive, vanish);
+// Tables are received into the memory that they are judged by.
+const shared = (length: number): Uint8Array => new Uint8Array(new SharedArrayBuffer(length));
+const link = new Link<FromChild, ToChild>(new Socket({ fd: LINK }), receive, vanish, shared);
 let spec: ChildSpec | undefined;
 let judging: Judging | undefined;
 let ledger: LedgerWriter | undefined;
@@ -79,8 +81,7 @@ function receive(message: ToChild, bytes: Uint8Array): void {
 
 function takeTables(generation: number, isStale: boolean, bytes: Uint8Array): void {
   if (spec === undefined) return;
-  const buffer = new SharedArrayBuffer(bytes.length);
-  new Uint8Array(buffer).set(bytes);
+  const buffer = bytes.buffer as SharedArrayBuffer;
   if (judging === undefined) begin(spec, buffer, generation);
   else judging.setTables(buffer, generation);
   judging!.isStale = isStale;
@@ -88,7 +89,7 @@ function takeTables(generation: number, isStale: boolean, bytes: Uint8Array): vo
 }
 
 function takeOwners(generation: number, storeWords: number, bytes: Uint8Array): void {
-  const words = new Int32Array(bytes.slice().buffer);
+  const words = new Int32Array(bytes.buffer);
   judging?.setOwners(generation, words.subarray(0, storeWords), words.subarray(storeWords));
 }
 

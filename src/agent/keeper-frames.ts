@@ -20,6 +20,8 @@ export type KeeperOrder =
 export type KeeperNews =
   | { readonly kind: 'forked'; readonly child: number; readonly pid: number | undefined }
   | { readonly kind: 'line'; readonly child: number; readonly line: string }
+  /** So many bytes for this child's link have gone to it. */
+  | { readonly kind: 'taken'; readonly child: number; readonly bytes: number }
   | { readonly kind: 'exit'; readonly child: number; readonly how: string };
 
 export class KeeperStream<Sent, Received> {
@@ -35,6 +37,8 @@ export class KeeperStream<Sent, Received> {
     },
   ) {
     this.#stream = stream;
+    // One that waits for `drain` for each child.
+    stream.setMaxListeners(0);
     let isOpen = true;
     const end = (): void => {
       if (isOpen) on.end();
@@ -68,12 +72,12 @@ export class KeeperStream<Sent, Received> {
   }
 
   /** Sends bytes of a child's link. False if the other side does not keep up; `onDrain` is then called once it does. */
-  send(child: number, bytes: Uint8Array, onDrain: () => void): boolean {
+  send(child: number, bytes: Uint8Array, onDrain?: () => void): boolean {
     let isFree = true;
     for (let at = 0; at < bytes.length; at += FRAME_BYTES_MAX) {
       isFree = this.#write(child, bytes.subarray(at, at + FRAME_BYTES_MAX));
     }
-    if (!isFree) this.#stream.once('drain', onDrain);
+    if (!isFree && onDrain !== undefined) this.#stream.once('drain', onDrain);
     return isFree;
   }
 

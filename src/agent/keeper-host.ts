@@ -6,6 +6,9 @@ import { type KeeperNews, type KeeperOrder, KeeperStream } from './keeper-frames
 
 /** Descriptor of the stream to the keeper. */
 const KEEPER = 3;
+/** Bytes that may lie in the keeper for one child: tables are larger, and a child may not be reading. */
+const CREDIT_BYTES = 1024 * 1024;
+const PIECE_BYTES = 256 * 1024;
 
 class KeptChild implements HostedChild {
   pid: number | undefined;
@@ -13,10 +16,44 @@ class KeptChild implements HostedChild {
   readonly #kill: () => void;
   readonly #onLine: ((line: string) => void)[] = [];
   readonly #onExit: ((how: string) => void)[] = [];
+  readonly #send: (bytes: Buffer) => void;
+  #credit = CREDIT_BYTES;
+  #resume: (() => void) | undefined;
 
-  constructor(stream: Duplex, kill: () => void) {
-    this.stream = stream;
-    this.#kill = kill;
+  constructor(orders: {
+    readonly send: (bytes: Buffer) => void;
+    readonly end: () => void;
+    readonly kill: () => void;
+  }) {
+    this.#send = orders.send;
+    this.#kill = orders.kill;
+    this.stream = new Duplex({
+      read: () => {},
+      write: (bytes: Buffer, _encoding, done) => this.#put(bytes, done),
+      final: (done) => {
+        orders.end();
+        done();
+      },
+    });
+  }
+
+  #put(bytes: Buffer, done: () => void): void {
+    let at = 0;
+    for (; at < bytes.length && this.#credit > 0; at += PIECE_BYTES) {
+      const piece = bytes.subarray(at, at + PIECE_BYTES);
+      this.#credit -= piece.length;
+      this.#send(piece);
+    }
+    if (at >= bytes.length) done();
+    else this.#resume = () => this.#put(bytes.subarray(at), done);
+  }
+
+  /** The keeper has got rid of so many bytes. */
+  taken(bytes: number): void {
+    this.#credit += bytes;
+    const resume = this.#resume;
+    this.#resume = undefined;
+    resume?.();
   }
 
   /** The keeper sends one signal only, SIGKILL. */
@@ -63,17 +100,11 @@ export class KeeperHost implements ChildHost {
 
   fork(hasStdin: boolean): HostedChild {
     const number = ++this.#last;
-    const stream = new Duplex({
-      read: () => {},
-      write: (bytes: Buffer, _encoding, done) => {
-        if (this.#stream.send(number, bytes, () => done())) done();
-      },
-      final: (done) => {
-        this.#stream.tell({ kind: 'end', child: number });
-        done();
-      },
+    const child = new KeptChild({
+      send: (bytes) => this.#stream.send(number, bytes),
+      end: () => this.#stream.tell({ kind: 'end', child: number }),
+      kill: () => this.#stream.tell({ kind: 'kill', child: number }),
     });
-    const child = new KeptChild(stream, () => this.#stream.tell({ kind: 'kill', child: number }));
     this.#children.set(number, child);
     this.#stream.tell({ kind: 'fork', child: number, hasStdin });
     return child;
@@ -92,6 +123,7 @@ export class KeeperHost implements ChildHost {
     const child = this.#children.get(news.child);
     if (child === undefined) return;
     if (news.kind === 'forked') child.pid = news.pid;
+    else if (news.kind === 'taken') child.taken(news.bytes);
     else if (news.kind === 'line') child.line(news.line);
     else {
       this.#children.delete(news.child);

@@ -44,7 +44,9 @@ export function keep(main: MainCommand): Promise<number> {
     message: (order) => obey(order),
     bytes: (number, bytes) => {
       const link = children.get(number)?.stdio[3] as Duplex | undefined;
-      if (link?.writable === true) link.write(bytes);
+      const { length } = bytes;
+      if (link?.writable === true)
+        link.write(bytes, () => stream.tell({ kind: 'taken', child: number, bytes: length }));
     },
     end: () => {
       for (const one of children.values()) one.kill('SIGKILL');

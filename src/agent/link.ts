@@ -12,44 +12,72 @@ import type { Duplex } from 'node:stream';
 const HEADER_BYTES = 8;
 /** Bytes of one frame's parts; tables of the largest cluster are a tenth of this. */
 const PART_BYTES_MAX = 1024 * 1024 * 1024;
+const NO_BYTES = new Uint8Array(0);
 
 /** What goes wrong with a stream that is no link. */
 export class LinkError extends Error {
   override readonly name = 'LinkError';
 }
 
+/** Memory for the bytes of a frame. */
+export type MakeBytes = (length: number) => Uint8Array;
+
 /** Cuts a stream of bytes into frames. */
 export class FrameReader {
   readonly #onFrame: (text: string, bytes: Uint8Array) => void;
+  readonly #makeBytes: MakeBytes;
   readonly #header = new Uint8Array(HEADER_BYTES);
   #headerFilled = 0;
-  #body: Uint8Array | undefined;
-  #bodyFilled = 0;
+  /** Of the frame in hand: its text, its bytes, and how much of both is there. */
+  #text: Uint8Array | undefined;
+  #bytes: Uint8Array = NO_BYTES;
+  #filled = 0;
 
-  constructor(onFrame: (text: string, bytes: Uint8Array) => void) {
+  /** @param makeBytes  where the bytes of frames go, which can be large; the text of a frame is small */
+  constructor(
+    onFrame: (text: string, bytes: Uint8Array) => void,
+    makeBytes: MakeBytes = (length) => new Uint8Array(length),
+  ) {
     this.#onFrame = onFrame;
+    this.#makeBytes = makeBytes;
   }
 
   /** Takes the next bytes; `onFrame` is called for each frame that they complete. Throws a LinkError on lengths that cannot be. */
   push(chunk: Uint8Array): void {
     let at = 0;
     while (at < chunk.length) {
-      if (this.#body === undefined) {
-        const count = Math.min(HEADER_BYTES - this.#headerFilled, chunk.length - at);
-        this.#header.set(chunk.subarray(at, at + count), this.#headerFilled);
-        this.#headerFilled += count;
-        at += count;
-        if (this.#headerFilled < HEADER_BYTES) return;
-        const [text, bytes] = this.#lengths();
-        this.#body = new Uint8Array(text + bytes);
-        this.#bodyFilled = 0;
-      }
-      const count = Math.min(this.#body.length - this.#bodyFilled, chunk.length - at);
-      this.#body.set(chunk.subarray(at, at + count), this.#bodyFilled);
-      this.#bodyFilled += count;
-      at += count;
-      if (this.#bodyFilled === this.#body.length) this.#deliver(this.#body);
+      at += this.#text === undefined ? this.#takeHeader(chunk, at) : this.#takeBody(this.#text, chunk, at);
+      const text = this.#text;
+      if (text === undefined || this.#filled < text.length + this.#bytes.length) continue;
+      const bytes = this.#bytes;
+      this.#text = undefined;
+      this.#bytes = NO_BYTES;
+      this.#headerFilled = 0;
+      this.#onFrame(new TextDecoder().decode(text), bytes);
     }
+  }
+
+  #takeHeader(chunk: Uint8Array, at: number): number {
+    const count = Math.min(HEADER_BYTES - this.#headerFilled, chunk.length - at);
+    this.#header.set(chunk.subarray(at, at + count), this.#headerFilled);
+    this.#headerFilled += count;
+    if (this.#headerFilled === HEADER_BYTES) {
+      const [text, bytes] = this.#lengths();
+      this.#text = new Uint8Array(text);
+      this.#bytes = bytes === 0 ? NO_BYTES : this.#makeBytes(bytes);
+      this.#filled = 0;
+    }
+    return count;
+  }
+
+  #takeBody(text: Uint8Array, chunk: Uint8Array, at: number): number {
+    const isText = this.#filled < text.length;
+    const target = isText ? text : this.#bytes;
+    const start = isText ? this.#filled : this.#filled - text.length;
+    const count = Math.min(target.length - start, chunk.length - at);
+    target.set(chunk.subarray(at, at + count), start);
+    this.#filled += count;
+    return count;
   }
 
   #lengths(): [number, number] {
@@ -59,13 +87,6 @@ export class FrameReader {
     if (text > PART_BYTES_MAX || bytes > PART_BYTES_MAX) throw new LinkError('a message of impossible length');
     return [text, bytes];
   }
-
-  #deliver(body: Uint8Array): void {
-    const [text] = this.#lengths();
-    this.#body = undefined;
-    this.#headerFilled = 0;
-    this.#onFrame(new TextDecoder().decode(body.subarray(0, text)), body.subarray(text));
-  }
 }
 
 /** Both directions of a link. `onEnd` is called once, when the other side is gone or the stream is broken. */
@@ -73,9 +94,14 @@ export class Link<Sent, Received> {
   readonly #stream: Duplex;
   #isOpen = true;
 
-  constructor(stream: Duplex, onMessage: (message: Received, bytes: Uint8Array) => void, onEnd: () => void) {
+  constructor(
+    stream: Duplex,
+    onMessage: (message: Received, bytes: Uint8Array) => void,
+    onEnd: () => void,
+    makeBytes?: MakeBytes,
+  ) {
     this.#stream = stream;
-    const frames = new FrameReader((text, bytes) => onMessage(JSON.parse(text) as Received, bytes));
+    const frames = new FrameReader((text, bytes) => onMessage(JSON.parse(text) as Received, bytes), makeBytes);
     const end = (): void => {
       if (!this.#isOpen) return;
       this.#isOpen = false;
