@@ -2,16 +2,17 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
-import { PolicyPlane } from './plane.ts';
+import { LARGE_ENDPOINTS, PolicyPlane } from './plane.ts';
 import type { PlaneOptions, PlaneOrder } from './plane-messages.ts';
 
-/** Endpoints from which on a compile leaves more garbage than one waits for V8 to notice. */
-const LARGE = 20_000;
+/** More than once: pages are given back little by little. */
+const COLLECT_AFTER_MS = [0, 3_000, 10_000];
 
 const port = parentPort!;
 const plane = new PolicyPlane(workerData as PlaneOptions, (report) => {
   port.postMessage(report);
-  if (report.kind === 'generation' && report.generation.endpoints >= LARGE) setImmediate(collectGarbage);
+  if (report.kind !== 'generation' || report.generation.endpoints < LARGE_ENDPOINTS) return;
+  for (const afterMs of COLLECT_AFTER_MS) setTimeout(collectGarbage, afterMs).unref();
 });
 port.on('message', (order: PlaneOrder) => {
   void plane.take(order).then(() => {

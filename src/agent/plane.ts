@@ -37,17 +37,19 @@ const STATUS_MS = 500;
 const IDENTITY_COMPILE_MS = 1_000;
 const IDENTITY_COMPILE_SHARE = 4;
 const TEXT_WIDTH = 100;
+/** Endpoints from which on a cluster is large: what it is made of is not kept, and garbage is collected at once (plane-worker.ts). */
+export const LARGE_ENDPOINTS = 20_000;
 
 export class PolicyPlane {
   readonly #options: PlaneOptions;
   readonly #send: (report: PlaneReport) => void;
-  readonly #caches = newPlanCaches();
+  #caches = newPlanCaches();
   #source: PolicySource | undefined;
   #identities: IdentityFeed | undefined;
   #resources: Resources | undefined;
   #warnings: readonly LoadProblem[] = [];
-  /** Number of the tables in use, and what they were made of. */
-  #inUse: { readonly generation: number; readonly resources: Resources } | undefined;
+  /** Number of the tables in use, and what they were made of, unless that is large. */
+  #inUse: { readonly generation: number; readonly resources: Resources | undefined } | undefined;
   #live: LiveTables | undefined;
   #generation: number;
   #trouble = '';
@@ -187,8 +189,13 @@ export class PolicyPlane {
       const send = (change: OwnerChange): void => this.#send({ kind: 'owners', change });
       this.#live = new LiveTables(tables, packed.live, plan, identities.table, this.#generation, send);
     }
-    // Of a large cluster plan and pods take more memory than all else: they are not kept.
-    this.#inUse = { generation: this.#generation, resources };
+    // Of a large cluster plan and pods take more memory than all else: they are not kept, and read again by who asks.
+    const isLarge = plan.endpoints.length >= LARGE_ENDPOINTS && this.#identities === undefined;
+    this.#inUse = { generation: this.#generation, resources: isLarge ? undefined : resources };
+    if (isLarge) {
+      this.#caches = newPlanCaches();
+      this.#resources = undefined;
+    }
     this.#trouble = '';
     this.#isRefused = false;
     this.#send({ kind: 'generation', generation: this.#describe(plan, buffer, this.#lastCompileMs) });
@@ -260,7 +267,8 @@ export class PolicyPlane {
     if (flow === undefined) return { answer: undefined, error: 'policies cannot be asked about a flow without ports' };
     try {
       const { node, dataplane, capturePoint } = this.#options;
-      const resources = this.#around(inUse.resources, [flow.src, flow.dst]);
+      const all = inUse.resources ?? this.#source!.load().resources;
+      const resources = this.#around(all, [flow.src, flow.dst]);
       const plan = planCluster(resources);
       const needsIdentity = this.#identities !== undefined;
       const tables = openTables(packPlan(plan, { node, dataplane, needsIdentity }));
