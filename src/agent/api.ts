@@ -240,6 +240,7 @@ export interface AccountGraph {
     readonly denied: number;
     readonly leaking: number;
     readonly blocked: number;
+    readonly unpoliced: number;
     readonly uncertain: number;
     readonly bytes: number;
     /** `tcp/5432`, at most 8, the busiest first. */

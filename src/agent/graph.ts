@@ -23,6 +23,7 @@ interface Edge {
   denied: number;
   leaking: number;
   blocked: number;
+  unpoliced: number;
   uncertain: number;
   bytes: number;
   readonly ports: Map<string, number>;
@@ -43,7 +44,8 @@ export class Graph {
     const key = `${from} ${to}`;
     let edge = this.#edges.get(key);
     if (edge === undefined) {
-      edge = { from, to, allowed: 0, denied: 0, leaking: 0, blocked: 0, uncertain: 0, bytes: 0, ports: new Map() };
+      const counts = { allowed: 0, denied: 0, leaking: 0, blocked: 0, unpoliced: 0, uncertain: 0, bytes: 0 };
+      edge = { from, to, ...counts, ports: new Map() };
       if (this.#edges.size >= EDGES_MAX) this.#edges.delete(this.#edges.keys().next().value!);
     } else this.#edges.delete(key);
     // Last in the order of the map: not quiet.
@@ -54,6 +56,7 @@ export class Graph {
     if (!isNew) return;
     if (record.action === 'deny') edge.denied++;
     else if (record.action === 'uncertain') edge.uncertain++;
+    else if (record.action === 'unpoliced') edge.unpoliced++;
     else edge.allowed++;
     const port = record.dest_port === undefined ? record.proto : `${record.proto}/${record.dest_port}`;
     if (edge.ports.has(port) || edge.ports.size < PORTS_COUNTED_MAX) {

@@ -76,7 +76,9 @@ export class SupervisedChild {
   #ledgerPath: string | undefined;
   /** The counts last read, or what a child without a ledger reported. */
   #sources: readonly ChildSource[];
+  /** Packets of each source, as its present life last told, and of its earlier lives. */
   #seen: readonly number[] = [];
+  #seenBefore: readonly number[] = [];
   #isReady = false;
   /** Generation on its way to the child: one at a time, so that a child that does not read keeps no others in memory. */
   #underway = 0;
@@ -155,7 +157,7 @@ export class SupervisedChild {
     return this.#sources.map((source, index) => ({
       ...source,
       restarts: this.#life,
-      seen: this.#seen[index] ?? 0,
+      seen: (this.#seenBefore[index] ?? 0) + (this.#seen[index] ?? 0),
       ...(pid === undefined ? {} : { pid }),
     }));
   }
@@ -286,6 +288,7 @@ export class SupervisedChild {
     this.#ledger?.close();
     this.#ledger = undefined;
     if (this.#ledgerPath !== undefined) rmSync(this.#ledgerPath, { force: true });
+    this.#seenBefore = this.sources().map(({ seen }) => seen);
     this.#seen = [];
     for (const settle of this.#captures.values()) settle(new Uint8Array(0));
     const hasLastWord = this.isDone || this.#isStopping;

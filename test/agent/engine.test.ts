@@ -86,7 +86,7 @@ describe('a capture file', () => {
     const flows = [...told.flows.values()];
     expect(flows.map(({ record }) => record)).toEqual(connections);
     expect(flows.every(({ generation, isOpen }) => generation === 7 && !isOpen)).toBe(true);
-    expect(told.sources).toMatchObject([{ name: `file:${path}`, state: 'ended', restarts: 0 }]);
+    expect(told.sources).toMatchObject([{ name: `file:${path}`, state: 'ended', restarts: 0, seen: packets }]);
     expect(await engine.stop(5000)).toEqual(accounting);
   });
 

@@ -93,6 +93,7 @@ test('the graph adds connections up by account, and stays bounded', () => {
   graph.add(deltas.of(update('a', { bytes: 100 })));
   graph.add(deltas.of(update('a', { bytes: 150 }, { finding: 'leak' })));
   graph.add(deltas.of(update('b', { action: 'allow', dest_port: 443, bytes: 10 })));
+  graph.add(deltas.of(update('d', { action: 'unpoliced', dest_port: 443, bytes: 1 })));
   graph.add(deltas.of(update('c', { action: 'uncertain', source_type: 'net', bytes: 1 })));
   const { nodes, edges } = graph.graph();
   expect(nodes).toEqual([
@@ -108,8 +109,9 @@ test('the graph adds connections up by account, and stays bounded', () => {
       denied: 1,
       leaking: 1,
       blocked: 0,
+      unpoliced: 1,
       uncertain: 0,
-      bytes: 160,
+      bytes: 161,
       ports: ['tcp/443', 'tcp/5432'],
     },
     {
@@ -119,6 +121,7 @@ test('the graph adds connections up by account, and stays bounded', () => {
       denied: 0,
       leaking: 0,
       blocked: 0,
+      unpoliced: 0,
       uncertain: 1,
       bytes: 1,
       ports: ['tcp/5432'],

@@ -7,8 +7,6 @@ import { GraphPanel } from '../shared/graph-panel.tsx';
 import { useApp, usePolled } from './context.ts';
 
 const NO_KIND = 'none';
-/** The agent's graph counts what is not policed among the allowed. */
-const OFFERED = EDGE_KINDS.filter((kind) => kind !== 'unpoliced');
 
 export function GraphView(): JSX.Element {
   const { place, change } = useApp();
@@ -17,7 +15,7 @@ export function GraphView(): JSX.Element {
   return (
     <GraphPanel
       graph={modelOf(value)}
-      offered={OFFERED}
+      offered={EDGE_KINDS}
       text={place.parameters.text ?? ''}
       kinds={parseKinds(place.parameters.edges)}
       selected={place.parameters.select}
@@ -32,12 +30,12 @@ export function GraphView(): JSX.Element {
 function modelOf(graph: AccountGraph): GraphModel {
   return {
     nodes: graph.nodes.map(({ id, kind, pods }) => ({ id, title: id, kind, ...labelOf(id, kind, pods) })),
-    edges: graph.edges.map(({ from, to, allowed, denied, leaking, blocked, uncertain, bytes, ports }) => ({
+    edges: graph.edges.map(({ from, to, allowed, denied, leaking, blocked, unpoliced, uncertain, bytes, ports }) => ({
       from,
       to,
       counts: {
         allowed: Math.max(0, allowed - blocked),
-        unpoliced: 0,
+        unpoliced,
         uncertain,
         denied: Math.max(0, denied - leaking),
         blocked,
@@ -61,13 +59,13 @@ function labelOf(id: string, kind: string, pods: number): { readonly above: stri
 }
 
 function parseKinds(text: string | undefined): ReadonlySet<EdgeKind> {
-  if (text === undefined) return new Set(OFFERED);
+  if (text === undefined) return new Set(EDGE_KINDS);
   const named = text.split(',');
-  return new Set(OFFERED.filter((kind) => named.includes(kind)));
+  return new Set(EDGE_KINDS.filter((kind) => named.includes(kind)));
 }
 
 function formatKinds(kinds: ReadonlySet<EdgeKind>): string | undefined {
-  if (kinds.size === OFFERED.length) return undefined;
+  if (kinds.size === EDGE_KINDS.length) return undefined;
   return kinds.size === 0 ? NO_KIND : [...kinds].join(',');
 }
 
