@@ -12,6 +12,7 @@ import { decode, INVALID_BYTES } from './decode.ts';
 import type { DocumentSink } from './document.ts';
 import { FLOW_LENGTH_MAX, readDocuments, readJsonPieces } from './documents.ts';
 import type { FileSource } from './files.ts';
+import { AHEAD_BYTES_MIN, PodsAhead } from './pods-ahead.ts';
 
 const STDIN = 0;
 const READ_BYTES = 4 * 1024 * 1024;
@@ -21,12 +22,15 @@ export interface FileLimits {
   readonly yamlBytesMax: number;
   readonly jsonBytesMax: number;
   readonly objectBytesMax: number;
+  /** Files of more bytes are read by two threads; default: none. */
+  readonly aheadBytesMin?: number;
 }
 
 const LIMITS: FileLimits = {
   yamlBytesMax: YAML_BYTES_MAX,
   jsonBytesMax: JSON_BYTES_MAX,
   objectBytesMax: JSON_OBJECT_BYTES_MAX,
+  aheadBytesMin: AHEAD_BYTES_MIN,
 };
 
 /** Delivers all documents of a file, and all errors in it. Throws the system's error if it cannot be read. */
@@ -35,13 +39,22 @@ export function readFileDocuments(source: FileSource, sink: DocumentSink, limits
   try {
     const stat = fstatSync(descriptor);
     sink.begin?.(source.name, stat.isFile() ? stat.size : undefined);
-    readDescriptor(descriptor, source.name, sink, limits);
+    const isLong =
+      stat.isFile() && stat.size > Math.max(limits.aheadBytesMin ?? Number.POSITIVE_INFINITY, limits.yamlBytesMax);
+    readDescriptor(descriptor, source, isLong ? stat.size : undefined, sink, limits);
   } finally {
     if (descriptor !== STDIN) closeSync(descriptor);
   }
 }
 
-function readDescriptor(descriptor: number, name: string, sink: DocumentSink, limits: FileLimits): void {
+/** `longBytes`: the length of a file that two threads may read. */
+function readDescriptor(
+  descriptor: number,
+  { name, path }: FileSource,
+  longBytes: number | undefined,
+  sink: DocumentSink,
+  limits: FileLimits,
+): void {
   const start: Buffer[] = [];
   let lengthBytes = 0;
   const pieces = readPieces(descriptor);
@@ -51,8 +64,18 @@ function readDescriptor(descriptor: number, name: string, sink: DocumentSink, li
     if (lengthBytes > limits.yamlBytesMax) break;
   }
   if (lengthBytes <= limits.yamlBytesMax) readWhole(name, Buffer.concat(start), sink);
-  else if (isJson(start[0]!)) readLargeJson(name, chain(start, readPieces(descriptor)), sink, limits);
-  else {
+  else if (isJson(start[0]!)) {
+    const ahead =
+      longBytes === undefined || sink.pods === undefined
+        ? undefined
+        : new PodsAhead(path, name, sink.pods.isAsIs, longBytes);
+    try {
+      const firstByte = start[0]!.length - withoutMark(start[0]!).length;
+      readLargeJson(name, chain(start, readPieces(descriptor)), sink, limits, firstByte, ahead);
+    } finally {
+      ahead?.close();
+    }
+  } else {
     const message = `YAML of more than ${limits.yamlBytesMax} bytes`;
     sink.problem({ file: name, place: { line: 1, column: 1 }, message, fix: 'split it, or convert it to JSON' });
   }
@@ -87,7 +110,14 @@ function isJson(start: Buffer): boolean {
   return /^(?:\xef\xbb\xbf)?\s*\{/.test(start.toString('latin1'));
 }
 
-function readLargeJson(name: string, pieces: Iterable<Buffer>, sink: DocumentSink, limits: FileLimits): void {
+function readLargeJson(
+  name: string,
+  pieces: Iterable<Buffer>,
+  sink: DocumentSink,
+  limits: FileLimits,
+  firstByte: number,
+  ahead: PodsAhead | undefined,
+): void {
   let lengthBytes = 0;
   const limited = function* (): Generator<Buffer> {
     for (const piece of pieces) {
@@ -101,7 +131,7 @@ function readLargeJson(name: string, pieces: Iterable<Buffer>, sink: DocumentSin
       yield* piecesOf(isFirst ? withoutMark(piece) : piece);
     }
   };
-  readJsonPieces(name, limited(), sink, limits.objectBytesMax);
+  readJsonPieces(name, limited(), sink, limits.objectBytesMax, { firstByte, ahead });
 }
 
 function* chain(start: readonly Buffer[], rest: Iterable<Buffer>): Generator<Buffer> {
