@@ -76,6 +76,7 @@ export class AgentState {
   identityChanged(status: IdentityStatus): void {
     this.identity = status;
     this.#identityAtMs = performance.now();
+    this.#staleBanner();
   }
 
   /** Also when nobody has told for a while. */

@@ -10,6 +10,7 @@
  * | `policies` | `PolicyBoard` |
  * | `graph` | `AccountGraph` |
  * | `findings` | `FindingList`, newest first |
+ * | `findings.pcapng` | the raw packets around findings, as a file |
  * | `config` | `ConfigValue[]`: every setting and where it came from, secrets hidden |
  * | `events` | server-sent events: `status` (AgentStatus), `rates` (RateStep), once a second |
  *

@@ -13,6 +13,8 @@ const SAME_WISH_MS = 1_000;
 export async function agent(options: AgentOptions, output: Output): Promise<number> {
   const resolved = resolveOrTell(options, output);
   if (resolved === undefined) return EXIT_BAD_INPUT;
+  // Node.js would open a debugger.
+  process.on('SIGUSR1', () => {});
   const launched = await launchOrTell(resolved.config, output);
   if (launched.kind === 'ended') return launched.code;
   // The parents stay small.
