@@ -32,6 +32,8 @@ for (const folder of ['basic', 'worlds']) {
           expected.map((line) => answer(line.packet, line.expect, line.note)),
         );
         expect(result.totals.packets).toBe(expected.length);
+        // Counts alone take batches (analyze/tracked-path.ts).
+        expect((await replayCaptures(tables, [capture])).totals).toEqual(result.totals);
       });
     }
   });
