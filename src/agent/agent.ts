@@ -113,7 +113,7 @@ class Agent {
   }
 
   async start(): Promise<void> {
-    const { signals, log, stdout } = this.#parts;
+    const { signals, log } = this.#parts;
     const config = this.#config;
     this.#lag.enable();
     // What can fail at once fails before anything runs.
@@ -135,13 +135,13 @@ class Agent {
       sources: sources.map(({ kind }) => kind),
       node: config.node ?? null,
     });
-    stdout.write(`margay agent on ${http.url}\n`);
+    this.#say(`margay agent on ${http.url}`);
     signals.onReady?.(http.url);
   }
 
   /** Drains, flushes, says what was seen. */
   async stop(): Promise<number> {
-    const { log, stdout } = this.#parts;
+    const { log } = this.#parts;
     log.log('info', 'stopping');
     clearInterval(this.#ticking);
     this.#unlisten?.();
@@ -156,8 +156,13 @@ class Agent {
       log.log('error', 'the accounting does not add up', { accounting });
     }
     log.log('info', 'stopped', { accounting, flow_log: { lines, dropped } });
-    for (const line of accountingLines(accounting)) stdout.write(`${line}\n`);
+    for (const line of accountingLines(accounting)) this.#say(line);
     return isClean ? 0 : 4;
+  }
+
+  /** For people; a flow log on standard output is for programs, and the log says the same. */
+  #say(line: string): void {
+    if (this.#config.flowLog !== '-') this.#parts.stdout.write(`${line}\n`);
   }
 
   async #openFlowLog(): Promise<void> {
