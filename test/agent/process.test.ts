@@ -470,7 +470,7 @@ describe.skipIf(!hasRedis)('with identities from Redis', () => {
     expect(back.generation.endpoints).toBe(2);
     await agent.waitFor('no banner', ({ banners }) => banners.length === 0);
     expect(await agent.end()).toBe(0);
-    expect(agent.stderr).not.toMatch(/Unhandled|ECONNREFUSED.*\n.*at /);
+    expect(agent.stderr).not.toMatch(/Unhandled|\n +at /);
   });
 });
 
