@@ -41,6 +41,11 @@ let spec: ChildSpec | undefined;
 let judging: Judging | undefined;
 let ledger: LedgerWriter | undefined;
 let isStopping = false;
+let tellStopping: () => void = () => {};
+/** Resolves when all is to end: what waits for a pipe that nobody writes to waits for this, too. */
+const stopping = new Promise<false>((resolve) => {
+  tellStopping = () => resolve(false);
+});
 let statuses: ChildSource[] = [];
 const readers: (SourceReader | undefined)[] = [];
 const pumps: Promise<void>[] = [];
@@ -51,7 +56,7 @@ let captureStopped: () => void = () => {};
 port.on('message', hear);
 link.send({ kind: 'ready' });
 
-/** The main process is gone: nobody wants to know any more. */
+/** Nobody wants to know any more: the main process is gone, or knows everything. */
 function vanish(): void {
   process.kill(process.pid, 'SIGKILL');
 }
@@ -218,16 +223,16 @@ async function readInOrder(of: ChildSpec): Promise<void> {
 }
 
 async function readWhole(index: number, from: EngineSource): Promise<void> {
-  let reader: CaptureReader;
+  let reader: CaptureReader | false;
   try {
-    reader =
-      from.kind === 'file'
-        ? await openCapture(from.path)
-        : await openStdin((stream) => stops.set('stdin', () => stream.destroy()));
+    const opening =
+      from.kind === 'file' ? openCapture(from.path) : openStdin((stream) => stops.set('stdin', () => stream.destroy()));
+    reader = await Promise.race([opening, stopping]);
   } catch (error) {
     setState(index, 'failed', error instanceof Error ? error.message : String(error));
     return;
   }
+  if (reader === false) return;
   setState(index, 'running');
   const source = judging!.open(reader, { isLive: false });
   readers[index] = source;
@@ -256,7 +261,8 @@ async function pump(source: SourceReader): Promise<void> {
       continue;
     }
     const more = source.fill();
-    if (!(typeof more === 'boolean' ? more : await more)) return;
+    const mayWait = source.isLive || typeof more === 'boolean';
+    if (!(await (mayWait ? more : Promise.race([more, stopping])))) return;
     if (typeof more === 'boolean') await turn();
     if (isStopping && !source.isLive) return;
   }
@@ -285,6 +291,7 @@ function tell({ flows, hits }: ReturnType<Judging['turn']>): void {
 function stop(): void {
   if (isStopping) return;
   isStopping = true;
+  tellStopping();
   for (const end of stops.values()) end();
   if (judging === undefined) void end();
 }
@@ -296,5 +303,6 @@ async function end(): Promise<void> {
   }
   link.send({ kind: 'done' });
   await link.close();
-  process.exit(0);
+  // An orderly exit would wait for a read from a pipe that nobody writes to; everything has been said.
+  vanish();
 }

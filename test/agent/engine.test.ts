@@ -240,6 +240,24 @@ describe('generations', () => {
 });
 
 describe('an end', () => {
+  test('does not wait for a pipe that nobody writes to', async () => {
+    const fifo = join(folder, 'silent');
+    execFileSync('mkfifo', [fifo]);
+    for (const header of [new Uint8Array(0), writePcap([])]) {
+      // Both ends open, so that opening it does not wait either.
+      const pipe = await open(fifo, 'r+');
+      await pipe.write(header);
+      const { engine, told } = await start({ sources: [{ kind: 'file', path: fifo }] });
+      await engine.publish(cluster(ALLOWS_80), 1);
+      if (header.length > 0) await until('it is read', () => told.sources[0]?.state === 'running');
+      const begin = performance.now();
+      expect(await engine.stop(60_000)).toMatchObject({ seen: 0, lost: 0 });
+      // Far from the limit, at which it would be killed.
+      expect(performance.now() - begin).toBeLessThan(30_000);
+      await pipe.close();
+    }
+  });
+
   test('at any moment, with a pipe that is full, settles every packet that was taken', async () => {
     const path = join(folder, 'flood.pcap');
     writeFlood(path, 60_000);
