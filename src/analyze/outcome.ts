@@ -3,6 +3,7 @@
  *
  *   TCP, opened by a SYN      SYN-ACK that acknowledges it, and an ACK       established
  *                             SYN-ACK alone                                  answered (half-open, if it is repeated in vain)
+ *                             an ACK of a SYN-ACK that no capture has        answered (captures of one direction)
  *                             RST that acknowledges it                       refused: its receiver is there and has nobody for it
  *   UDP, ICMP, others         a packet back                                  answered
  *   all                       ICMP error from the destination itself         refused
@@ -142,6 +143,8 @@ export class Connection {
   lastQuestionMs = Number.NaN;
   /** A packet back that answers what was asked, beyond doubt. */
   hasProvenAnswer = false;
+  /** TCP: its opener acknowledges something, so it was answered, whether a capture has the answer or not. */
+  isAcknowledging = false;
   replies = 0;
   rejection: Rejection | undefined;
   isRefused = false;
@@ -222,6 +225,7 @@ export class Connection {
     if (this.synAcks > HALF_OPEN_REPEATS && !this.isReset && this.hasProvenAnswer) return 'half-open';
     if (this.hasProvenAnswer || (this.replies > 0 && !this.isRefused)) return 'answered';
     if (this.isRefused) return 'refused';
+    if (this.isAcknowledging) return 'answered';
     if (this.forward.arrived > 0) return 'arrived';
     if (this.rejection !== undefined) return this.rejection.kind === 'route' ? 'unreachable' : 'rejected';
     if (isMissingKnown && this.forward.missing > 0) return 'lost';
@@ -314,8 +318,13 @@ export class Connection {
     }
     if (this.isMidstream && this.packets <= 1)
       this.note(payload > 0 ? 'data of an open connection' : 'packet of an open connection', frame);
-    if (!isReset && (flags & TCP_ACK) !== 0 && this.hasProvenAnswer && !this.isEstablished) {
+    if (isReset || (flags & TCP_ACK) === 0 || this.isEstablished) return;
+    if (this.hasProvenAnswer) {
       this.isEstablished = true;
+      this.note('ACK', frame);
+    } else if (this.#synSequence !== undefined && !this.isMidstream && !this.isAcknowledging) {
+      // Who only ever sent SYNs in vain has nothing to acknowledge.
+      this.isAcknowledging = true;
       this.note('ACK', frame);
     }
   }

@@ -60,6 +60,7 @@ function observationText(connection: Connection, outcome: OutcomeName, watchedMs
     case 'established':
       return 'The handshake was completed.';
     case 'answered':
+      if (replies === 0) return 'Its opener acknowledges an answer that no capture has.';
       return `It was answered by ${replies === 1 ? '1 packet' : `${replies} packets`}.`;
     case 'half-open':
       return 'The destination answers again and again, and the answer is never acknowledged.';

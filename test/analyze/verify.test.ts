@@ -85,6 +85,17 @@ describe('one capture', () => {
     ],
     ['denied, nobody answers', [syn(JOB, DB, 4000, 5432)], 'deny no-answer'],
     ['allowed, nobody answers', [syn(WEB, DB, 4000, 5432)], 'allow no-answer blocked possible'],
+    [
+      'allowed, and only what its opener sends was captured',
+      [syn(WEB, DB, 4000, 5432), ack(WEB, DB, 4000, 5432)],
+      'allow answered',
+    ],
+    [
+      'denied, and only what its opener sends was captured',
+      [syn(JOB, DB, 4000, 5432), ack(JOB, DB, 4000, 5432)],
+      'deny answered leak likely',
+    ],
+    ['denied, and given up by its opener', [syn(JOB, DB, 4000, 5432), rst(JOB, DB, 4000, 5432)], 'deny no-answer'],
     ['allowed UDP, nobody answers', [udp(WEB, DB, 4000, 8125, 'x')], 'allow no-answer'],
     ['one ping without an answer', [echo(WEB, DB, 7)], 'allow no-answer'],
     ['two pings without an answer', [echo(WEB, DB, 7), echo(WEB, DB, 7, 2)], 'allow no-answer blocked possible'],
