@@ -15,7 +15,7 @@ const PART_BYTES_MAX = 1024 * 1024 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
 /** What goes wrong with a stream that is no link. */
-export class LinkError extends Error {
+class LinkError extends Error {
   override readonly name = 'LinkError';
 }
 
