@@ -12,7 +12,7 @@ import { CAPTURE_UNKNOWN, CAPTURE_VETH, type Judge } from '../match/state.ts';
 import type { CaptureReader, RecordBatch } from '../packets/source.ts';
 import { FastPath, type WasmUse } from './fast-path.ts';
 import type { OwnerChanges } from './owner-changes.ts';
-import type { ReplayOptions } from './replay-options.ts';
+import type { ReplayOptions, ReplayShare } from './replay-options.ts';
 import { TrackedPath } from './tracked-path.ts';
 
 export interface BatchPath {
@@ -34,13 +34,14 @@ export interface BatchPathParts {
   readonly counters: Counters;
   /** Nobody wants more than counts. */
   readonly countsAlone: boolean;
+  readonly ownsShard: ReplayShare['ownsShard'];
   /** Judges row `row` of `batch`, the packet `number` (from 1) of what the path has been given since `number` was last 1. */
   readonly slow: (batch: RecordBatch, row: number, number: number) => void;
 }
 
 /** The path for the judge's tables, or `undefined`: one packet after the other. */
 export function batchPath(options: ReplayOptions, parts: BatchPathParts): BatchPath | undefined {
-  const { judge, conntrack, owners, counters, countsAlone, slow } = parts;
+  const { judge, conntrack, owners, counters, countsAlone, ownsShard, slow } = parts;
   if (!countsAlone || options.decapsulate === true) return undefined;
   if (conntrack === undefined) {
     if (judge.capturePoint !== CAPTURE_UNKNOWN) return undefined;
@@ -48,7 +49,7 @@ export function batchPath(options: ReplayOptions, parts: BatchPathParts): BatchP
   }
   if (judge.capturePoint === CAPTURE_VETH) return undefined;
   forgetFlows(conntrack);
-  return new TrackedPath({ judge, ct: conntrack, owners, counters, slow, times: options.times });
+  return new TrackedPath({ judge, ct: conntrack, owners, counters, slow, ownsShard, times: options.times });
 }
 
 /** The WebAssembly form has a copy of the tables, which takes a while to make and sees no change of owners. */

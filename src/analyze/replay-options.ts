@@ -71,6 +71,8 @@ export interface PacketVerdict {
 export interface ReplayShare {
   /** Whether a decoded packet (or whole datagram) is judged here; absent: all that come are. */
   readonly owns?: (records: Int32Array, at: number, view: DataView) => boolean;
+  /** The same for the flows of one of the 64 shards (conntrack/key.ts), where batches are judged. */
+  readonly ownsShard?: (shard: number) => boolean;
   /** The same for what has no flow, by its packet number. */
   readonly ownsNumber?: (packet: number) => boolean;
   /** Takes all fragments; absent: they are put together here. */

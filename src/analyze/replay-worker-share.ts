@@ -44,6 +44,11 @@ export async function judgeShare(start: WorkerStart, port: MessagePort): Promise
     reader = await openOne(file, ring);
     try {
       do {
+        if (start.division === 'flows' && replayer.takesBatches) {
+          const before = reader.packetsRead;
+          replayer.drain(reader, batch);
+          packets += reader.packetsRead - before;
+        }
         for (let count = walk(reader, batch, times); count > 0; count = walk(reader, batch, times)) {
           if (start.division === 'flows' && start.options.decapsulate !== true) filter.keepFlows(batch, packets);
           else if (start.division === 'blocks') filter.keepBlocks(batch, packets);
@@ -148,6 +153,7 @@ function shareOf(
   }
   return {
     owns: (records, at, view) => filter.ownsFlow(records, at, view),
+    ownsShard: (shard) => filter.ownsShard(shard),
     ownsNumber: (packet) => filter.ownsNumber(packet),
     onOrphan: (orphan) => outbox.orphan(momentNow(), orphan),
     ...(start.conntrack === undefined ? {} : { conntrackBuffer: start.conntrack }),

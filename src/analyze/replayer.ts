@@ -121,6 +121,7 @@ export class Replayer {
       owners: this.#owners,
       counters: this.counters,
       countsAlone: this.#output.countsAlone,
+      ownsShard: this.#share?.ownsShard,
       slow: (batch, row, number) => this.#single(batch, row, this.#numberOf(row, number)),
     });
   }
@@ -166,6 +167,11 @@ export class Replayer {
     if (this.#path !== undefined && this.#isSettled(batch)) this.#path.batch(batch);
     else for (let i = 0; i < batch.count; i++) this.#single(batch, i, this.#numberOf(i, i + 1));
     if (numbers === undefined) this.#packets += batch.count;
+  }
+
+  /** Nothing but counts is asked for, so that `drain` takes batches, of a share of flows as well. */
+  get takesBatches(): boolean {
+    return this.#path !== undefined;
   }
 
   /** Judges all packets that `reader` holds; `batch` is room to work in. */

@@ -35,6 +35,8 @@ export interface TrackedPathParts {
   /** Takes the frames that are not plain. */
   readonly slow: SlowPath;
   readonly times: StageTimes | undefined;
+  /** Which of the 64 shards of connection tracking are judged here; absent: all. What is not plain asks `slow`. */
+  readonly ownsShard?: ((shard: number) => boolean) | undefined;
 }
 
 export class TrackedPath {
@@ -57,8 +59,8 @@ export class TrackedPath {
     this.#columns = createTrackedColumns(BATCH_RECORDS);
     this.#scan = createTrackedScan(this.#columns, RECORD_BYTES_MAX);
     const { tables, nodeNumbers } = parts.judge;
-    this.#lines = createTrackedJudge(tables, parts.ct, this.#columns);
-    this.#warm = createWarmer(tables, parts.ct, nodeNumbers, this.#columns, this.#lines.lines);
+    this.#lines = createTrackedJudge(tables, parts.ct, this.#columns, parts.ownsShard);
+    this.#warm = createWarmer(tables, parts.ct, nodeNumbers, this.#columns, this.#lines);
   }
 
   /** Judges the packets of `batch`. */
@@ -95,26 +97,28 @@ export class TrackedPath {
   /** Judges what is in the columns, all in order; `reader` if they are of a scan. */
   #judge(view: DataView, batch: RecordBatch, reader: CaptureReader | undefined, parsingMs: number): void {
     const { count, otherCount, others, otherRows, otherRecords } = this.#columns;
-    const { loops } = this.#lines;
+    const { loops, order } = this.#lines;
     const { ct, times } = this.#parts;
     const start = this.#isTimed ? times!.add(STAGE_PARSE, parsingMs) : 0;
     this.#slowMs = 0;
-    this.touched = loops.aim(count);
+    const own = loops.aim(count);
+    this.touched = loops.touch(own);
     this.#warm.begin();
     let long = 0;
-    let row = 0;
+    let place = 0;
     for (let other = 0; other <= otherCount; other++) {
-      const to = other < otherCount ? otherRows[other]! : count;
+      let to = own;
+      if (other < otherCount) for (to = place; to < own && order[to]! < otherRows[other]!; ) to++;
       for (;;) {
-        row = loops.act(view, row, to, ct.flowStamp << 3);
-        if (row >= to) break;
-        if (long++ === 0) this.#warm.collect(row, count, ct.flowStamp << 3);
-        this.#long(view, row++);
+        place = loops.act(view, place, to, ct.flowStamp << 3);
+        if (place >= to) break;
+        if (long++ === 0) this.#warm.collect(place, own, ct.flowStamp << 3);
+        this.#long(view, order[place++]!);
       }
       if (other < otherCount) this.#other(batch, reader, others[other]!, otherRecords[other]!);
     }
-    accountTracked(this.#lines, count - long);
-    this.linePackets += count - long;
+    accountTracked(this.#lines, own - long);
+    this.linePackets += own - long;
     if (!this.#isTimed) return;
     times!.addMs(STAGE_SLOW, this.#slowMs, long + otherCount);
     times!.addMs(STAGE_CONNTRACK, performance.now() - start - this.#slowMs, long + otherCount + 1);

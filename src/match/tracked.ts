@@ -3,7 +3,8 @@
  *
  * A batch goes through short loops, so that the lines of many packets are on their way from memory at once:
  *
- *   aim    five-tuple -> hash -> place of the line; its first word is read
+ *   aim    five-tuple -> hash -> place of the line, and whether its shard is one of this thread's
+ *   touch  the line's first word is read
  *   act    line by line in the order of the packets: is it this flow's, does it hold, what does it do; count
  *
  * `act` ends at the first row whose flow has no line, or whose line does not cover what the packet is. That row goes the long way
@@ -41,14 +42,18 @@ export interface TrackedJudge extends PackedCounts {
   readonly tables: Tables;
   /** Where the line of each row is looked for first in `Conntrack.flows`; the other place is 8 words to or fro. */
   readonly lines: Int32Array;
+  /** The rows of the batch that are this thread's, in order; places in it are what `touch` and `act` are given. */
+  readonly order: Int32Array;
   readonly loops: TrackedLoops;
 }
 
 export interface TrackedLoops {
-  /** Sets `lines` of the first `count` rows, and returns a number that keeps what it read alive. */
+  /** Sets `lines` of the first `count` rows, and `order`; returns how many rows are in it. */
   aim(count: number): number;
+  /** Reads the lines of the first `count` rows in order; returns a number that keeps what it read alive. */
+  touch(count: number): number;
   /**
-   * Judges and counts rows from `from` on; returns the first one that needs the long way, or `to`.
+   * Judges and counts rows in order, from place `from` on; returns the place of the first one that needs the long way, or `to`.
    *
    * @param stamp  the table's, as FLOW_META has it
    */
@@ -57,8 +62,16 @@ export interface TrackedLoops {
   takeBytes(): number;
 }
 
-export function createTrackedJudge(tables: Tables, ct: Conntrack, rows: TrackedRows): TrackedJudge {
+/** @param ownsShard  which of the 64 shards are this thread's; absent: all */
+export function createTrackedJudge(
+  tables: Tables,
+  ct: Conntrack,
+  rows: TrackedRows,
+  ownsShard: (shard: number) => boolean = () => true,
+): TrackedJudge {
   const lines = new Int32Array(rows.src.length);
+  const order = new Int32Array(rows.src.length);
+  const owned = Int32Array.from({ length: 64 }, (_, shard) => (ownsShard(shard) ? 1 : 0));
   const bySlot = (): Float64Array =>
     new Float64Array(tables.counts[layout.SECTION_STEPS]! + VERDICT_NAMES.length * REASON_COUNT);
   const counts = bySlot();
@@ -80,12 +93,24 @@ export function createTrackedJudge(tables: Tables, ct: Conntrack, rows: TrackedR
     rows.seconds,
     rows.nanos,
     lines,
+    order,
+    owned,
     counts,
     ackIsInOrder,
     takeAck,
     constants,
   );
-  return { tables, lines, loops, counts, countedPackets: 0, countedBytes: 0, packets: bySlot(), bytes: bySlot() };
+  return {
+    tables,
+    lines,
+    order,
+    loops,
+    counts,
+    countedPackets: 0,
+    countedBytes: 0,
+    packets: bySlot(),
+    bytes: bySlot(),
+  };
 }
 
 interface Constants {
@@ -118,6 +143,8 @@ function trackedLoops(
   seconds: Int32Array,
   nanos: Int32Array,
   lines: Int32Array,
+  order: Int32Array,
+  owned: Int32Array,
   counts: Float64Array,
   isInOrder: typeof ackIsInOrder,
   take: typeof takeAck,
@@ -168,13 +195,14 @@ function trackedLoops(
   };
   return {
     aim(count) {
+      let own = 0;
       for (let i = 0; i < count; i++) {
         const from = src[i]!;
         const to = dst[i]!;
-        const own = ports[i]!;
+        const port = ports[i]!;
         // conntrack/key.ts, flowHashPorts
-        let a = Math.imul(from ^ Math.imul(own, 0x9e3779b1), 0x85ebca6b);
-        let b = Math.imul(to ^ Math.imul((own << 16) | (own >>> 16), 0x9e3779b1), 0x85ebca6b);
+        let a = Math.imul(from ^ Math.imul(port, 0x9e3779b1), 0x85ebca6b);
+        let b = Math.imul(to ^ Math.imul((port << 16) | (port >>> 16), 0x9e3779b1), 0x85ebca6b);
         a = Math.imul(a ^ (a >>> 15), 0xc2b2ae35);
         b = Math.imul(b ^ (b >>> 15), 0xc2b2ae35);
         // No branch hangs on what the packet is: UDP has the form 0.
@@ -185,14 +213,19 @@ function trackedLoops(
         hash ^= hash >>> 15;
         // The two directions of a flow prefer different lines.
         lines[i] = ((hash & flowMask) << 4) | ((((a - b) | 0) >>> 31) << 3);
+        order[own] = i;
+        own += owned[hash >>> 26]!;
       }
+      return own;
+    },
+    touch(count) {
       let touched = 0;
-      for (let i = 0; i < count; i++) touched = (touched + flows[lines[i]!]!) | 0;
+      for (let i = 0; i < count; i++) touched = (touched + flows[lines[order[i]!]!]!) | 0;
       if (!hasEntries) return touched;
       hasEntries = false;
       for (let i = 0; i < count; i++) {
         // Both lines of the cache of the first entry; entry 0 is nobody's.
-        const line = lines[i]!;
+        const line = lines[order[i]!]!;
         const hasEntry = (FLOW_ASKED - (flows[line + 3]! & 7)) >> 31;
         const base = ((flows[line + 5]! >> 1) << 5) & hasEntry;
         touched = (touched + words[base]! + words[base + 16]!) | 0;
@@ -201,17 +234,17 @@ function trackedLoops(
     },
     act(view, from, to, stamp) {
       let sum = 0;
-      let row = from;
-      for (; row < to; row++) {
-        const own = src[row]!;
-        const other = dst[row]!;
-        const port = ports[row]!;
+      let place = from;
+      for (; place < to; place++) {
+        const row = order[place]!;
         const form = forms[row]!;
-        // One branch a packet: whether a line is the flow's, holds, and does nothing but count.
-        const aimed = lines[row]!;
-        const unlikeFirst = (flows[aimed]! ^ own) | (flows[aimed + 1]! ^ other) | (flows[aimed + 2]! ^ port);
-        const line = aimed ^ (8 & ((unlikeFirst | -unlikeFirst) >> 31));
-        const unlike = (flows[line]! ^ own) | (flows[line + 1]! ^ other) | (flows[line + 2]! ^ port);
+        let line = lines[row]!;
+        let unlike = (flows[line]! ^ src[row]!) | (flows[line + 1]! ^ dst[row]!) | (flows[line + 2]! ^ ports[row]!);
+        if (unlike !== 0) {
+          line ^= 8;
+          unlike = (flows[line]! ^ src[row]!) | (flows[line + 1]! ^ dst[row]!) | (flows[line + 2]! ^ ports[row]!);
+        }
+        // One branch for whether the line is the flow's, holds, and does nothing but count.
         const kind = flows[line + 3]! ^ stamp;
         // Of what is counted the window may differ, of a SYN nothing.
         const whole = (FLOW_COUNTED - kind) >> 31;
@@ -237,7 +270,7 @@ function trackedLoops(
         sum += size;
       }
       byteCount += sum;
-      return row;
+      return place;
     },
     takeBytes() {
       const taken = byteCount;

@@ -19,7 +19,7 @@ import type { Conntrack } from '../conntrack/table.ts';
 import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import { claimNode, classOf4, findOwner } from './lookup.ts';
-import type { TrackedRows } from './tracked.ts';
+import type { TrackedJudge, TrackedRows } from './tracked.ts';
 
 /** By row of the batch: what was found. */
 export interface WarmRows {
@@ -34,7 +34,7 @@ export interface WarmRows {
 }
 
 export interface Warmer extends WarmRows {
-  /** Lists rows from `from` to `to` without a line that holds, finds what they need, and returns how many those are. */
+  /** Lists rows in order, from place `from` to `to`, without a line that holds, finds what they need, and returns how many those are. */
   collect(from: number, to: number, stamp: number): number;
   /** The same for one row that `collect` did not list. */
   one(row: number): void;
@@ -44,13 +44,13 @@ export interface Warmer extends WarmRows {
   begin(): void;
 }
 
-/** @param lines  where the line of each row is looked for first (match/tracked.ts) */
+/** @param lines  where the line of each row is looked for first, and `order` the rows in order (match/tracked.ts) */
 export function createWarmer(
   tables: Tables,
   ct: Conntrack,
   nodeNumbers: Int32Array,
   rows: TrackedRows,
-  lines: Int32Array,
+  { lines, order }: Pick<TrackedJudge, 'lines' | 'order'>,
 ): Warmer {
   const column = (): Int32Array => new Int32Array(rows.src.length);
   const found = {
@@ -93,7 +93,7 @@ export function createWarmer(
     },
     has: (row) => listedIn[row] === batch,
     collect(from, to, stamp) {
-      const count = listMissing(ct.flows, lines, rows, missing, from, to, stamp);
+      const count = listMissing(ct.flows, lines, order, rows, missing, from, to, stamp);
       find(count);
       return count;
     },
@@ -113,6 +113,7 @@ function onlyPlace({ localNode, counts }: Tables): number {
 function listMissing(
   flows: Int32Array,
   lines: Int32Array,
+  order: Int32Array,
   { src, dst, ports }: TrackedRows,
   missing: Int32Array,
   from: number,
@@ -120,7 +121,8 @@ function listMissing(
   stamp: number,
 ): number {
   let count = 0;
-  for (let row = from; row < to; row++) {
+  for (let place = from; place < to; place++) {
+    const row = order[place]!;
     const line = lines[row]!;
     let isThere = false;
     for (let way = 0; way <= 8; way += 8) {

@@ -80,6 +80,11 @@ export class RowFilter {
     return (hash >>> 26) % this.#workers === this.#worker;
   }
 
+  /** The same for all flows of one of the 64 shards. */
+  ownsShard(shard: number): boolean {
+    return shard % this.#workers === this.#worker;
+  }
+
   /** The same for what has no flow. */
   ownsNumber(packet: number): boolean {
     return packet % this.#workers === this.#worker;
