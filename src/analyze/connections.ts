@@ -80,6 +80,8 @@ const SEEN_RESET = 32;
 const OPENED_MIDSTREAM = 64;
 const ACKNOWLEDGED = 128;
 const FROM_LOWER = 256;
+/** The opener acknowledges something, so there was an answer, captured or not. */
+const SEEN_ACK = 512;
 
 /** Idle seconds after which Linux has forgotten a connection for certain (semantics 6.7). */
 const IDLE_TCP_SECONDS = 432_000;
@@ -244,7 +246,10 @@ export class ConnectionTable {
     this.#setKey(records, errorOf >= 0 ? errorOf : at);
     const slot = this.#find();
     if (slot < 0) return false;
-    if (errorOf < 0 && this.#startsAnew(slot, records, at, seconds)) {
+    if (
+      errorOf < 0 &&
+      (this.#startsAnew(slot, records, at, seconds) || this.#isJudgedAnew(slot, records, at, verdict))
+    ) {
       this.#closeSlot(slot);
       return false;
     }
@@ -416,6 +421,18 @@ export class ConnectionTable {
     return isSyn && (bothFinished || (flags & SEEN_RESET) !== 0);
   }
 
+  /**
+   * Of a table that is followed, whose tables change: the opener asks again, nobody has answered yet, and policy says something else now. What
+   * becomes of it says nothing of the old verdict.
+   */
+  #isJudgedAnew(slot: number, records: Int32Array, at: number, verdict: number): boolean {
+    if (this.#following === undefined || this.#records[slot]!.action === VERDICT_NAMES[verdict]) return false;
+    const flags = this.#flags[slot]!;
+    if ((flags & (SEEN_REPLY | SEEN_REFUSAL | OPENED_MIDSTREAM)) !== 0 || this.#isReply(slot)) return false;
+    if (records[at + PACKET_PROTOCOL] !== PROTOCOL_TCP) return true;
+    return (records[at + PACKET_TCP_FLAGS]! & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
+  }
+
   #isReply(slot: number): boolean {
     return this.#fromLower !== ((this.#flags[slot]! & FROM_LOWER) !== 0);
   }
@@ -426,6 +443,7 @@ export class ConnectionTable {
     if (records[at + PACKET_PROTOCOL] === PROTOCOL_TCP) {
       const tcpFlags = records[at + PACKET_TCP_FLAGS]!;
       if (isReply && (tcpFlags & (TCP_SYN | TCP_ACK)) === (TCP_SYN | TCP_ACK)) seen |= SEEN_SYN_ACK;
+      if (!isReply && (tcpFlags & (TCP_ACK | TCP_RST)) === TCP_ACK) seen |= SEEN_ACK;
       if (!isReply && (tcpFlags & TCP_ACK) !== 0 && (this.#flags[slot]! & SEEN_SYN_ACK) !== 0) seen |= ACKNOWLEDGED;
       if ((tcpFlags & TCP_FIN) !== 0) seen |= isReply ? SEEN_FIN_RESPONDER : SEEN_FIN_ORIGINATOR;
       if ((tcpFlags & TCP_RST) !== 0) seen |= isReply ? SEEN_RESET | SEEN_REFUSAL : SEEN_RESET;
@@ -440,7 +458,7 @@ export class ConnectionTable {
     if ((flags & OPENED_MIDSTREAM) !== 0) return 'midstream';
     if ((flags & SEEN_REFUSAL) !== 0) return 'refused';
     if ((flags & SEEN_REPLY) !== 0) return isTcp && (flags & SEEN_SYN_ACK) === 0 ? 'midstream' : 'answered';
-    return 'no-answer';
+    return (flags & SEEN_ACK) !== 0 ? 'midstream' : 'no-answer';
   }
 
   #closeSlot(slot: number): void {
