@@ -117,7 +117,14 @@ const FIGURES: readonly Figure[] = [
     ['e10k', (form) => replayName(form, false)],
     ['e1k', (form) => replayName(form, false)],
   ),
-  ...quotients('overlapping : disjoint selectors, match e1k', 2, ['match-e1k-ov', matchName], ['match-e1k', matchName]),
+  ...['e10', 'e100', 'e1k'].flatMap((shape) =>
+    quotients(
+      `overlapping : disjoint selectors, match ${shape}`,
+      2,
+      [`match-${shape}-ov`, matchName],
+      [`match-${shape}`, matchName],
+    ),
+  ),
   ...byForm('one worker : two workers, e1k', [1.8, 1.8], (form) => [
     'e1k',
     over(replayName(form, false), replayName(form, false, 2)),
@@ -147,6 +154,10 @@ export const FIGURE_SCENARIOS: readonly (readonly [scenario: string, rounds: num
   ['match-e1k', 9],
   ['match-e10k', 9],
   ['match-e1k-ov', 9],
+  ['match-e10', 5],
+  ['match-e10-ov', 5],
+  ['match-e100', 5],
+  ['match-e100-ov', 5],
   ['load-e1k', 3],
   ['heap', 1],
   ['dump', 1],

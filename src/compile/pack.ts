@@ -174,9 +174,14 @@ function collectSlots(
   const slotsOf: (readonly number[] | undefined)[] = [];
   // By group: the slots under the settings seen last. Most clusters have one for all nodes.
   const last: { key: number; slots: readonly number[] }[] = [];
+  let lastName: string | undefined;
+  let node: NodeSettings | undefined;
   for (const { node: name, group } of plan.endpoints) {
-    const node = settings.get(name);
-    if (node === undefined || !isLocal(name)) slotsOf.push(undefined);
+    if (name !== lastName) {
+      lastName = name;
+      node = isLocal(name) ? settings.get(name) : undefined;
+    }
+    if (node === undefined) slotsOf.push(undefined);
     else {
       if (last[group]?.key !== node.key) {
         last[group] = { key: node.key, slots: packer.endpointSlots(group, node.settings, node.key) };

@@ -237,6 +237,7 @@ export class RepackableTables {
 
   /** Works out what memberships and policies so far mean for addresses. */
   settle(): void {
+    if (this.#memberships.size + this.#replacedSlots.size === 0) return;
     const { sections } = this.#parts;
     const groups = sections.section(layout.SECTION_GROUPS);
     for (const group of this.#memberships) {

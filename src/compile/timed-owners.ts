@@ -43,6 +43,10 @@ type Spanned = Pick<PlanEndpoint | PlanRejectedPod, 'addresses' | 'spans'>;
 
 /** The addresses of the plan that change their owner, in order of address; none for a plan from manifests alone. */
 export function timedAddresses(plan: Plan): TimedAddresses {
+  const isTimed = [plan.endpoints, plan.rejectedPods].some((list) =>
+    (list as readonly Spanned[]).some(({ spans }) => spans !== undefined),
+  );
+  if (!isTimed) return new Map();
   const pods: (Spanned | undefined)[] = [
     ...plan.endpoints.map((endpoint) => (endpoint.kind === 'wep' ? endpoint : undefined)),
     ...plan.rejectedPods,
