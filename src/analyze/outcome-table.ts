@@ -38,6 +38,7 @@ interface Entry {
 export class OutcomeTable {
   evicted = 0;
   readonly #entries = new Map<string, Entry>();
+  #sweep: MapIterator<[string, Entry]> = this.#entries.entries();
   readonly #capacity: number;
   readonly #onClosed: (connection: Connection) => void;
   #key = '';
@@ -92,20 +93,19 @@ export class OutcomeTable {
     if (connection.waiting === 0) this.#onClosed(connection);
   }
 
-  /** The longest idle of the next few, which then move to the end: round and round, as a sweep. */
+  /** The longest idle of the next few, round and round. */
   #evict(): void {
-    const candidates: [string, Entry][] = [];
-    for (const candidate of this.#entries) {
-      candidates.push(candidate);
-      if (candidates.length === EVICTION_CANDIDATES) break;
-    }
-    let chosen = candidates[0];
-    for (const candidate of candidates) {
-      if (chosen === undefined || candidate[1].connection.endSeconds < chosen[1].connection.endSeconds) {
-        chosen = candidate;
+    let chosen: [string, Entry] | undefined;
+    for (let looked = 0; looked < EVICTION_CANDIDATES; looked++) {
+      let next = this.#sweep.next();
+      if (next.done === true) {
+        // An iterator of its own goes on where it was; a new one would pass all that was deleted before it each time.
+        this.#sweep = this.#entries.entries();
+        next = this.#sweep.next();
       }
-      this.#entries.delete(candidate[0]);
-      this.#entries.set(...candidate);
+      if (next.done === true) break;
+      const [, { connection }] = next.value;
+      if (chosen === undefined || connection.endSeconds < chosen[1].connection.endSeconds) chosen = next.value;
     }
     if (chosen === undefined) return;
     this.evicted++;

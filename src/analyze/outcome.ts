@@ -119,11 +119,11 @@ export class Connection {
   endNanos: number;
   bytes = 0;
   /** Packets by verdict. */
-  readonly verdicts = new Float64Array(VERDICT_NAMES.length);
+  readonly verdicts: number[] = VERDICT_NAMES.map(() => 0);
   readonly forward: Passage = { arrived: 0, missing: 0, doubtful: 0, missingAtSource: 0, passedSource: 0 };
   readonly backward: Passage = { arrived: 0, missing: 0, doubtful: 0, missingAtSource: 0, passedSource: 0 };
   /** Places at which packets of it are missing. */
-  readonly missedAt = new Set<Place>();
+  readonly missedAt: Place[] = [];
   /** Packets that a check of policy denies and that were seen behind it. */
   leakedPackets = 0;
   readonly evidence: ReportEvidence[] = [];
@@ -152,9 +152,9 @@ export class Connection {
   isEstablished = false;
   isReset = false;
   readonly finished = { originator: false, responder: false };
-  readonly gaps: readonly [TcpGaps, TcpGaps] = [new TcpGaps(), new TcpGaps()];
+  /** Of TCP: bytes of the opener and of the other side. */
+  readonly gaps: readonly [TcpGaps, TcpGaps] | undefined;
   #synSequence: number | undefined;
-  readonly #kinds = new Map<string, number>();
 
   constructor(
     id: number,
@@ -174,6 +174,7 @@ export class Connection {
     this.startNanos = nanos;
     this.endSeconds = seconds;
     this.endNanos = nanos;
+    this.gaps = protocol === PROTOCOL_TCP ? [new TcpGaps(), new TcpGaps()] : undefined;
   }
 
   get packets(): number {
@@ -182,7 +183,7 @@ export class Connection {
 
   /** Bytes that the captures lost of it, as acknowledgements tell. */
   get lostBytes(): number {
-    return this.gaps[0].lostBytes + this.gaps[1].lostBytes;
+    return this.gaps === undefined ? 0 : this.gaps[0].lostBytes + this.gaps[1].lostBytes;
   }
 
   get startMs(): number {
@@ -208,9 +209,10 @@ export class Connection {
 
   /** Keeps a packet as evidence, while there is room for one of its kind. */
   note(what: string, frame: Frame): void {
-    const count = this.#kinds.get(what) ?? 0;
-    if (this.evidence.length >= VERIFY_EVIDENCE_MAX || count >= EVIDENCE_OF_KIND_MAX) return;
-    this.#kinds.set(what, count + 1);
+    if (this.evidence.length >= VERIFY_EVIDENCE_MAX) return;
+    let count = 0;
+    for (const known of this.evidence) if (known.what === what) count++;
+    if (count >= EVIDENCE_OF_KIND_MAX) return;
     this.evidence.push({ capture: frame.capture, packet: frame.number, what });
   }
 
@@ -273,7 +275,7 @@ export class Connection {
     const isReset = (flags & TCP_RST) !== 0;
     const answersSyn =
       (flags & TCP_ACK) !== 0 && this.#synSequence !== undefined && acknowledgement === ((this.#synSequence + 1) | 0);
-    if (!isReset) {
+    if (!isReset && this.gaps !== undefined) {
       this.gaps[isReply ? 1 : 0].seen(sequence, length);
       if ((flags & TCP_ACK) !== 0 && this.gaps[isReply ? 0 : 1].acknowledged(acknowledgement)) {
         this.note('acknowledges bytes that the capture lacks', frame);

@@ -10,6 +10,8 @@
  * packet was seen.
  */
 const HOLES_MAX = 8;
+/** Shared by all that have none; never written. */
+const NO_HOLES: number[] = [];
 
 export class TcpGaps {
   /** Bytes acknowledged and never seen. */
@@ -18,7 +20,7 @@ export class TcpGaps {
   /** Behind the last byte seen. */
   #end = 0;
   /** start, end, start, end, … of what is not seen before `#end`. */
-  readonly #holes: number[] = [];
+  #holes: number[] = NO_HOLES;
 
   /** A segment of this direction; `length` counts SYN and FIN. */
   seen(sequence: number, length: number): void {
@@ -30,6 +32,7 @@ export class TcpGaps {
     const end = (sequence + length) | 0;
     const beyond = (sequence - this.#end) | 0;
     if (beyond > 0) {
+      if (this.#holes.length === 0) this.#holes = [];
       this.#holes.push(this.#end, sequence);
       if (this.#holes.length > 2 * HOLES_MAX) this.#holes.splice(0, 2);
     } else if (length > 0) {

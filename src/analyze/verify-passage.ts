@@ -116,7 +116,7 @@ export class Passages {
         isMissing = true;
         if (stage === STAGE_BETWEEN) isMissingAtSource = true;
         if (!this.#isRunning(place.capture, timeMs)) isDoubtful = true;
-        connection.missedAt.add(place);
+        if (!connection.missedAt.includes(place)) connection.missedAt.push(place);
         if (detail.verdict === VERDICT_ALLOW && isBetweenPods(ends)) this.#hasMissed.add(place);
       }
     }

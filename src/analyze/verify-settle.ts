@@ -43,6 +43,7 @@ export class Settlement {
   readonly findings = { leaks: 0, blocked: 0, proven: 0, likely: 0, possible: 0 };
   connectionCount = 0;
   readonly #onConnection: VerifyOptions['onConnection'];
+  readonly #onlyFindings: boolean;
   readonly #files: readonly string[];
   readonly #hindsight = new HindsightTable();
   readonly #causes: Causes;
@@ -51,8 +52,9 @@ export class Settlement {
   #gapConnections = 0;
   #gapBytes = 0;
 
-  constructor({ plan, resources, onConnection }: VerifyOptions, files: readonly string[]) {
+  constructor({ plan, resources, onConnection, onlyFindings }: VerifyOptions, files: readonly string[]) {
     this.#onConnection = onConnection;
+    this.#onlyFindings = onlyFindings === true;
     this.#files = files;
     this.#causes = new Causes(plan, resources);
   }
@@ -108,7 +110,7 @@ export class Settlement {
 
   #conclude(known: Closed, isLossy: PlaceTest, isBlind: PlaceTest): void {
     const { connection, predicted, nowMs } = known;
-    const missedAt = [...connection.missedAt];
+    const { missedAt } = connection;
     const isBetweenPods = connection.record.source_type === 'wep' && connection.record.dest_type === 'wep';
     const seeing = missedAt.filter((place) => !isBlind(place, isBetweenPods));
     const isMissingKnown = missedAt.length === 0 || seeing.length > 0;
@@ -141,11 +143,12 @@ export class Settlement {
   }
 
   #put(closed: Closed, assessment: Assessment | undefined, causes: readonly ReportCause[]): void {
+    const { connection, predicted, outcome } = closed;
     this.connectionCount++;
-    const record = recordOf(closed, assessment, causes, this.#files);
-    this.matrix.add(record);
-    this.graph.add(record);
-    this.#onConnection?.(record, closed.connection.id);
+    this.matrix.add(predicted, OUTCOME_COLUMNS[outcome], connection.packets, assessment !== undefined);
+    this.graph.add(connection.record, predicted, assessment?.finding);
+    if (this.#onConnection === undefined || (this.#onlyFindings && assessment === undefined)) return;
+    this.#onConnection(recordOf(closed, assessment, causes, this.#files), connection.id);
   }
 }
 

@@ -11,7 +11,6 @@ import type {
   ReportGraphNode,
   ReportTimeline,
 } from './report-data.ts';
-import type { VerifyRecord } from './verify-record.ts';
 
 export const PREDICTED: readonly Predicted[] = ['allow', 'deny', 'unpoliced', 'uncertain'];
 export const OBSERVED: readonly ObservedColumn[] = ['delivered', 'refused', 'unanswered', 'unknown'];
@@ -19,7 +18,7 @@ export const OBSERVED: readonly ObservedColumn[] = ['delivered', 'refused', 'una
 export class Matrix {
   readonly #cells = new Map<string, { connections: number; packets: number; findings: number }>();
 
-  add({ predicted, observed, packets, finding }: VerifyRecord): void {
+  add(predicted: Predicted, observed: ObservedColumn, packets: number, hasFinding: boolean): void {
     const key = `${predicted} ${observed}`;
     let cell = this.#cells.get(key);
     if (cell === undefined) {
@@ -28,7 +27,7 @@ export class Matrix {
     }
     cell.connections++;
     cell.packets += packets;
-    if (finding !== undefined) cell.findings++;
+    if (hasFinding) cell.findings++;
   }
 
   /** Every pair, zeros too. */
@@ -129,7 +128,7 @@ export class Graph {
   #nodesLeftOut = 0;
   #edgesLeftOut = 0;
 
-  add(record: VerifyRecord): void {
+  add(record: FlowRecord, predicted: Predicted, finding: FindingKind | undefined): void {
     const from = this.#node(record, 'source');
     const to = this.#node(record, 'dest');
     if (from === undefined || to === undefined) {
@@ -147,8 +146,8 @@ export class Graph {
       edge = { from, to, counts, leaks: 0, blocked: 0, services: new Map() };
       this.#edges.set(key, edge);
     }
-    edge.counts[record.predicted]++;
-    if (record.finding !== undefined) edge[COUNT_OF[record.finding]]++;
+    edge.counts[predicted]++;
+    if (finding !== undefined) edge[COUNT_OF[finding]]++;
     const service = serviceOf(record);
     if (edge.services.has(service) || edge.services.size < SERVICES_MAX) {
       edge.services.set(service, (edge.services.get(service) ?? 0) + 1);

@@ -32,6 +32,8 @@ export interface VerifyOptions extends Pick<ReplayOptions, 'decapsulate' | 'capt
   readonly timeline?: TimelineData | undefined;
   /** Called with each connection: with findings at the end, with the others as they close. */
   readonly onConnection?: (record: VerifyRecord, id: number) => void;
+  /** Calls `onConnection` with findings alone; the others are counted. */
+  readonly onlyFindings?: boolean;
   /** Called with each packet, in the order of reading: see VerdictLog (annotate.ts). */
   readonly onPacket?: (packet: VerifiedPacket) => void;
   readonly onProgress?: (progress: Progress & { readonly phase: 'survey' | 'verify' }) => void;

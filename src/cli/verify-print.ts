@@ -13,6 +13,11 @@ export type VerifyFormat = 'table' | 'wide' | 'json' | 'jsonl' | 'junit' | 'md';
 const FINDINGS_SHOWN_MAX = 50;
 const ROWS_SHOWN_MAX = 1000;
 
+/** Whether a form shows no connection but findings, so that the others need not be kept. */
+export function showsFindingsAlone(format: VerifyFormat): boolean {
+  return format === 'table' || format === 'md';
+}
+
 /** Prints the answer; of `jsonl` the connections are out already. */
 export async function printVerify(
   format: VerifyFormat,

@@ -119,7 +119,7 @@ async function verify(options: VerifyCommandOptions, output: Output): Promise<nu
   const cluster = await openCluster(options, output, true);
   const captures = resolveCaptures(told, cluster.plan);
   const { tables, timeline } = await openTimedTables(cluster.plan, options);
-  const [{ verifyCaptures }, { RecordSpool }, { printVerify }] = await Promise.all([
+  const [{ verifyCaptures }, { RecordSpool }, { printVerify, showsFindingsAlone }] = await Promise.all([
     import('../../analyze/verify.ts'),
     import('../spool.ts'),
     import('../verify-print.ts'),
@@ -137,10 +137,11 @@ async function verify(options: VerifyCommandOptions, output: Output): Promise<nu
       timeline,
       capturePoint: options.capturePoint,
       ...(options.decapsulate === true ? { decapsulate: true } : {}),
+      onlyFindings: showsFindingsAlone(options.output) && report === undefined && annotated === undefined,
       onConnection: (record, id) => {
         if (record.certainty !== undefined) counts[record.certainty]++;
         if (options.output === 'jsonl') output.stdout.write(`${JSON.stringify(record)}\n`);
-        else spool.add(id, record);
+        else if (record.finding !== undefined || !showsFindingsAlone(options.output)) spool.add(id, record);
         report?.add(record, id);
         annotated?.log.connection(record, id);
       },
