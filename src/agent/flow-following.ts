@@ -3,7 +3,8 @@
  *
  * The table of connections (analyze/connections.ts) lists those that changed. A turn takes at most UPDATES_MAX of them, oldest change first, so a
  * flood of made-up five-tuples costs a bounded amount a turn; those that close are told at once, while fewer than CLOSED_MAX wait. What is
- * over the bounds is counted, in packets and bytes too, so that sums over flows can be set against the totals.
+ * over the bounds is counted, in packets and bytes too, so that sums over flows can be set against the totals. A connection that was told
+ * of while it was open is always told of when it closes, if some turns later: others remember it until then.
  */
 import { type ConnectionRecord, ConnectionTable, type IdleSeconds } from '../analyze/connections.ts';
 import type { Finding } from './api.ts';
@@ -59,8 +60,7 @@ export class FlowFollowing {
   /** What there is to tell, closed ones first. */
   turn(nowSeconds: number): FlowUpdate[] {
     this.table.closeIdle(nowSeconds, IDLE_SLOTS_A_TURN, IDLE);
-    const updates = this.#closed;
-    this.#closed = [];
+    const updates = this.#closed.splice(0, this.#onFull === undefined ? CLOSED_MAX : this.#closed.length);
     this.table.visitChanged(UPDATES_MAX, (record, serial, generation) => {
       updates.push(this.#update(record, serial, generation, true));
     });
@@ -72,14 +72,9 @@ export class FlowFollowing {
     this.#onFull = onFull;
   }
 
-  /** Over the bound, a connection that closes is only counted: its record would cost more than its packets. */
+  /** Over the bound, a connection that closes and that nobody heard of is only counted: its record would cost more than its packets. */
   #wants(packets: number, bytes: number): boolean {
-    if (this.#closed.length < CLOSED_MAX) return true;
-    if (this.#onFull !== undefined) {
-      this.#onFull(this.#closed);
-      this.#closed = [];
-      return true;
-    }
+    if (this.#closed.length < CLOSED_MAX || this.#onFull !== undefined) return true;
     this.untold.flows++;
     this.untold.packets += packets;
     this.untold.bytes += bytes;
@@ -91,6 +86,9 @@ export class FlowFollowing {
     // (One that is not wanted stays in `found`, which has a bound.)
     this.#found.delete(serial);
     this.#closed.push(update);
+    if (this.#onFull === undefined || this.#closed.length < CLOSED_MAX) return;
+    this.#onFull(this.#closed);
+    this.#closed = [];
   }
 
   #update(record: ConnectionRecord, serial: number, generation: number, isOpen: boolean): FlowUpdate {

@@ -100,7 +100,7 @@ export type CloseConnection = (record: ConnectionRecord, serial: number, generat
 
 /** Who follows the connections of a table. */
 export interface Follower {
-  /** Asked before the record of a connection that closes is made; false = it is not wanted, and `close` is not called. */
+  /** Asked before the record of a connection that closes unvisited is made; false = it is not wanted, and `close` is not called. */
   wants(packets: number, bytes: number): boolean;
 }
 
@@ -113,6 +113,8 @@ interface Following {
   readonly generations: Float64Array;
   /** 1 = it stands in `list`, which holds `count` slots: those that changed since they were last visited. */
   readonly isChanged: Uint8Array;
+  /** 1 = it was visited: whoever heard of it hears of its end. */
+  readonly isVisited: Uint8Array;
   readonly list: Int32Array;
   count: number;
 }
@@ -196,6 +198,7 @@ export class ConnectionTable {
             serials: new Float64Array(slots),
             generations: new Float64Array(slots),
             isChanged: new Uint8Array(slots),
+            isVisited: new Uint8Array(slots),
             list: new Int32Array(slots),
             count: 0,
           }
@@ -214,13 +217,14 @@ export class ConnectionTable {
   visitChanged(limit: number, visit: (record: ConnectionRecord, serial: number, generation: number) => void): void {
     const following = this.#following;
     if (following === undefined) return;
-    const { list, isChanged, serials, generations } = following;
+    const { list, isChanged, isVisited, serials, generations } = following;
     let taken = 0;
     for (let visited = 0; taken < following.count && visited < limit; taken++) {
       const slot = list[taken]!;
       isChanged[slot] = 0;
       if (this.#records[slot] === undefined) continue;
       visited++;
+      isVisited[slot] = 1;
       visit(this.#recordOf(slot), serials[slot]!, generations[slot]!);
     }
     list.copyWithin(0, taken, following.count);
@@ -383,7 +387,10 @@ export class ConnectionTable {
     this.#buckets[bucket] = slot + 1;
     this.#records[slot] = record;
     this.#starts[slot] = start;
-    if (this.#following !== undefined) this.#following.serials[slot] = this.opened;
+    if (this.#following !== undefined) {
+      this.#following.serials[slot] = this.opened;
+      this.#following.isVisited[slot] = 0;
+    }
     this.#flags[slot] = this.#fromLower ? FROM_LOWER : 0;
     this.#bytes[slot] = 0;
     this.#verdicts.fill(0, slot * VERDICT_NAMES.length, (slot + 1) * VERDICT_NAMES.length);
@@ -463,7 +470,10 @@ export class ConnectionTable {
 
   #closeSlot(slot: number): void {
     const following = this.#following;
-    const isWanted = following === undefined || following.follower.wants(this.#packetsOf(slot), this.#bytes[slot]!);
+    const isWanted =
+      following === undefined ||
+      following.isVisited[slot] === 1 ||
+      following.follower.wants(this.#packetsOf(slot), this.#bytes[slot]!);
     const record = isWanted ? this.#recordOf(slot) : undefined;
     this.#unlink(slot);
     this.#records[slot] = undefined;

@@ -148,3 +148,45 @@ test('what was answered while it was denied stays a leak', () => {
   expect(findings).toMatchObject([{ kind: 'leak' }]);
   expect(new Set(updates.map(({ id }) => id)).size).toBe(1);
 });
+
+test('whoever heard of a connection hears of its end, however many others come and go', () => {
+  const following = new FlowFollowing({
+    entries: 64 * 64,
+    idPrefix: '0.0',
+    blockedAfterSeconds: 3,
+    onFinding: () => {},
+    wasLossySince: () => false,
+  });
+  const records = new Int32Array(PACKET_WORDS);
+  const open = new Map<string, boolean>();
+  const take = (updates: readonly FlowUpdate[]): void => {
+    expect(updates.length).toBeLessThanOrEqual(3000);
+    for (const { id, isOpen } of updates) if (isOpen) open.set(id, true);
+    for (const { id, isOpen } of updates) if (!isOpen) open.delete(id);
+  };
+  let packets = 0;
+  const flood = (count: number): void => {
+    for (let i = 0; i < count; i++) {
+      const number = packets++;
+      const frame = buildFrame({
+        src: 0x0a000000 + (number >> 15),
+        dst: address(DB),
+        protocol: 17,
+        srcPort: 1 + (number & 32_767),
+        dstPort: 53,
+      });
+      decodePacket(new DataView(frame.buffer, frame.byteOffset), 0, frame.length, frame.length, ETHERNET, records, 0);
+      const record = { proto: 'udp', source_ip: '10.0.0.1', dest_ip: DB, action: 'allow' } as FlowRecord;
+      if (!following.table.add(records, 0, -1, 0, frame.length, number / 1000, 0)) {
+        following.table.open(record, records, 0, number + 1, 0, frame.length, number / 1000, 0);
+      }
+    }
+  };
+  for (let turn = 0; turn < 8; turn++) {
+    flood(12_000);
+    take(following.turn(packets / 1000));
+  }
+  expect(following.untold.flows).toBeGreaterThan(20_000);
+  for (let turn = 0; turn < 10; turn++) take(following.turn(packets / 1000));
+  expect(open.size).toBeLessThanOrEqual(following.table.active);
+});
