@@ -284,8 +284,8 @@ function report(): void {
 }
 
 function tell({ flows, hits }: ReturnType<Judging['turn']>): void {
-  const { active, evicted } = judging!.following.table;
-  link.send({ kind: 'report', flows, hits, seen: statuses.map((_, i) => readers[i]?.seen ?? 0), active, evicted });
+  const seen = statuses.map((_, i) => readers[i]?.seen ?? 0);
+  link.send({ kind: 'report', flows, hits, seen, counts: [...ledger!.counts] });
 }
 
 function stop(): void {

@@ -85,12 +85,14 @@ export class KeeperHost implements ChildHost {
   readonly #onEnd: (() => void)[] = [];
   #last = 0;
   #isClosed = false;
+  #isGone = false;
 
   constructor(stream: Duplex = new Socket({ fd: KEEPER })) {
     this.#stream = new KeeperStream(stream, {
       message: (news) => this.#hear(news),
       bytes: (child, bytes) => this.#children.get(child)?.stream.push(bytes),
       end: () => {
+        this.#isGone = true;
         for (const child of this.#children.values()) child.exit('the keeper is gone');
         this.#children.clear();
         if (!this.#isClosed) for (const listener of this.#onEnd) listener();
@@ -106,6 +108,7 @@ export class KeeperHost implements ChildHost {
       kill: () => this.#stream.tell({ kind: 'kill', child: number }),
     });
     this.#children.set(number, child);
+    if (this.#isGone) setImmediate(() => child.exit('the keeper is gone'));
     this.#stream.tell({ kind: 'fork', child: number, hasStdin });
     return child;
   }

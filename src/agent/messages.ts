@@ -57,8 +57,8 @@ export type FromChild =
       readonly hits: readonly RuleHits[];
       /** Packets that each source gave so far. */
       readonly seen: readonly number[];
-      readonly active: number;
-      readonly evicted: number;
+      /** The ledger's numbers, for where there is no ledger. */
+      readonly counts: readonly number[];
     }
   | { readonly kind: 'finding'; readonly finding: Finding }
   /** The capture follows as bytes. Request 0: unasked, before the end. */

@@ -1,18 +1,24 @@
 /** Where the agent keeps its ledgers: any directory that can be written to, in memory if there is one. */
-import { mkdtempSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { accessSync, constants } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Makes a directory of its own for this process; undefined where nothing can be written to (a read-only root without /dev/shm or /tmp). */
-export function makeRuntimeDirectory(candidates: readonly string[] = runtimeCandidates()): string | undefined {
-  for (const candidate of candidates) {
+/** A directory that can be written to; undefined where there is none (a read-only root without /dev/shm or /tmp). */
+export function findRuntimeDirectory(candidates: readonly string[] = runtimeCandidates()): string | undefined {
+  return candidates.find((candidate) => {
     try {
-      return mkdtempSync(join(candidate, 'margay-'));
+      accessSync(candidate, constants.W_OK | constants.X_OK);
+      return true;
     } catch {
-      // The next one.
+      return false;
     }
-  }
-  return undefined;
+  });
+}
+
+/** A file there that nobody has yet. */
+export function ledgerPathIn(directory: string): string {
+  return join(directory, `margay-ledger-${randomUUID()}`);
 }
 
 /** systemd sets RUNTIME_DIRECTORY for units with `RuntimeDirectory=`; several are separated by colons. */

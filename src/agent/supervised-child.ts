@@ -8,7 +8,6 @@
  * A child of files or standard input is not started again: what it has read is gone, or would be counted twice.
  */
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { closeBooks, type PastCounts } from './accounting.ts';
 import type { SourceStatus } from './api.ts';
 import type { ChildHost, HostedChild } from './child-host.ts';
@@ -16,6 +15,7 @@ import type { EngineEvents, OwnerChange } from './engine.ts';
 import { LEDGER_NUMBERS, LedgerReader } from './ledger.ts';
 import { Link } from './link.ts';
 import type { ChildSource, ChildSpec, FromChild, ToChild } from './messages.ts';
+import { ledgerPathIn } from './runtime-directory.ts';
 
 /** Times of the supervision; tests shorten them. */
 export interface EngineTuning {
@@ -26,6 +26,8 @@ export interface EngineTuning {
   readonly pauseMsMax: number;
   /** An allowed connection must have gone unanswered for so long. */
   readonly blockedAfterSeconds: number;
+  /** Where ledgers may lie; undefined: where findRuntimeDirectory looks. */
+  readonly directories: readonly string[] | undefined;
 }
 
 export const ENGINE_TUNING: EngineTuning = {
@@ -34,6 +36,7 @@ export const ENGINE_TUNING: EngineTuning = {
   pauseMs: 100,
   pauseMsMax: 4000,
   blockedAfterSeconds: 3,
+  directories: undefined,
 };
 
 /** Lives longer than this make the next pause short again. */
@@ -44,6 +47,9 @@ const LINES_MAX = 20;
 const INTERFACE_GONE = 'status == 0';
 /** How long a child may take to hand over its raw packets. */
 const FINDINGS_MS = 2000;
+
+/** Before a child's first report, where it has no ledger. */
+const NO_COUNTS: Float64Array = new Float64Array(LEDGER_NUMBERS);
 
 export interface NewestTables {
   readonly buffer: SharedArrayBuffer;
@@ -75,6 +81,7 @@ export class SupervisedChild {
   #ledger: LedgerReader | undefined;
   #ledgerPath: string | undefined;
   /** The counts last read, or what a child without a ledger reported. */
+  #reported = NO_COUNTS;
   #sources: readonly ChildSource[];
   /** Packets of each source, as its present life last told, and of its earlier lives. */
   #seen: readonly number[] = [];
@@ -126,6 +133,7 @@ export class SupervisedChild {
     this.generation = 0;
     this.#startedAt = performance.now();
     this.#heardAt = this.#startedAt;
+    this.#reported = NO_COUNTS;
     this.#openLedger();
     const child = this.#home.host.fork(this.#plan.sources.some(({ kind }) => kind === 'stdin'));
     this.#process = child;
@@ -143,13 +151,24 @@ export class SupervisedChild {
 
   #openLedger(): void {
     if (this.#home.directory === undefined) return;
-    this.#ledgerPath = join(this.#home.directory, `${this.#plan.child}.${this.#life}`);
-    this.#ledger = new LedgerReader(this.#ledgerPath);
+    const path = ledgerPathIn(this.#home.directory);
+    try {
+      this.#ledger = new LedgerReader(path);
+      this.#ledgerPath = path;
+    } catch (error) {
+      const message = 'no ledger for a capture child: what it counts is lost if it dies, and not shown before';
+      this.#home.events.onLog('error', message, { reason: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  #removeLedger(): void {
+    if (this.#ledgerPath !== undefined) rmSync(this.#ledgerPath, { force: true });
+    this.#ledgerPath = undefined;
   }
 
   /** The counts of its present life. */
   counts(): Float64Array {
-    return this.#ledger?.read() ?? NO_COUNTS;
+    return this.#ledger?.read() ?? this.#reported;
   }
 
   sources(): SourceStatus[] {
@@ -240,6 +259,8 @@ export class SupervisedChild {
       case 'judging':
         this.generation = message.generation;
         this.#underway = 0;
+        // Both have it open: whatever happens now leaves no file behind.
+        this.#removeLedger();
         this.publish();
         this.#home.onChange();
         break;
@@ -248,6 +269,7 @@ export class SupervisedChild {
         break;
       case 'report':
         this.#seen = message.seen;
+        if (this.#ledger === undefined) this.#reported = Float64Array.from(message.counts);
         if (message.flows.length > 0) events.onFlows(message.flows);
         for (const hits of message.hits) events.onRuleHits(hits);
         break;
@@ -287,7 +309,7 @@ export class SupervisedChild {
     closeBooks(this.#home.past, this.counts(), this.#hasStopFailed ? 'stop' : 'childCrash');
     this.#ledger?.close();
     this.#ledger = undefined;
-    if (this.#ledgerPath !== undefined) rmSync(this.#ledgerPath, { force: true });
+    this.#removeLedger();
     this.#seenBefore = this.sources().map(({ seen }) => seen);
     this.#seen = [];
     for (const settle of this.#captures.values()) settle(new Uint8Array(0));
@@ -315,5 +337,3 @@ export class SupervisedChild {
     this.#pauseMs = Math.min(this.#pauseMs * 2, this.#home.tuning.pauseMsMax);
   }
 }
-
-const NO_COUNTS = new Float64Array(LEDGER_NUMBERS);

@@ -4,7 +4,6 @@
  * Live interfaces are captured by `splits` children, each of which opens all of them and takes its share of the flows by BPF, so that all copies of
  * a packet and both directions of a flow meet in one. Files and standard input are read by one more child, one after the other.
  */
-import { rmSync } from 'node:fs';
 import { PolicyError } from '../base/errors.ts';
 import { accountingOf, createPastCounts } from './accounting.ts';
 import type { Accounting, SourceStatus } from './api.ts';
@@ -12,7 +11,7 @@ import { type ChildHost, LocalHost } from './child-host.ts';
 import type { CaptureEngine, EngineEvents, EngineOptions, EngineSource, OwnerChange } from './engine.ts';
 import { LEDGER_FLOWS_ACTIVE, LEDGER_FLOWS_EVICTED } from './ledger.ts';
 import type { ChildSpec } from './messages.ts';
-import { makeRuntimeDirectory } from './runtime-directory.ts';
+import { findRuntimeDirectory } from './runtime-directory.ts';
 import { splitFilter } from './split-filter.ts';
 import {
   ENGINE_TUNING,
@@ -48,7 +47,7 @@ class Engine implements CaptureEngine {
   #isChangeDue = false;
 
   constructor(options: EngineOptions, events: EngineEvents, tuning: EngineTuning, host: ChildHost) {
-    const directory = makeRuntimeDirectory();
+    const directory = findRuntimeDirectory(tuning.directories);
     if (directory === undefined) {
       events.onLog(
         'warn',
@@ -130,7 +129,6 @@ class Engine implements CaptureEngine {
     await this.#until(() => this.#children.every((child) => child.isOver));
     clearTimeout(timer);
     this.#home.host.close();
-    if (this.#home.directory !== undefined) rmSync(this.#home.directory, { recursive: true, force: true });
     return this.accounting();
   }
 

@@ -165,6 +165,17 @@ describe('a capture file', () => {
   });
 });
 
+test('where no ledger can be kept, reports tell the counts', async () => {
+  const path = capture('no-ledger.pcap', conversation(50));
+  const { engine, told } = await start({ sources: [{ kind: 'file', path }] }, { directories: [] });
+  await engine.publish(cluster(ALLOWS_80), 1);
+  await until('the end', () => told.hasEnded);
+  const accounting = await engine.stop(5000);
+  expectSound(accounting);
+  expect(accounting).toMatchObject({ seen: 150, judged: 150 });
+  expect(told.logs.join()).toContain('no directory can be written to');
+});
+
 describe('made-up five-tuples', () => {
   test('fill no memory: flows go, and are counted, and every packet has its verdict', async () => {
     // More flows than every table has room for, eight times over.
