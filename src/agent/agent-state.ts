@@ -11,7 +11,7 @@ import type {
   SourceStatus,
 } from './api.ts';
 import { Banners, LOSS_SHOWN_MS } from './banners.ts';
-import { HitBoard } from './board.ts';
+import { StepNames } from './board.ts';
 import type { AgentConfig } from './config.ts';
 import { FlowDeltas, FlowStore } from './flow-store.ts';
 import { Graph } from './graph.ts';
@@ -33,7 +33,7 @@ export class AgentState {
   readonly flowStore: FlowStore;
   readonly deltas = new FlowDeltas();
   readonly graph = new Graph();
-  readonly hits = new HitBoard();
+  readonly steps = new StepNames();
   readonly rates = new Rates();
   readonly banners = new Banners();
   generation: Generation | undefined;

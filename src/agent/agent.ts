@@ -207,7 +207,7 @@ class Agent {
           const entry = state.flowStore.get(id);
           return entry === undefined ? undefined : state.detail(entry, await this.#plane!.explain(entry.record));
         },
-        policies: () => state.hits.board(),
+        policies: () => this.#plane!.board(),
         graph: () => state.graph.graph(),
         findings: (limit) => state.findings(limit),
         findingsCapture: () => this.#engine!.findingsCapture(),
@@ -236,9 +236,12 @@ class Agent {
         }
       },
       onRuleHits: (hits) => {
-        const steps = hits.hits.filter(({ rule }) => rule >= 0);
-        for (const { rule, packets } of hits.hits) if (rule < 0) this.#metrics.other(-1 - rule, packets);
-        state.hits.add({ ...hits, hits: steps }, (name, packets) => this.#metrics.step(name, packets));
+        for (const { rule, packets } of hits.hits) {
+          const name = rule < 0 ? undefined : state.steps.of(hits.generation, rule);
+          if (rule < 0) this.#metrics.other(-1 - rule, packets);
+          else if (name !== undefined) this.#metrics.step(name, packets);
+        }
+        this.#plane?.hits(hits);
       },
       onFinding: (finding) => {
         state.finding(finding);
@@ -256,7 +259,7 @@ class Agent {
     };
   }
 
-  #report(report: Exclude<PlaneReport, { readonly kind: 'explained' }>): void {
+  #report(report: Exclude<PlaneReport, { readonly kind: 'explained' | 'board' }>): void {
     const { log } = this.#parts;
     switch (report.kind) {
       case 'generation':
@@ -284,8 +287,8 @@ class Agent {
   /** Puts a generation in use. The engine skips those that a newer one overtakes; changes of owners follow their tables. */
   async #publish(generation: Generation): Promise<void> {
     const { log } = this.#parts;
-    const { number, buffer, board, accountPods, compileMs, endpoints, localEndpoints, policies, warnings } = generation;
-    this.#state.hits.take(number, viewTables(buffer), board);
+    const { number, buffer, accountPods, compileMs, endpoints, localEndpoints, policies, warnings } = generation;
+    this.#state.steps.take(number, viewTables(buffer));
     this.#state.graph.setPods(accountPods);
     try {
       await this.#engine?.publish(buffer, number);

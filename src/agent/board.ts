@@ -84,6 +84,42 @@ export interface StepName {
   readonly reason: string;
 }
 
+/** Generations whose steps are known: an older one may still report for a moment. */
+const GENERATIONS_KEPT = 2;
+
+/** Names of steps, of the newest generations. */
+export class StepNames {
+  readonly #tables = new Map<number, Tables>();
+  readonly #names = new Map<number, Map<number, StepName>>();
+
+  take(generation: number, tables: Tables): void {
+    this.#tables.set(generation, tables);
+    for (const old of this.#tables.keys()) {
+      if (this.#tables.size <= GENERATIONS_KEPT) break;
+      this.#tables.delete(old);
+      this.#names.delete(old);
+    }
+  }
+
+  /** Undefined for steps of generations that are forgotten, and for what is no step. */
+  of(generation: number, step: number): StepName | undefined {
+    const tables = this.#tables.get(generation);
+    if (tables === undefined) return undefined;
+    let names = this.#names.get(generation);
+    if (names === undefined) {
+      names = new Map();
+      this.#names.set(generation, names);
+    }
+    let name = names.get(step);
+    if (name === undefined) {
+      if (step < 0 || step >= tables.counts[layout.SECTION_STEPS]!) return undefined;
+      name = stepName(tables, step);
+      names.set(step, name);
+    }
+    return name;
+  }
+}
+
 interface Hits {
   packets: number;
   bytes: number;
@@ -93,21 +129,14 @@ interface Hits {
 export class HitBoard {
   #tiers: readonly BoardTier[] = [];
   #generation = 0;
-  /** Steps of the newest generations; an older one may still report for a moment. */
-  readonly #tables = new Map<number, Tables>();
-  readonly #names = new Map<number, Map<number, StepName>>();
+  readonly #names = new StepNames();
   /** By policy: its digest and hits by `direction index`. */
   readonly #hits = new Map<string, { digest: string; readonly rules: Map<string, Hits> }>();
 
   take(generation: number, tables: Tables, tiers: readonly BoardTier[]): void {
     this.#generation = generation;
     this.#tiers = tiers;
-    this.#tables.set(generation, tables);
-    for (const old of this.#tables.keys()) {
-      if (this.#tables.size <= GENERATIONS_KEPT) break;
-      this.#tables.delete(old);
-      this.#names.delete(old);
-    }
+    this.#names.take(generation, tables);
     const names = new Set<string>();
     for (const { policies } of tiers) {
       for (const { name, digest } of policies) {
@@ -119,14 +148,11 @@ export class HitBoard {
     for (const name of this.#hits.keys()) if (!names.has(name)) this.#hits.delete(name);
   }
 
-  /** Adds hits; calls `each` with the name of every step, where its tables are known still. */
-  add({ generation, hits }: RuleHits, each: (name: StepName, packets: number, bytes: number) => void): void {
+  add({ generation, hits }: RuleHits): void {
     for (const { rule, packets, bytes } of hits) {
-      const name = this.#nameOf(generation, rule);
-      if (name === undefined) continue;
-      each(name, packets, bytes);
-      const policy = this.#hits.get(name.policy);
-      if (policy === undefined) continue;
+      const name = this.#names.of(generation, rule);
+      const policy = name === undefined ? undefined : this.#hits.get(name.policy);
+      if (name === undefined || policy === undefined) continue;
       const key = `${name.direction} ${name.index}`;
       const count = policy.rules.get(key);
       if (count === undefined) policy.rules.set(key, { packets, bytes });
@@ -161,25 +187,7 @@ export class HitBoard {
       })),
     };
   }
-
-  #nameOf(generation: number, step: number): StepName | undefined {
-    let names = this.#names.get(generation);
-    if (names === undefined) {
-      names = new Map();
-      this.#names.set(generation, names);
-    }
-    let name = names.get(step);
-    if (name === undefined) {
-      const tables = this.#tables.get(generation);
-      if (tables === undefined || step < 0 || step >= tables.counts[layout.SECTION_STEPS]!) return undefined;
-      name = stepName(tables, step);
-      names.set(step, name);
-    }
-    return name;
-  }
 }
-
-const GENERATIONS_KEPT = 3;
 
 function stepName(tables: Tables, step: number): StepName {
   const at = (word: number): number => field(tables, layout.SECTION_STEPS, step, word);

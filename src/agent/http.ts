@@ -36,7 +36,8 @@ export interface AgentView {
   rates(): RateSeries;
   flows(filter: FlowFilter, limit: number, before: number): FlowPage;
   flow(id: string): Promise<FlowDetail | undefined>;
-  policies(): PolicyBoard;
+  /** JSON of a `PolicyBoard`; undefined before there is one. */
+  policies(): Promise<Uint8Array<ArrayBuffer> | undefined>;
   graph(): AccountGraph;
   findings(limit: number): FindingList;
   findingsCapture(): Promise<Uint8Array>;
@@ -271,7 +272,11 @@ function addHealth(app: Hono, view: AgentView, { token }: HttpOptions): void {
 function addApi(app: Hono, view: AgentView, streams: EventStreams): void {
   app.get('/api/v1/status', (context) => context.json(view.status()));
   app.get('/api/v1/rates', (context) => context.json(view.rates()));
-  app.get('/api/v1/policies', (context) => context.json(view.policies()));
+  app.get('/api/v1/policies', async (context) => {
+    const json = await view.policies();
+    if (json === undefined) return context.json({ generation: 0, tiers: [] } satisfies PolicyBoard);
+    return context.body(json, 200, { 'content-type': 'application/json' });
+  });
   app.get('/api/v1/graph', (context) => context.json(view.graph()));
   app.get('/api/v1/config', (context) => context.json(view.config()));
   app.get('/api/v1/findings', (context) => {

@@ -1,7 +1,7 @@
 /** What the thread of the policies (plane-worker.ts) and the main process (policies.ts) tell each other. */
 import type { Dataplane } from '../model/flow.ts';
 import type { ApiRecord, ExplainStep } from './api.ts';
-import type { OwnerChange } from './engine.ts';
+import type { OwnerChange, RuleHits } from './engine.ts';
 
 /** What the thread is started with. */
 export interface PlaneOptions {
@@ -61,7 +61,6 @@ export interface Generation {
   /** All of them, and the first few as lines. */
   readonly warnings: number;
   readonly warningLines: readonly string[];
-  readonly board: readonly BoardTier[];
   /** Pods by `namespace/account`. */
   readonly accountPods: readonly (readonly [string, number])[];
 }
@@ -98,6 +97,8 @@ export type PlaneReport =
   | { readonly kind: 'owners'; readonly change: OwnerChange }
   | { readonly kind: 'policy'; readonly status: PolicyStatus }
   | { readonly kind: 'identity'; readonly status: IdentityStatus }
+  /** JSON of the board with its hits. */
+  | { readonly kind: 'board'; readonly id: number; readonly json: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'explained'; readonly id: number; readonly answer: Explained | undefined; readonly error?: string }
   | {
       readonly kind: 'log';
@@ -109,5 +110,7 @@ export type PlaneReport =
 /** To the thread. */
 export type PlaneOrder =
   | { readonly kind: 'reload' }
+  | { readonly kind: 'hits'; readonly hits: RuleHits }
+  | { readonly kind: 'board'; readonly id: number }
   | { readonly kind: 'explain'; readonly id: number; readonly record: ApiRecord }
   | { readonly kind: 'stop' };

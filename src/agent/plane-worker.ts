@@ -10,7 +10,7 @@ const COLLECT_AFTER_MS = [0, 3_000, 10_000];
 
 const port = parentPort!;
 const plane = new PolicyPlane(workerData as PlaneOptions, (report) => {
-  port.postMessage(report);
+  port.postMessage(report, report.kind === 'board' ? [report.json.buffer] : []);
   if (report.kind !== 'generation' || report.generation.endpoints < LARGE_ENDPOINTS) return;
   for (const afterMs of COLLECT_AFTER_MS) setTimeout(collectGarbage, afterMs).unref();
 });

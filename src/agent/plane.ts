@@ -21,7 +21,7 @@ import { podAddressTexts } from '../model/pod-addresses.ts';
 import type { Resources } from '../model/resources.ts';
 import { openTables } from '../tables/tables.ts';
 import type { ApiRecord } from './api.ts';
-import { boardOf } from './board.ts';
+import { boardOf, HitBoard } from './board.ts';
 import type { OwnerChange } from './engine.ts';
 import { explainSteps } from './explain-steps.ts';
 import { flowOf } from './flow-of.ts';
@@ -51,6 +51,7 @@ export class PolicyPlane {
   /** Number of the tables in use, and what they were made of, unless that is large. */
   #inUse: { readonly generation: number; readonly resources: Resources | undefined } | undefined;
   #live: LiveTables | undefined;
+  readonly #hits = new HitBoard();
   #generation: number;
   #trouble = '';
   #isRefused = false;
@@ -87,6 +88,13 @@ export class PolicyPlane {
     switch (order.kind) {
       case 'reload':
         this.#want('load', 0);
+        return;
+      case 'hits':
+        this.#hits.add(order.hits);
+        return;
+      case 'board':
+        // Made here: with ten thousand policies it takes longer than the main process may stand still.
+        this.#send({ kind: 'board', id: order.id, json: new TextEncoder().encode(JSON.stringify(this.#hits.board())) });
         return;
       case 'explain':
         this.#send({ kind: 'explained', id: order.id, ...this.#explain(order.record) });
@@ -198,6 +206,7 @@ export class PolicyPlane {
     }
     this.#trouble = '';
     this.#isRefused = false;
+    this.#hits.take(this.#generation, tables, boardOf(plan));
     this.#send({ kind: 'generation', generation: this.#describe(plan, buffer, this.#lastCompileMs) });
   }
 
@@ -224,7 +233,6 @@ export class PolicyPlane {
       rules: plan.policies.reduce((sum, { ingress, egress }) => sum + ingress.length + egress.length, 0),
       warnings: this.#warnings.length + plan.warnings.length,
       warningLines: lines,
-      board: boardOf(plan),
       accountPods: [...pods],
     };
   }

@@ -4,20 +4,26 @@
 import { Worker } from 'node:worker_threads';
 import { threadEntry } from '../base/thread-entry.ts';
 import type { ApiRecord } from './api.ts';
+import type { RuleHits } from './engine.ts';
 import type { Explained, PlaneOptions, PlaneOrder, PlaneReport } from './plane-messages.ts';
 
 /** How long an explanation may take: one waits behind a compile. */
 const EXPLAIN_MS = 10_000;
+/** How long one waits for the newest hits before the last ones must do. */
+const BOARD_MS = 1_000;
 const RESTART_MS = 1_000;
 /** Questions at a time: each has its browser waiting. */
 const QUESTIONS_MAX = 32;
 
-type Report = Exclude<PlaneReport, { readonly kind: 'explained' }>;
+type Report = Exclude<PlaneReport, { readonly kind: 'explained' | 'board' }>;
 
 export class PlaneClient {
   readonly #options: Omit<PlaneOptions, 'firstGeneration'>;
   readonly #onReport: (report: Report) => void;
   readonly #questions = new Map<number, (report: { answer: Explained | undefined; error?: string }) => void>();
+  readonly #boards = new Map<number, (json?: Uint8Array<ArrayBuffer>) => void>();
+  #board: Promise<void> | undefined;
+  #lastBoard: Uint8Array<ArrayBuffer> | undefined;
   #worker: Worker | undefined;
   #question = 0;
   #generation = 0;
@@ -55,6 +61,31 @@ export class PlaneClient {
     });
   }
 
+  hits(hits: RuleHits): void {
+    this.#tell({ kind: 'hits', hits });
+  }
+
+  /** JSON of the policies with their hits: that of now, or while a compile goes on, the last one; undefined before the first. */
+  async board(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    this.#board ??= new Promise((resolve) => {
+      const id = ++this.#question;
+      const waitMs = this.#lastBoard === undefined ? EXPLAIN_MS : BOARD_MS;
+      const timer = setTimeout(() => this.#boards.get(id)?.(), waitMs);
+      this.#boards.set(id, (json) => {
+        clearTimeout(timer);
+        this.#board = undefined;
+        resolve();
+        // An answer that comes late is the newest still.
+        if (json === undefined) return;
+        this.#boards.delete(id);
+        this.#lastBoard = json;
+      });
+      this.#tell({ kind: 'board', id });
+    });
+    await this.#board;
+    return this.#lastBoard;
+  }
+
   /** Ends the thread, at the latest after `limitMs`. */
   async stop(limitMs: number): Promise<void> {
     this.#isStopped = true;
@@ -86,12 +117,18 @@ export class PlaneClient {
       if (this.#worker === worker) this.#worker = undefined;
       for (const settle of this.#questions.values())
         settle({ answer: undefined, error: 'the policies are being loaded' });
+      for (const settle of this.#boards.values()) settle();
+      this.#boards.clear();
       if (this.#isStopped) return;
       this.#restart = setTimeout(() => this.#start(), RESTART_MS);
     });
   }
 
   #take(report: PlaneReport): void {
+    if (report.kind === 'board') {
+      this.#boards.get(report.id)?.(report.json);
+      return;
+    }
     if (report.kind === 'explained') {
       this.#questions.get(report.id)?.(report);
       return;

@@ -37,7 +37,7 @@ const VIEW: AgentView = {
   rates: () => ({ steps: [] }),
   flows: (filter, limit, before) => flows.page(filter, limit, before),
   flow: async (id) => (id === 'known' ? { ...({} as FlowEntry), id, steps: [], text: '<img onerror=x>' } : undefined),
-  policies: () => ({ generation: 1, tiers: [] }),
+  policies: async () => new TextEncoder().encode('{"generation":1,"tiers":[]}'),
   graph: () => ({ nodes: [], edges: [] }),
   findings: () => ({ findings: [], total: 0 }),
   findingsCapture: async () => new Uint8Array([1, 2, 3]),

@@ -3,6 +3,7 @@ import { appendFileSync, mkdtempSync, renameSync, rmSync, unlinkSync, writeFileS
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { PolicyBoard } from '../../src/agent/api.ts';
 import { PolicyPlane } from '../../src/agent/plane.ts';
 import type {
   Explained,
@@ -61,6 +62,7 @@ async function start(options: Partial<PlaneOptions>) {
     ownerChanges: 0,
     forgotten: [] as string[],
     explained: undefined as Explained | undefined,
+    board: undefined as PolicyBoard | undefined,
     copy: new Int32Array(0) as Int32Array,
   };
   const take = (report: PlaneReport): void => {
@@ -89,6 +91,9 @@ async function start(options: Partial<PlaneOptions>) {
         break;
       case 'explained':
         told.explained = report.answer;
+        break;
+      case 'board':
+        told.board = JSON.parse(new TextDecoder().decode(report.json)) as PolicyBoard;
         break;
       case 'log':
         told.logs.push(`${report.level} ${report.message} ${JSON.stringify(report.fields)}`);
@@ -144,7 +149,7 @@ describe('files', () => {
   }
 
   test('a change is a new generation; a burst of them is one', async () => {
-    const { told, path } = await files();
+    const { told, path, plane } = await files();
     expect(actionOf(told.copy, '10.9.9.9', '10.0.0.2')).toBe('allow');
     for (let port = 81; port <= 90; port++) writeFileSync(path, policy(port));
     await until('a second generation', () => told.generations.length === 2);
@@ -157,6 +162,9 @@ describe('files', () => {
     expect(actionOf(told.copy, '10.9.9.9', '10.0.0.2', 91)).toBe('allow');
     writeFileSync(join(folder, 'other.yaml'), policy(92).replace('name: db,', 'name: other,'));
     await until('a fourth generation', () => told.generations.length === 4);
+    await plane.take({ kind: 'board', id: 1 });
+    const names = told.board!.tiers.flatMap(({ policies }) => policies.map(({ name }) => name));
+    expect(names.filter((name) => name.startsWith('np:'))).toEqual(['np:shop/db', 'np:shop/other']);
     expect(told.generations.map(({ number, policies }) => [number, policies])).toEqual([
       [1, 1],
       [2, 1],

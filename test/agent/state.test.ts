@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { NO_ACCOUNTING } from '../../src/agent/agent.ts';
 import { AgentState } from '../../src/agent/agent-state.ts';
 import type { Accounting } from '../../src/agent/api.ts';
-import { boardOf, HitBoard, type StepName } from '../../src/agent/board.ts';
+import { boardOf, HitBoard, StepNames } from '../../src/agent/board.ts';
 import { resolveConfig } from '../../src/agent/config.ts';
 import { FlowDeltas, FlowStore } from '../../src/agent/flow-store.ts';
 import { Graph } from '../../src/agent/graph.ts';
@@ -180,48 +180,41 @@ spec:
 
   test('go to the rule that decided, and stay until its policy is another', () => {
     const board = new HitBoard();
+    const steps = new StepNames();
     const first = generation(YAML('Allow'));
     board.take(1, first.tables, first.board);
-    const names = new Map<string, number>();
-    const each = (step: number) => (name: StepName) =>
-      names.set(`${name.policy} ${name.direction} ${name.index}`, step);
-    for (const step of first.steps)
-      board.add({ generation: 1, hits: [{ rule: step, packets: 0, bytes: 0 }] }, each(step));
+    steps.take(1, first.tables);
+    const names = new Map(
+      first.steps.map((step) => {
+        const { policy, direction, index } = steps.of(1, step)!;
+        return [`${policy} ${direction} ${index}`, step];
+      }),
+    );
     const rule = names.get('np:shop/db ingress 0')!;
     const end = names.get('np:shop/db ingress -1')!;
-    board.add(
-      {
-        generation: 1,
-        hits: [
-          { rule, packets: 5, bytes: 500 },
-          { rule: end, packets: 2, bytes: 100 },
-        ],
-      },
-      () => {},
-    );
+    board.add({
+      generation: 1,
+      hits: [
+        { rule, packets: 5, bytes: 500 },
+        { rule: end, packets: 2, bytes: 100 },
+      ],
+    });
     expect(hitsOf(board)).toEqual([5, 2]);
     // A comment moves lines and changes no rule.
     const second = generation(YAML('Allow', '# a comment'));
     board.take(2, second.tables, second.board);
     expect(hitsOf(board)).toEqual([5, 2]);
     // A report that comes late still belongs to its own generation.
-    board.add({ generation: 1, hits: [{ rule, packets: 1, bytes: 1 }] }, () => {});
+    board.add({ generation: 1, hits: [{ rule, packets: 1, bytes: 1 }] });
     expect(hitsOf(board)).toEqual([6, 2]);
     const third = generation(YAML('Deny'));
     board.take(3, third.tables, third.board);
     expect(hitsOf(board)).toEqual([0, 0]);
-    board.add(
-      {
-        generation: 99,
-        hits: [
-          { rule: 1, packets: 1, bytes: 1 },
-          { rule: 1e6, packets: 1, bytes: 1 },
-        ],
-      },
-      () => {
-        throw new Error('a generation that nobody knows');
-      },
-    );
+    // Of a generation that nobody knows, and of a step that is none.
+    board.add({ generation: 99, hits: [{ rule, packets: 1, bytes: 1 }] });
+    board.add({ generation: 3, hits: [{ rule: 1e6, packets: 1, bytes: 1 }] });
+    expect(hitsOf(board)).toEqual([0, 0]);
+    expect([steps.of(99, 1), steps.of(1, -1), steps.of(1, 1e6)]).toEqual([undefined, undefined, undefined]);
   });
 });
 
