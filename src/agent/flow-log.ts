@@ -12,6 +12,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { open, rename, rm } from 'node:fs/promises';
 import type { FlowUpdate } from './engine.ts';
 import { type FlowFormat, type FlowLine, formatFlow } from './flow-formats.ts';
+import { FlowLives } from './flow-lives.ts';
 import type { LineSink } from './log.ts';
 
 export interface FlowLogOptions {
@@ -47,6 +48,7 @@ export class FlowLog {
   dropped = 0;
   readonly #options: FlowLogOptions;
   readonly #flows = new Map<string, Followed>();
+  readonly #lives = new FlowLives();
   readonly #pending: string[] = [];
   #pendingBytes = 0;
   #file: FileHandle | undefined;
@@ -73,6 +75,8 @@ export class FlowLog {
   }
 
   take(update: FlowUpdate): void {
+    const over = this.#lives.over(update.id);
+    if (over !== undefined) this.#end(over);
     let followed = this.#flows.get(update.id);
     if (followed === undefined) {
       followed = { update, isChanged: true, packets: 0, bytes: 0, endTime: undefined, byAction: undefined };
@@ -83,6 +87,16 @@ export class FlowLog {
     if (update.isOpen) return;
     this.#flows.delete(update.id);
     this.#emit(followed);
+  }
+
+  /** Writes the last lines of flows that nobody follows any more. */
+  #end(prefix: string): void {
+    for (const [id, followed] of this.#flows) {
+      if (!id.startsWith(prefix)) continue;
+      followed.update = { ...followed.update, isOpen: false };
+      this.#flows.delete(id);
+      this.#emit(followed);
+    }
   }
 
   /** Opens the file anew, for tools that move it away by themselves. */

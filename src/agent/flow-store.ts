@@ -7,6 +7,7 @@
 import type { ConnectionRecord } from '../analyze/connections.ts';
 import type { FlowEntry, FlowPage } from './api.ts';
 import type { FlowUpdate } from './engine.ts';
+import { FlowLives } from './flow-lives.ts';
 
 export interface FlowFilter {
   readonly verdict?: string | undefined;
@@ -29,6 +30,7 @@ export const PAGE_MAX = 1_000;
 export class FlowStore {
   readonly #capacity: number;
   readonly #flows = new Map<string, Kept>();
+  readonly #lives = new FlowLives();
   #count = 0;
 
   constructor(capacity: number) {
@@ -40,6 +42,8 @@ export class FlowStore {
   }
 
   take({ id, isOpen, generation, finding, record }: FlowUpdate): void {
+    const over = this.#lives.over(id);
+    if (over !== undefined) this.#close(over);
     const known = this.#flows.get(id);
     const found = finding ?? known?.entry.finding;
     const entry: FlowEntry = { id, isOpen, generation, ...(found === undefined ? {} : { finding: found }), record };
@@ -49,6 +53,12 @@ export class FlowStore {
     }
     this.#flows.set(id, { number: ++this.#count, entry });
     if (this.#flows.size > this.#capacity) this.#flows.delete(this.#flows.keys().next().value!);
+  }
+
+  #close(prefix: string): void {
+    for (const [id, kept] of this.#flows) {
+      if (kept.entry.isOpen && id.startsWith(prefix)) kept.entry = { ...kept.entry, isOpen: false };
+    }
   }
 
   /** A finding about a flow; one that came before it is told by its next update. */
@@ -148,12 +158,15 @@ export interface FlowDelta {
 /** From totals to differences, for whoever adds them up: graph, metrics, flow log. As many flows as the engine follows. */
 export class FlowDeltas {
   readonly #open = new Map<string, { packets: number; bytes: number; finding: 'leak' | 'blocked' | undefined }>();
+  readonly #lives = new FlowLives();
 
   get size(): number {
     return this.#open.size;
   }
 
   of({ id, isOpen, generation, finding, record }: FlowUpdate): FlowDelta {
+    const over = this.#lives.over(id);
+    if (over !== undefined) for (const known of this.#open.keys()) if (known.startsWith(over)) this.#open.delete(known);
     const before = this.#open.get(id);
     const isFound = finding !== undefined && before?.finding === undefined;
     const packets = record.packets - (before?.packets ?? 0);
