@@ -128,7 +128,7 @@ export const SETTINGS: readonly Setting[] = [
     ['token-file', text('file'), 'ask every reader for the token in this file'],
     ['tls-cert', text('file'), 'serve over TLS with this certificate (PEM)'],
     ['tls-key', text('file'), 'with --tls-cert: its key (PEM)'],
-    ['flows-kept', number('number', 100, 200_000), 'connections that the page can show', { default: 10_000 }],
+    ['flows-kept', number('number', 100, 100_000), 'connections that the page can show', { default: 10_000 }],
     [
       'metrics-by',
       choice('what', ['none', 'namespace', 'account']),

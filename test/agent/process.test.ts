@@ -12,6 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -513,4 +514,34 @@ test('capture waits for the first policies, however long they take', async () =>
   agent.process.kill('SIGTERM');
   expect(await agent.end()).toBe(0);
   expect(agent.stdout).toContain('seen 222 = ');
+});
+
+test('a thousand connections and headers that never end do not touch capture', async () => {
+  const agent = await new Agent(['-f', 'pcaps/sa-names', '--source', '-']).ready();
+  await agent.waitFor('a generation', ({ generation }) => generation.number === 1);
+  const { port } = new URL(agent.url);
+  const sockets = Array.from({ length: 1_000 }, (_, i) => {
+    const socket = connect(Number(port), '127.0.0.1');
+    socket.on('error', () => {});
+    if (i % 10 === 0) socket.write('GET / HTTP/1.1\r\nHost: localhost\r\nX: ');
+    return socket;
+  });
+  cleanUp.push(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  await until('most are dropped', () => sockets.filter(({ destroyed, closed }) => destroyed || closed).length > 800);
+  agent.process.stdin!.write(readFileSync(CAPTURE));
+  // Its pages are taken; it tells its state all the same.
+  await until('all is judged', () => {
+    agent.process.kill('SIGUSR2');
+    return agent.logs().some(({ msg, status }) => msg === 'state' && (status as AgentStatus).accounting.judged === 208);
+  });
+  const last = agent
+    .logs()
+    .filter(({ msg }) => msg === 'state')
+    .at(-1) as { status: AgentStatus };
+  expect(last.status.accounting).toMatchObject({ seen: 222, lost: 0, droppedByKernel: 0 });
+  for (const socket of sockets) socket.destroy();
+  await agent.waitFor('it answers again', ({ accounting }) => accounting.seen === 222);
+  expect(await agent.end()).toBe(0);
 });
