@@ -237,6 +237,19 @@ describe.skipIf(trouble !== undefined)(`the agent${trouble === undefined ? '' : 
     }
   });
 
+  test('runs as a root that may capture and nothing else, as in a container, and says what it could not give up', async () => {
+    const cable = new Cable();
+    cable.run('ip', 'link', 'set', 'lo', 'up');
+    try {
+      const only = ['setpriv', '--bounding-set', '-all,+net_raw', '--inh-caps', '-all', '--no-new-privs'];
+      const { child, text } = agent(cable, only);
+      await exercise(cable, child, text, false);
+      expect(text()).toContain('root may not change users here');
+    } finally {
+      cable.close();
+    }
+  });
+
   test('ends whole when its keeper is killed', async () => {
     const cable = new Cable();
     cable.run('ip', 'link', 'set', 'lo', 'up');
