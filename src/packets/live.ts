@@ -6,8 +6,11 @@
  * - it calls back for one packet after the other, without returning to the event loop while there are more: the callback copies, nothing else;
  * - it writes every packet into one buffer, which must stay referenced and hold 65 535 bytes;
  * - it tells neither time nor length on the wire nor drops: the time is that of delivery;
- * - it cannot be loaded in a worker thread, and an object that was closed captures nothing when opened again: one object for each opening.
+ * - it cannot be loaded in a worker thread, and an object that was closed captures nothing when opened again: one object for each opening;
+ * - an object that could not be opened crashes the process when it is collected: an interface that is absent or down is not tried, and what
+ *   failed all the same is never collected.
  */
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 /** The longest frame that cap hands over, and room to copy its last bytes as a whole word. */
@@ -84,6 +87,8 @@ export interface LiveCapture {
  */
 export function openLive(device: string, filter: string, bufferBytes: number, onPacket: OnLivePacket): LiveCapture {
   const { Cap } = loadCap();
+  const trouble = interfaceTrouble(device);
+  if (trouble !== undefined) throw new LiveCaptureError('interface', `${device}: cannot capture: ${trouble}`);
   const buffer = Buffer.from(new ArrayBuffer(BUFFER_BYTES), 0, FRAME_BYTES_MAX);
   const frame = new Int32Array(buffer.buffer, 0, BUFFER_BYTES / 4);
   const capture = new Cap();
@@ -91,6 +96,7 @@ export function openLive(device: string, filter: string, bufferBytes: number, on
   try {
     linkName = capture.open(device, filter, bufferBytes, buffer);
   } catch (error) {
+    failed.push(capture);
     throw openError(device, filter, error instanceof Error ? error.message : String(error));
   }
   const linkType = LINK_TYPES.get(linkName) ?? unnamedLinkType(linkName);
@@ -103,6 +109,31 @@ export function openLive(device: string, filter: string, bufferBytes: number, on
       buffer.fill(0, 0, 0);
     },
   };
+}
+
+const failed: CapInstance[] = [];
+
+/** IFF_UP, <linux/if.h>. */
+const INTERFACE_UP = 1;
+
+/**
+ * Why `device` cannot be captured on, as far as files tell; undefined: nothing known.
+ *
+ * @param read  the text of a file; throws where there is none
+ */
+export function interfaceTrouble(
+  device: string,
+  read: (path: string) => string = (path) => readFileSync(path, 'utf8'),
+): string | undefined {
+  if (device === 'any') return undefined;
+  try {
+    // Of this thread's network namespace, which /sys need not show.
+    const names = read('/proc/thread-self/net/dev').split('\n');
+    if (!names.some((line) => line.trimStart().startsWith(`${device}:`))) return 'there is no such interface';
+    return (Number(read(`/sys/class/net/${device}/flags`)) & INTERFACE_UP) === 0 ? 'the interface is down' : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** LINKTYPE_ numbers (wire/link.ts) of the names that cap has for them. */
