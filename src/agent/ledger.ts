@@ -10,7 +10,7 @@
  *
  *   0 write number | seen, duplicate, … as float64 | write number
  *
- * What is claimed. `seen` counts a packet when the judging thread has noticed that the capture took it, at the latest 10 ms or one batch
+ * What is claimed. `seen` counts a packet when the judging thread has noticed that the capture took it, at the latest 20 ms or one batch
  * after the fact. So after a crash `seen` misses what came in that moment; it is like what comes while no child runs: the kernel's affair
  * (`droppedByKernel`, where that can be told). Everything that was in `seen` and has no verdict is `lost`, reason `child-crash`.
  */

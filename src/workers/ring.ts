@@ -29,8 +29,9 @@ const LOST = 49;
 const STOP = 50;
 const SKIP = -1;
 const RECORD_HEADER_BYTES = 32;
-/** How often a reader that found nothing looks again; what comes in a second meanwhile must fit the ring a hundred times over. */
-const LOOK_MS = 5;
+/** When a reader that found nothing looks again: soon at first, later where nothing comes; the ring must hold what comes meanwhile. */
+const LOOK_MS_MIN = 2;
+const LOOK_MS_MAX = 20;
 
 /** Memory for a ring with `bytes` of room for records, rounded up to a multiple of 8. */
 export function createRingMemory(bytes: number): SharedArrayBuffer {
@@ -205,10 +206,10 @@ export class RingReader implements CaptureReader {
 
   /** True when there is something; false when the ring is empty and stopped. */
   async fill(): Promise<boolean> {
-    for (;;) {
+    for (let waitMs = LOOK_MS_MIN; ; waitMs = Math.min(2 * waitMs, LOOK_MS_MAX)) {
       if (Atomics.load(this.#control, HEAD) !== this.#position) return true;
       if (this.#isClosed || Atomics.load(this.#control, STOP) !== 0) return false;
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
   }
 
