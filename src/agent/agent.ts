@@ -10,6 +10,7 @@
  * Nothing here waits for a packet, a compile, a disk or a reader, so that every question is answered within a quarter of a second.
  */
 import { readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseListen } from '../authz/listen.ts';
 import { viewTables } from '../tables/tables.ts';
@@ -76,6 +77,7 @@ class Agent {
   #ticking: NodeJS.Timeout | undefined;
   #unlisten: (() => void) | undefined;
   #isStale = false;
+  readonly #failed = new Set<string>();
   #end: () => void = () => {};
 
   constructor(config: AgentConfig, values: readonly ConfigValue[], parts: AgentParts) {
@@ -157,7 +159,9 @@ class Agent {
     }
     log.log('info', 'stopped', { accounting, flow_log: { lines, dropped } });
     for (const line of accountingLines(accounting)) this.#say(line);
-    return isClean ? 0 : 4;
+    if (!isClean) return 4;
+    // Incomplete, or nothing at all, of what was to be read to its end.
+    return this.#config.untilEnd && this.#failed.size > 0 ? (accounting.seen > 0 ? 3 : 4) : 0;
   }
 
   /** For people; a flow log on standard output is for programs, and the log says the same. */
@@ -183,7 +187,9 @@ class Agent {
         else log.log('error', 'flow log', { detail: trouble });
       },
     });
-    await this.#flowLog.open();
+    await this.#flowLog.open().catch((error: Error) => {
+      throw fileError('--flow-log', error);
+    });
   }
 
   async #openHttp(): Promise<AgentHttp> {
@@ -195,7 +201,7 @@ class Agent {
     const tls =
       tlsCert === undefined || tlsKey === undefined
         ? undefined
-        : { cert: readFileSync(tlsCert, 'utf8'), key: readFileSync(tlsKey, 'utf8') };
+        : { cert: readGiven('--tls-cert', tlsCert), key: readGiven('--tls-key', tlsKey) };
     const assets = readAssets(pageFolder());
     const state = this.#state;
     const http = new AgentHttp(
@@ -250,7 +256,14 @@ class Agent {
         const flow = { source_ip, dest_ip, proto, dest_port };
         log.log('warn', finding.kind, { ...flow, rule: finding.rule, cause: finding.cause, is_weak: finding.isWeak });
       },
-      onSources: (sources) => state.sourcesChanged(sources),
+      onSources: (sources) => {
+        state.sourcesChanged(sources);
+        for (const { name, state: now, trouble = '' } of sources) {
+          if (now !== 'failed' || this.#failed.has(name)) continue;
+          this.#failed.add(name);
+          log.log('error', 'a source of packets failed', { source: name, detail: trouble });
+        }
+      },
       onLog: (level, message, fields) => log.log(level, message, fields),
       onEnd: () => {
         log.log('info', 'all sources have ended');
@@ -349,7 +362,7 @@ class Agent {
 }
 
 function readToken(path: string): string {
-  const token = readFileSync(path, 'utf8').split(/\r?\n/)[0]!.trim();
+  const token = readGiven('--token-file', path).split(/\r?\n/)[0]!.trim();
   if (token.length >= TOKEN_LENGTH_MIN) return token;
   throw Object.assign(new Error(`--token-file: the token in ${path} is shorter than ${TOKEN_LENGTH_MIN} characters`), {
     code: 'TOKEN',
@@ -357,6 +370,26 @@ function readToken(path: string): string {
 }
 
 const TOKEN_LENGTH_MIN = 16;
+
+/** A file that an option names. */
+function readGiven(option: string, path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw fileError(option, error as Error);
+  }
+}
+
+/** Says as whom: started as root, the agent is somebody else by now. */
+function fileError(option: string, error: Error): Error {
+  let user = String(process.getuid?.());
+  try {
+    user = userInfo().username;
+  } catch {
+    // A number without a name.
+  }
+  return Object.assign(new Error(`${option}: ${error.message}, as user '${user}'`), { code: 'FILE' });
+}
 
 function engineOptions(config: AgentConfig): EngineOptions {
   const { filter, snapBytes, ringMib, captureMib, splits, flowEntries, conntrackEntries } = config;
