@@ -311,10 +311,13 @@ function addApi(app: Hono, view: AgentView, streams: EventStreams): void {
     return detail === undefined ? problem(context, 404, 'that flow is no longer kept') : context.json(detail);
   });
   app.get('/api/v1/events', (context) => {
+    const headers = { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' };
+    // Who asks for the headers alone does not listen.
+    if (context.req.method === 'HEAD') return context.body(null, 200, headers);
     const { incoming } = context.env as { readonly incoming: { readonly socket: import('node:net').Socket } };
     const body = streams.open(incoming.socket);
     if (body === undefined) return problem(context, 503, 'too many pages listen; close one');
-    return context.body(body, 200, { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' });
+    return context.body(body, 200, headers);
   });
 }
 

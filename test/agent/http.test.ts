@@ -225,6 +225,21 @@ describe('events', () => {
     await until('all went', () => http.listeners === 0);
   });
 
+  test('are none for who asks for the headers alone', async () => {
+    const http = await serve();
+    const socket = await socketTo(http);
+    let text = '';
+    socket.on('data', (part: Buffer) => {
+      text += part.toString('utf8');
+    });
+    for (let i = 1; i <= 40; i++) {
+      socket.write('HEAD /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n');
+      await until('an answer', () => text.split('HTTP/1.1 200 OK').length === i + 1);
+    }
+    expect(http.listeners).toBe(0);
+    socket.destroy();
+  });
+
   // A page that is open in a tab that sleeps must not fill the memory.
   test('are left out for a listener that does not read', async () => {
     const http = await serve();
