@@ -42,8 +42,6 @@ export interface TrackedPathParts {
 export class TrackedPath {
   /** Packets that a line answered. */
   linePackets = 0;
-  /** Means nothing: keeps what `aim` read from being taken for superfluous. */
-  touched = 0;
   readonly #parts: TrackedPathParts;
   readonly #columns: TrackedColumns;
   readonly #lines: TrackedJudge;
@@ -102,7 +100,7 @@ export class TrackedPath {
     const start = this.#isTimed ? times!.add(STAGE_PARSE, parsingMs) : 0;
     this.#slowMs = 0;
     const own = loops.aim(count);
-    this.touched = loops.touch(own);
+    const likely = loops.touch(own);
     this.#warm.begin();
     let long = 0;
     let place = 0;
@@ -112,7 +110,7 @@ export class TrackedPath {
       for (;;) {
         place = loops.act(view, place, to, ct.flowStamp << 3);
         if (place >= to) break;
-        if (long++ === 0) this.#warm.collect(place, own, ct.flowStamp << 3);
+        if (long++ === 0) this.#warm.all(likely);
         this.#long(view, order[place++]!);
       }
       if (other < otherCount) this.#other(batch, reader, others[other]!, otherRecords[other]!);

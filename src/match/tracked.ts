@@ -4,7 +4,7 @@
  * A batch goes through short loops, so that the lines of many packets are on their way from memory at once:
  *
  *   aim    five-tuple -> hash -> place of the line, and whether its shard is one of this thread's
- *   touch  the line's first word is read
+ *   touch  the line is read: is it likely the flow's?
  *   act    line by line in the order of the packets: is it this flow's, does it hold, what does it do; count
  *
  * `act` ends at the first row whose flow has no line, or whose line does not cover what the packet is. That row goes the long way
@@ -44,13 +44,17 @@ export interface TrackedJudge extends PackedCounts {
   readonly lines: Int32Array;
   /** The rows of the batch that are this thread's, in order; places in it are what `touch` and `act` are given. */
   readonly order: Int32Array;
+  readonly missing: Int32Array;
   readonly loops: TrackedLoops;
 }
 
 export interface TrackedLoops {
   /** Sets `lines` of the first `count` rows, and `order`; returns how many rows are in it. */
   aim(count: number): number;
-  /** Reads the lines of the first `count` rows in order; returns a number that keeps what it read alive. */
+  /**
+   * Reads the lines of the first `count` rows in order, and lists in `missing` the rows that seem to have none (a line of the same source is
+   * taken for theirs); returns how many those are.
+   */
   touch(count: number): number;
   /**
    * Judges and counts rows in order, from place `from` on; returns the place of the first one that needs the long way, or `to`.
@@ -71,6 +75,7 @@ export function createTrackedJudge(
 ): TrackedJudge {
   const lines = new Int32Array(rows.src.length);
   const order = new Int32Array(rows.src.length);
+  const missing = new Int32Array(rows.src.length);
   const owned = Int32Array.from({ length: 64 }, (_, shard) => (ownsShard(shard) ? 1 : 0));
   const bySlot = (): Float64Array =>
     new Float64Array(tables.counts[layout.SECTION_STEPS]! + VERDICT_NAMES.length * REASON_COUNT);
@@ -95,6 +100,7 @@ export function createTrackedJudge(
     lines,
     order,
     owned,
+    missing,
     counts,
     ackIsInOrder,
     takeAck,
@@ -104,6 +110,7 @@ export function createTrackedJudge(
     tables,
     lines,
     order,
+    missing,
     loops,
     counts,
     countedPackets: 0,
@@ -145,6 +152,7 @@ function trackedLoops(
   lines: Int32Array,
   order: Int32Array,
   owned: Int32Array,
+  missing: Int32Array,
   counts: Float64Array,
   isInOrder: typeof ackIsInOrder,
   take: typeof takeAck,
@@ -158,6 +166,8 @@ function trackedLoops(
   let byteCount = 0;
   /** Rows since the last batch looked at entries: worth reading ahead. */
   let hasEntries = false;
+  /** Means nothing: keeps what was read ahead from being taken for superfluous. */
+  const sink = new Int32Array(1);
   const timeOf = (row: number): number => seconds[row]! * 1000 + nanos[row]! / 1e6;
   /** Of `entry << 1 | direction`. */
   const expiry = (found: number): number => times[((found >> 1) << 4) + ENTRY_EXPIRES]!;
@@ -219,9 +229,17 @@ function trackedLoops(
       return own;
     },
     touch(count) {
+      let likely = 0;
+      for (let i = 0; i < count; i++) {
+        const row = order[i]!;
+        const line = lines[row]!;
+        const unlike = flows[line]! ^ src[row]!;
+        const unlikeOther = flows[line ^ 8]! ^ src[row]!;
+        missing[likely] = row;
+        likely += ((unlike | -unlike) & (unlikeOther | -unlikeOther)) >>> 31;
+      }
+      if (!hasEntries) return likely;
       let touched = 0;
-      for (let i = 0; i < count; i++) touched = (touched + flows[lines[order[i]!]!]!) | 0;
-      if (!hasEntries) return touched;
       hasEntries = false;
       for (let i = 0; i < count; i++) {
         // Both lines of the cache of the first entry; entry 0 is nobody's.
@@ -230,7 +248,8 @@ function trackedLoops(
         const base = ((flows[line + 5]! >> 1) << 5) & hasEntry;
         touched = (touched + words[base]! + words[base + 16]!) | 0;
       }
-      return touched;
+      sink[0] = touched;
+      return likely;
     },
     act(view, from, to, stamp) {
       let sum = 0;

@@ -5,7 +5,6 @@
  * owner, endpoint, node; bucket, entry. One after the other that is microseconds. Here each step is a loop over all the packets
  * that wait for it, so that their misses overlap (as in plain.ts), and what is found is kept by row for match/simple.ts:
  *
- *   collect   rows whose line is not there or does not hold
  *   classes   both addresses -> trie -> address class
  *   pairs     row of the destination + column of the source + protocol -> port function; read
  *   places    addresses -> owners -> node
@@ -34,23 +33,22 @@ export interface WarmRows {
 }
 
 export interface Warmer extends WarmRows {
-  /** Lists rows in order, from place `from` to `to`, without a line that holds, finds what they need, and returns how many those are. */
-  collect(from: number, to: number, stamp: number): number;
-  /** The same for one row that `collect` did not list. */
+  /** Finds what the first `count` rows in `missing` (match/tracked.ts) need. */
+  all(count: number): void;
+  /** The same for one row that is not among them; `missing` is used for it. */
   one(row: number): void;
-  /** Whether `row` has been listed since the batch began. */
+  /** Whether what `row` needs has been found since the batch began. */
   has(row: number): boolean;
   /** A new batch is in the columns. */
   begin(): void;
 }
 
-/** @param lines  where the line of each row is looked for first, and `order` the rows in order (match/tracked.ts) */
 export function createWarmer(
   tables: Tables,
   ct: Conntrack,
   nodeNumbers: Int32Array,
   rows: TrackedRows,
-  { lines, order }: Pick<TrackedJudge, 'lines' | 'order'>,
+  { missing }: Pick<TrackedJudge, 'missing'>,
 ): Warmer {
   const column = (): Int32Array => new Int32Array(rows.src.length);
   const found = {
@@ -60,7 +58,6 @@ export function createWarmer(
     srcNodes: column(),
     dstNodes: column(),
   };
-  const missing = column();
   const listedIn = column();
   let batch = 0;
   const place = onlyPlace(tables);
@@ -92,11 +89,7 @@ export function createWarmer(
       batch = (batch + 1) | 0;
     },
     has: (row) => listedIn[row] === batch,
-    collect(from, to, stamp) {
-      const count = listMissing(ct.flows, lines, order, rows, missing, from, to, stamp);
-      find(count);
-      return count;
-    },
+    all: find,
     one(row) {
       missing[0] = row;
       find(1);
@@ -108,31 +101,6 @@ export function createWarmer(
 function onlyPlace({ localNode, counts }: Tables): number {
   if (localNode !== layout.NONE) return localNode;
   return counts[layout.SECTION_NODES] === 1 ? 0 : layout.NONE;
-}
-
-function listMissing(
-  flows: Int32Array,
-  lines: Int32Array,
-  order: Int32Array,
-  { src, dst, ports }: TrackedRows,
-  missing: Int32Array,
-  from: number,
-  to: number,
-  stamp: number,
-): number {
-  let count = 0;
-  for (let place = from; place < to; place++) {
-    const row = order[place]!;
-    const line = lines[row]!;
-    let isThere = false;
-    for (let way = 0; way <= 8; way += 8) {
-      const at = line ^ way;
-      const isFlow = flows[at] === src[row] && flows[at + 1] === dst[row] && flows[at + 2] === ports[row];
-      if (isFlow && (flows[at + 3]! ^ stamp) >>> 3 === 0) isThere = true;
-    }
-    if (!isThere) missing[count++] = row;
-  }
-  return count;
 }
 
 /** What the loops use from outside; a specialized function may name nothing of it. */
