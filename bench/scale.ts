@@ -62,16 +62,19 @@ interface Churn {
   readonly firstMs: number;
   readonly parentsMs: number;
   readonly selectorMs: readonly number[];
+  /** Each of the updates published by itself; microseconds of one. */
+  readonly publishedUs: readonly number[];
 }
 
 export function runChurn(shape: ScaleShape = FELIX_SCALE): Measurement[] {
   const scenario = scaleName('churn', shape);
   progress(`${scenario}: changes among ${shape.pods.toLocaleString('en')} pods`);
-  const { firstMs, parentsMs, selectorMs } = runOnce<Churn>('churn', scaleFiles(shape, 'lean'));
+  const { firstMs, parentsMs, selectorMs, publishedUs } = runOnce<Churn>('churn', scaleFiles(shape, 'lean'));
   return [
     measured(scenario, 'first plan of all', 'ms', [firstMs]),
     measured(scenario, '100 000 label updates of parents, then the plan', 'ms', [parentsMs]),
     measured(scenario, 'one selector of a policy, planned', 'ms', selectorMs),
+    measured(scenario, 'label updates of parents, each published: one', 'us', publishedUs),
   ];
 }
 
