@@ -25,6 +25,7 @@ import type { AgentLog, LineSink } from './log.ts';
 import { AgentMetrics } from './metrics.ts';
 import type { Generation, PlaneReport } from './plane-messages.ts';
 import { PlaneClient } from './policies.ts';
+import { checkPaths } from './preflight.ts';
 
 export interface AgentParts {
   readonly version: string;
@@ -119,6 +120,7 @@ class Agent {
     const config = this.#config;
     this.#lag.enable();
     // What can fail at once fails before anything runs.
+    checkPaths(config);
     await this.#openFlowLog();
     const http = await this.#openHttp();
     this.#http = http;

@@ -8,10 +8,12 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync 
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { parseListen } from '../authz/listen.ts';
+import { PolicyError } from '../base/errors.ts';
 import { RedisStore } from '../identity/redis.ts';
 import { redisConfig } from '../identity/redis-config.ts';
 import { pageFolder, readAssets } from './assets.ts';
 import type { AgentConfig } from './config.ts';
+import { checkPaths } from './preflight.ts';
 
 export interface Check {
   readonly name: string;
@@ -197,7 +199,14 @@ async function checkRedis({ redis, cluster }: AgentConfig): Promise<CheckResult>
   }
 }
 
-async function checkKubernetes({ kubeconfig, context }: AgentConfig): Promise<CheckResult> {
+async function checkKubernetes(config: AgentConfig): Promise<CheckResult> {
+  const { kubeconfig, context } = config;
+  try {
+    checkPaths(config);
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error;
+    return missing(error.problem, error.fix ?? '');
+  }
   const { openKubernetesApi } = await import('../identity/kubernetes.ts');
   const api = openKubernetesApi({ kubeconfig, context });
   const todo = 'the service account needs the role of deploy/daemonset.yaml: get, list and watch';

@@ -162,6 +162,18 @@ describe('mistakes', () => {
     expect(stderr.trim().split('\n')).toHaveLength(4);
   });
 
+  test('what is not there is told at once: exit code 2', () => {
+    for (const [args, expected] of [
+      [['-f', '/no/such/file'], /^margay: '\/no\/such\/file' does not exist; correct the path after -f\n$/],
+      [['--kubernetes', '--kubeconfig', '/no/such/config'], /--kubeconfig: '\/no\/such\/config' does not exist/],
+      [['--kubernetes'], /no cluster is named here, and this is no pod of one; give --kubeconfig FILE/],
+    ] as const) {
+      const env = { HOME: agents.folder, KUBECONFIG: '' };
+      const { status, stderr } = run(['agent', '--source', '-', '--listen', '127.0.0.1:0', ...args], env);
+      expect([status, stderr]).toEqual([2, expect.stringMatching(expected)]);
+    }
+  });
+
   test('an address that is taken, a token that is no token: exit code 4 and one line', async () => {
     const agent = await agents.start(['-f', 'pcaps/sa-names', '--source', '-']).ready();
     const taken = run(['agent', '-f', 'pcaps/sa-names', '--source', '-', '--listen', new URL(agent.url).host]);
