@@ -42,14 +42,14 @@ function start(order: Extract<CaptureOrder, { kind: 'capture' }>): void {
 function open(order: Extract<CaptureOrder, { kind: 'capture' }>, ring: RingWriter, name: string, index: number): void {
   if (isStopping) return;
   const { snapBytes, filter, captureBytes } = order;
-  // What happens before the first packet of a process is its start; from then on this clock is monotonic.
+  // What the wall said when this process started; what is added to it is monotonic (live-clock.ts).
   const origin = performance.timeOrigin;
   try {
     captures[index] = openLive(name, filter, captureBytes, (frame, bytes, linkType) => {
       const ms = origin + performance.now();
       const seconds = Math.floor(ms / 1000);
       const nanos = Math.floor((ms - seconds * 1000) * 1e6);
-      ring.push(frame, 0, bytes < snapBytes ? bytes : snapBytes, bytes, linkType, index, seconds, nanos);
+      ring.push(frame, 0, Math.min(bytes, snapBytes), bytes, linkType, index, seconds, nanos);
     });
     tell({ kind: 'interface', index, isOpen: true });
   } catch (error) {

@@ -48,6 +48,8 @@ const stopping = new Promise<false>((resolve) => {
 });
 let statuses: ChildSource[] = [];
 const readers: (SourceReader | undefined)[] = [];
+/** Packets of closed readers, by source. */
+const seenBefore: number[] = [];
 const pumps: Promise<void>[] = [];
 /** How to end each source, by what it is. */
 const stops = new Map<number | 'cap' | 'stdin', () => void>();
@@ -200,10 +202,9 @@ async function followTcpdump(of: ChildSpec, index: number, interfaceName: string
     await pump(source);
     const broken = reader.error?.message;
     if (broken !== undefined) tcpdump.stop();
-    source.close();
     const said = await tcpdump.ended;
     const trouble = broken ?? said;
-    judging!.note();
+    close(index, source);
     if (isStopping) break;
     if (performance.now() - startedAt > RETRY_MS_MAX) wait = RETRY_MS;
     setState(index, 'restarting', trouble ?? 'tcpdump ended');
@@ -237,7 +238,7 @@ async function readWhole(index: number, from: EngineSource): Promise<void> {
   const source = judging!.open(reader, { isLive: false });
   readers[index] = source;
   await pump(source);
-  source.close();
+  close(index, source);
   const isCut = reader.error !== undefined && !isStopping;
   setState(index, isCut ? 'failed' : 'ended', isCut ? reader.error?.message : undefined);
 }
@@ -268,6 +269,13 @@ async function pump(source: SourceReader): Promise<void> {
   }
 }
 
+/** What a source has counted stays; its memory goes. */
+function close(index: number, source: SourceReader): void {
+  seenBefore[index] = (seenBefore[index] ?? 0) + source.seen;
+  readers[index] = undefined;
+  judging!.close(source);
+}
+
 /** Lets messages and timers have their turn. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
@@ -284,7 +292,7 @@ function report(): void {
 }
 
 function tell({ flows, hits }: ReturnType<Judging['turn']>): void {
-  const seen = statuses.map((_, i) => readers[i]?.seen ?? 0);
+  const seen = statuses.map((_, i) => (seenBefore[i] ?? 0) + (readers[i]?.seen ?? 0));
   link.send({ kind: 'report', flows, hits, seen, counts: [...ledger!.counts] });
 }
 

@@ -10,7 +10,6 @@
  * `seen` is counted where packets are taken: by the ring's writer for live capture, here for readers that wait for us. So
  * `seen - settled` is what lies in the ring or waits for the rest of its fragments, and is 0 after `finish`.
  */
-import type { RuleCount } from '../analyze/counters.ts';
 import type { LiveOwnership } from '../analyze/owner-changes.ts';
 import { Replayer } from '../analyze/replayer.ts';
 import type { Counters } from '../match/counters.ts';
@@ -66,7 +65,6 @@ export class Judging {
   readonly findings: FindingsRing;
   generation: number;
   isStale = false;
-  readonly #spec: ChildSpec;
   readonly #events: JudgingEvents;
   readonly #ledger: LedgerWriter;
   readonly #replayer: Replayer;
@@ -75,7 +73,9 @@ export class Judging {
   readonly #duplicates: Duplicates | undefined;
   readonly #clock = new LiveClock();
   readonly #scratch = new Int32Array(PACKET_WORDS);
-  readonly #sources: SourceReader[] = [];
+  readonly #sources = new Set<SourceReader>();
+  /** Of the sources that are closed. */
+  readonly #closed = { seen: 0, lost: 0, drops: 0, isEstimated: 0 };
   #tables: Tables;
   #next: { readonly tables: Tables; readonly generation: number } | undefined;
   #hits: RuleHits[] = [];
@@ -94,7 +94,6 @@ export class Judging {
     ledger: LedgerWriter,
     events: JudgingEvents,
   ) {
-    this.#spec = spec;
     this.#events = events;
     this.#ledger = ledger;
     this.#tables = viewTables(buffer);
@@ -126,13 +125,19 @@ export class Judging {
   /** Adds a source; its packets are judged through what this returns. */
   open(reader: CaptureReader, counts: SourceCounts): SourceReader {
     const source = new SourceReader(reader, counts, (batch) => this.#admit(batch, source));
-    this.#sources.push(source);
+    this.#sources.add(source);
     return source;
   }
 
-  /** Takes `source` off the list; what it counted stays. */
+  /** Closes a source that gives nothing more; what it counted stays. */
   close(source: SourceReader): void {
+    this.#sources.delete(source);
+    this.#closed.seen += source.seen;
+    this.#closed.lost += source.lost;
+    this.#closed.drops += source.kernelDrops;
+    if (source.isEstimated) this.#closed.isEstimated = 1;
     source.close();
+    this.note();
   }
 
   /** Judges by `buffer` from the next batch on. */
@@ -160,10 +165,7 @@ export class Judging {
   note(): void {
     const { counts } = this.#ledger;
     const { counters } = this.#replayer;
-    let seen = 0;
-    let lost = 0;
-    let drops = 0;
-    let isEstimated = 0;
+    let { seen, lost, drops, isEstimated } = this.#closed;
     for (const source of this.#sources) {
       seen += source.seen;
       lost += source.lost;
@@ -207,7 +209,7 @@ export class Judging {
       this.following.table.wallOffsetSeconds = wallOffset;
     }
     this.#noteLoss();
-    const isLive = this.#sources.some(({ isLive }) => isLive);
+    const isLive = [...this.#sources].some(({ isLive }) => isLive);
     const flows = this.following.turn(isLive ? this.#clock.now() : Number.NEGATIVE_INFINITY);
     this.findings.collect(this.#clock.now());
     this.#takeHits();
@@ -227,11 +229,6 @@ export class Judging {
     counts[LEDGER_LOST_STOP] = counts[LEDGER_SEEN]! - settledPackets(counts);
     this.#ledger.write();
     return turn;
-  }
-
-  /** Counts by rule of everything judged. For tests. */
-  rules(): RuleCount[] {
-    return this.#replayer.rules();
   }
 
   /** Leaves in `batch` what is to be judged. */
