@@ -159,6 +159,24 @@ describe('one capture', () => {
     expect(seen(one)).toEqual(['allow one-way']);
   });
 
+  test('a datagram that looks like an answer is one while the capture is young', async () => {
+    const answers = [udp(DB, JOB, 53, 40_000, 'a'), udp(JOB, DB, 40_000, 53, 'q')];
+    // By itself db may ask job, and not the other way round.
+    expect(seen(await verify([{ packets: timed(answers) }]))).toEqual(['uncertain answered']);
+    const late = await verify([{ packets: [later(0), ...timed(answers, 1, 130_000)] }]);
+    expect(seen(late)).toEqual(['allow answered']);
+  });
+
+  test('what was seen anywhere was sent: the capture of its source is not where it is missing', async () => {
+    const specs = timed([udp(WEB, DB, 1, 2, 'x')]);
+    const result = await verify([
+      { packets: [later(-10), ...specs, later(5_000)] },
+      { point: podPoint('web-0'), packets: [later(-10), later(5_000)] },
+    ]);
+    expect(seen(result)).toEqual(['allow no-answer']);
+    expect(result.connections.every(({ missing }) => missing === undefined)).toBe(true);
+  });
+
   test('loss in the capture is noticed, and lost packets of the network are not', async () => {
     const data = (seq: number, text: string) => tcp(WEB, DB, [4000, 5432], 16, seq, 5001, text);
     const acked = (number: number) => ack(DB, WEB, 5432, 4000, 5001, number);
