@@ -63,6 +63,10 @@ export async function agent(options: AgentOptions, output: Output): Promise<numb
         };
       },
     },
+  }).catch((error: unknown) => {
+    // The stream to the keeper would hold this process, and this process the keeper.
+    launched.host.close();
+    throw error;
   });
   await Promise.all([stdout.drain(300), stderr.drain(300)]);
   // Whatever holds the loop still, the end has come.

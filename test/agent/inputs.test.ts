@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { liveCaptureTrouble } from '../../src/packets/live.ts';
 import { type Bundled, bundleCommandLine } from '../support/bundled.ts';
 
 const CAPTURE = 'pcaps/sa-names/capture.pcapng';
@@ -40,3 +41,14 @@ test.each(['--token-file', '--flow-log'])('%s of a folder that is not there', (o
   expect(status).toBe(4);
   expect(stderr).toMatch(new RegExp(`^margay: ${option}: ENOENT.*/no/such/folder/x', as user '\\w+'\n$`));
 });
+
+// Several processes, each of which could wait for another one.
+test.skipIf(liveCaptureTrouble() !== undefined || process.getuid?.() !== 0)(
+  'the same with live capture: all of it ends',
+  () => {
+    const args = ['--source', 'cap', '-i', 'lo', '--run-as', 'root', '--flow-log', '/no/such/folder/x'];
+    const { status, stderr } = agent(...args);
+    expect(status).toBe(4);
+    expect(stderr).toContain('margay: --flow-log: ENOENT');
+  },
+);
