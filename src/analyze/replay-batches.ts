@@ -39,6 +39,16 @@ export interface BatchPathParts {
   readonly slow: (batch: RecordBatch, row: number, number: number) => void;
 }
 
+/**
+ * Tracked packets that go one by one before batches begin: making their loops takes some 40 ms, which a short capture would wait for in vain.
+ */
+const TRACKED_FROM_PACKETS = 16_384;
+
+/** Whether it is time for batches, so many packets into the replay. */
+export function mayTakeBatches({ stateless, trackedBatchesFrom }: ReplayOptions, packets: number): boolean {
+  return stateless === true || packets >= (trackedBatchesFrom ?? TRACKED_FROM_PACKETS);
+}
+
 /** The path for the judge's tables, or `undefined`: one packet after the other. */
 export function batchPath(options: ReplayOptions, parts: BatchPathParts): BatchPath | undefined {
   const { judge, conntrack, owners, counters, countsAlone, ownsShard, slow } = parts;

@@ -27,6 +27,8 @@ export interface ReplayOptions {
   /** Aborting ends the replay after the batch in hand; what was read is counted. */
   readonly signal?: AbortSignal;
   readonly conntrackEntries?: number;
+  /** Packets that are tracked one by one before batches begin (replay-batches.ts), for tests. */
+  readonly trackedBatchesFrom?: number;
   /** Gathers the connections, instead of a table of this path's own; `onConnection` is then its affair. */
   readonly connections?: ConnectionTable;
   /** Connections gathered at one time. */

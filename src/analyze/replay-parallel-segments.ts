@@ -129,7 +129,8 @@ export function startAll(
 
 /** The options that a worker needs; functions cannot travel. */
 export function workerOptions(options: ParallelOptions): WorkerStart['options'] {
-  const { stateless, decapsulate, capturePoint, conntrackEntries, connectionEntries, wasm } = options;
+  const { stateless, decapsulate, capturePoint, conntrackEntries, connectionEntries, trackedBatchesFrom, wasm } =
+    options;
   return {
     ...(stateless === undefined ? {} : { stateless }),
     ...(decapsulate === undefined ? {} : { decapsulate }),
@@ -137,6 +138,7 @@ export function workerOptions(options: ParallelOptions): WorkerStart['options'] 
     ...(wasm === undefined ? {} : { wasm }),
     ...(conntrackEntries === undefined ? {} : { conntrackEntries }),
     ...(connectionEntries === undefined ? {} : { connectionEntries }),
+    ...(trackedBatchesFrom === undefined ? {} : { trackedBatchesFrom }),
   };
 }
 

@@ -42,7 +42,7 @@ import type { RuleCount } from './counters.ts';
 import { GenerationCounters, NodeNumbers } from './generations.ts';
 import { PodInterfaces } from './interfaces.ts';
 import { OwnerChanges } from './owner-changes.ts';
-import { type BatchPath, batchPath } from './replay-batches.ts';
+import { type BatchPath, batchPath, mayTakeBatches } from './replay-batches.ts';
 import { WaitingFragments, type WaitingPart } from './replay-fragments.ts';
 import { type Arrival, MOMENTS, type ReplayOptions, type ReplayShare } from './replay-options.ts';
 import { INNER, PacketOutput, QUOTED, RECORDS } from './replay-output.ts';
@@ -74,7 +74,9 @@ export class Replayer {
     atDirection: PACKET_EITHER_WAY,
   };
   readonly #fragments: WaitingFragments;
+  /** Absent where there is none, and until it is time for it: `#hasPath` tells whether that has come. */
   #path: BatchPath | undefined;
+  #hasPath = false;
   readonly #share: ReplayShare | undefined;
   #numbers: Float64Array | undefined;
   #batch: RecordBatch | undefined;
@@ -115,6 +117,8 @@ export class Replayer {
   }
 
   #batchPath(): BatchPath | undefined {
+    this.#hasPath = mayTakeBatches(this.#options, this.#packets);
+    if (!this.#hasPath) return undefined;
     return batchPath(this.#options, {
       judge: this.#judge,
       conntrack: this.#conntrack,
@@ -164,6 +168,7 @@ export class Replayer {
   batch(batch: RecordBatch, names?: Pick<CaptureReader, 'interfaceName'>, numbers?: Float64Array): void {
     this.#names = names;
     this.#numbers = numbers;
+    if (!this.#hasPath) this.#path = this.#batchPath();
     if (this.#path !== undefined && this.#isSettled(batch)) this.#path.batch(batch);
     else for (let i = 0; i < batch.count; i++) this.#single(batch, i, this.#numberOf(i, i + 1));
     if (numbers === undefined) this.#packets += batch.count;
@@ -177,9 +182,12 @@ export class Replayer {
   /** Judges all packets that `reader` holds; `batch` is room to work in. */
   drain(reader: CaptureReader, batch: RecordBatch): void {
     const { newTables } = this.#options;
+    this.#names = reader;
+    this.#numbers = undefined;
     for (;;) {
       const newer = newTables?.();
       if (newer !== undefined) this.#swap(newer);
+      if (!this.#hasPath) this.#path = this.#batchPath();
       // A scan does not look at times.
       const mayScan = this.#options.timeline === undefined && this.#options.isStale?.() !== true;
       const taken = mayScan ? (this.#path?.scan(reader, batch) ?? -1) : -1;

@@ -5,6 +5,7 @@
  * As in fast-path.ts, records of an ordinary pcap file are walked and parsed in one loop over the read buffer, and other formats come as
  * batches that their reader has found.
  */
+import { openFlows } from '../conntrack/flows.ts';
 import type { Conntrack } from '../conntrack/table.ts';
 import { type Counters, countPacket } from '../match/counters.ts';
 import { rememberFlow } from '../match/flow-lines.ts';
@@ -57,6 +58,7 @@ export class TrackedPath {
     this.#columns = createTrackedColumns(BATCH_RECORDS);
     this.#scan = createTrackedScan(this.#columns, RECORD_BYTES_MAX);
     const { tables, nodeNumbers } = parts.judge;
+    openFlows(parts.ct);
     this.#lines = createTrackedJudge(tables, parts.ct, this.#columns, parts.ownsShard);
     this.#warm = createWarmer(tables, parts.ct, nodeNumbers, this.#columns, this.#lines);
   }

@@ -68,10 +68,13 @@ const PAIRS_LOG2_MIN = 6;
 /** Stamps start anew behind this. */
 const STAMP_MAX = (1 << (31 - FLOW_KIND_BITS)) - 1;
 
-/** Pairs of lines for a table of that many entries, as a power of two: one for about four, since few are in use at a time. */
-export function flowPairs(capacityEntries: number): number {
-  const log2 = 30 - Math.clz32(capacityEntries - 1);
-  return 1 << Math.max(PAIRS_LOG2_MIN, Math.min(PAIRS_LOG2_MAX, log2));
+/** Makes room for lines: one pair for about four entries of the table, since few flows are in use at a time. Not done twice. */
+export function openFlows(ct: Conntrack): void {
+  if (ct.flowMask > 0) return;
+  const log2 = 30 - Math.clz32(64 * ct.entriesPerShard - 1);
+  const pairs = 1 << Math.max(PAIRS_LOG2_MIN, Math.min(PAIRS_LOG2_MAX, log2));
+  ct.flows = new Int32Array(pairs * FLOW_PAIR_WORDS);
+  ct.flowMask = pairs - 1;
 }
 
 /** Takes away the lines of the packets between two addresses whose flow has this hash (`flowHash` of key.ts). */

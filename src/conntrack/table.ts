@@ -54,7 +54,7 @@
  *
  * Source: Linux net/netfilter/nf_conntrack_core.c.
  */
-import { FLOW_PAIR_WORDS, flowPairs } from './flows.ts';
+import { FLOW_PAIR_WORDS } from './flows.ts';
 
 /** Entries of a table by default: the number of tracked connections that design.md section 10 promises. */
 export const CONNTRACK_ENTRIES_DEFAULT = 1_000_000;
@@ -151,9 +151,9 @@ export interface Conntrack {
   readonly bucketBits: number;
   readonly isStrict: boolean;
   readonly isLiberal: boolean;
-  /** Lines of flows (flows.ts), their number of pairs less one, and the stamp of those that hold. */
-  readonly flows: Int32Array;
-  readonly flowMask: number;
+  /** Lines of flows, their number of pairs less one, and the stamp of those that hold; one pair that nobody reads until they are opened (flows.ts). */
+  flows: Int32Array;
+  flowMask: number;
   flowStamp: number;
 }
 
@@ -177,7 +177,6 @@ export function createConntrack(options: ConntrackOptions = {}): Conntrack {
   if (buffer.byteLength !== totalBytes) {
     throw new RangeError(`conntrack buffer has ${buffer.byteLength} bytes: the capacity asks for ${totalBytes}`);
   }
-  const pairs = flowPairs(capacityEntries);
   return {
     buffer,
     words: new Int32Array(buffer, 0, (entriesBytes + headsBytes + shardsBytes) >> 2),
@@ -191,8 +190,8 @@ export function createConntrack(options: ConntrackOptions = {}): Conntrack {
     bucketBits,
     isStrict: options.strict ?? false,
     isLiberal: options.liberal ?? false,
-    flows: new Int32Array(pairs * FLOW_PAIR_WORDS),
-    flowMask: pairs - 1,
+    flows: new Int32Array(FLOW_PAIR_WORDS),
+    flowMask: 0,
     flowStamp: 1,
   };
 }

@@ -61,7 +61,12 @@ async function replay(
   stateless: boolean,
   onPacket?: () => void,
 ) {
-  const replayer = new Replayer(first, { stateless, newTables, ...(onPacket === undefined ? {} : { onPacket }) });
+  const replayer = new Replayer(first, {
+    stateless,
+    newTables,
+    trackedBatchesFrom: 0,
+    ...(onPacket === undefined ? {} : { onPacket }),
+  });
   const records = frames.map((bytes, i) => ({ bytes, seconds: 1000 + i }));
   const reader = await openBytes(writePcap(records));
   const batch = createRecordBatch();

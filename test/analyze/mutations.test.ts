@@ -23,7 +23,7 @@ const SEED = 20_261_125;
 const FORMS: Record<string, ReplayOptions> = {
   WebAssembly: { stateless: true, wasm: true },
   'a script, then WebAssembly': { stateless: true },
-  'tracked in batches': { conntrackEntries: 256 },
+  'tracked in batches': { conntrackEntries: 256, trackedBatchesFrom: 0 },
   'tracked, connections and lines': {
     conntrackEntries: 256,
     onConnection: () => undefined,

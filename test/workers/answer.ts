@@ -38,6 +38,8 @@ export async function answerOf(
     // Threads for the smallest capture, and segments of a few packets.
     bytesPerWorker: 1,
     segmentBytes: 8000,
+    // One worker tracks one by one; several in batches, from the start or from some packet on.
+    trackedBatchesFrom: workers === 1 ? Number.POSITIVE_INFINITY : workers === 2 ? 0 : 700,
     ...more,
     workers,
   });
