@@ -77,17 +77,17 @@ describe.skipIf(trouble !== undefined)(`faults${trouble === undefined ? '' : ` (
       const { engine, told } = await startOn(
         cable,
         { sources: [{ kind: 'cap', interfaceName: 'right' }] },
-        { pauseMsMax: 200, stallMs: 1000 },
+        // A child that only starts slowly, on a busy machine, must not be taken for one that hangs.
+        { pauseMsMax: 200, stallMs: 4000 },
       );
       await untilJudging(cable, engine, told);
-      let lives = 0;
       for (const signal of ['SIGKILL', 'SIGABRT', 'SIGSTOP'] as const) {
         const sending = send(cable, 1e6, 20_000);
         const { judged } = engine.accounting();
         await until('packets are judged', () => engine.accounting().judged > judged + 2000);
+        const { restarts } = engine.sources()[0]!;
         process.kill(told.sources[0]!.pid!, signal);
-        lives++;
-        await until('there is a new child', () => engine.sources()[0]!.restarts === lives);
+        await until('there is a new child', () => engine.sources()[0]!.restarts > restarts);
         expectSound(engine.accounting());
         await untilJudging(cable, engine, told);
         sending.process.kill();
@@ -95,8 +95,9 @@ describe.skipIf(trouble !== undefined)(`faults${trouble === undefined ? '' : ` (
       }
       // The newest tables reach a child that starts after they were published.
       await engine.publish(cluster(DENIES), 2);
+      const { restarts } = engine.sources()[0]!;
       process.kill(told.sources[0]!.pid!, 'SIGKILL');
-      await until('there is a new child', () => engine.sources()[0]!.restarts === lives + 1);
+      await until('there is a new child', () => engine.sources()[0]!.restarts > restarts);
       const { deny } = engine.accounting();
       await untilJudging(cable, engine, told);
       expect(engine.accounting().deny).toBeGreaterThan(deny);

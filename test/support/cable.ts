@@ -20,6 +20,8 @@ const SENDER = join(ROOT, 'test/support/send.c');
 export class Cable {
   readonly name: string;
   readonly prefix: readonly string[];
+  /** Who sends on it; they end with it. */
+  readonly senders = new Set<ChildProcess>();
 
   constructor() {
     this.name = `margay-agent-${process.pid}-${Math.floor(Math.random() * 1e6)}`;
@@ -48,6 +50,7 @@ export class Cable {
   }
 
   close(): void {
+    for (const sender of this.senders) sender.kill();
     spawnSync('ip', ['netns', 'del', this.name]);
   }
 }
@@ -82,6 +85,8 @@ export interface Sending {
 export function send(cable: Cable, packets: number, perSecond: number, flows = 100, bytes = 100): Sending {
   const command = [...cable.prefix, buildSender()!, 'left', packets, perSecond, flows, bytes].map(String);
   const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
+  cable.senders.add(child);
+  child.on('close', () => cable.senders.delete(child));
   let text = '';
   child.stdout!.setEncoding('utf8').on('data', (more: string) => {
     text += more;
