@@ -8,7 +8,8 @@
  *   …      the read buffer of the capture, so that no byte is copied
  */
 import { instantiate } from '../base/wasm.ts';
-import { PACKET_UNIT, type PlainLoops } from '../match/plain.ts';
+import { PACKET_UNIT } from '../match/packed-counts.ts';
+import type { PlainLoops } from '../match/plain.ts';
 import { judgeFunction, layOutForWasm } from '../match/plain-wasm.ts';
 import { BATCH_RECORDS, READ_BUFFER_BYTES, RECORD_BYTES_MAX } from '../packets/source.ts';
 import { SECTION_STEPS } from '../tables/layout.ts';

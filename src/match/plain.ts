@@ -21,6 +21,7 @@ import { REASON_NONE, VERDICT_ALLOW, VERDICT_DENY, VERDICT_UNPOLICED } from '../
 import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import { addPackets, type Counters } from './counters.ts';
+import { noteCounted, PACKET_UNIT, type PackedCounts, settle } from './packed-counts.ts';
 
 // Node 20 re-reads an imported constant at every use and folds one of the own module.
 const PAIR_ROW = layout.CLASS_PAIR_ROW;
@@ -28,14 +29,6 @@ const PAIR_COLUMN = layout.CLASS_PAIR_COLUMN;
 const STEP_SHIFT = layout.VALUE_STEP_SHIFT;
 const STEP_DENY = layout.STEP_DENY;
 const STEP_NONE = layout.STEP_NONE;
-
-/**
- * While batches run, packets and bytes of a step share one float64, packets times this plus bytes: one addition a packet instead of two.
- * Exact while the bytes of all steps stay below it and the packets below 2^21; `settle` takes them apart before either is reached.
- */
-export const PACKET_UNIT = 2 ** 32;
-const PACKETS_BETWEEN_SETTLING = 2 ** 20;
-const BYTES_BETWEEN_SETTLING = 2 ** 31;
 
 /** The columns of a batch, as wire/plain.ts fills them. */
 export interface PlainRows {
@@ -48,7 +41,8 @@ export interface PlainRows {
   readonly bytes: Int32Array;
 }
 
-export interface PlainJudge {
+/** Counts are by step. */
+export interface PlainJudge extends PackedCounts {
   readonly tables: Tables;
   readonly run: RunBatch;
   readonly parts?: PlainLoops['parts'];
@@ -57,13 +51,6 @@ export interface PlainJudge {
   /** Rows that need the full path. */
   readonly side: Int32Array;
   sideCount: number;
-  /** By step: what was counted since the last settling, as PACKET_UNIT says; and how many packets and bytes that are. */
-  readonly counts: Float64Array;
-  countedPackets: number;
-  countedBytes: number;
-  /** By step: packets and bytes that are settled. */
-  readonly packets: Float64Array;
-  readonly bytes: Float64Array;
 }
 
 /** Judges and counts `count` rows and lists those that need the full path; returns how many those are. */
@@ -108,9 +95,7 @@ export function judgePlain(judge: PlainJudge, count: number, byteCount: number):
 /** Takes over what a run over `count` rows, whole or in parts, has counted. */
 export function account(judge: PlainJudge, sideCount: number, count: number, byteCount: number): void {
   judge.sideCount = sideCount;
-  judge.countedPackets += count;
-  judge.countedBytes += byteCount;
-  if (judge.countedPackets >= PACKETS_BETWEEN_SETTLING || judge.countedBytes >= BYTES_BETWEEN_SETTLING) settle(judge);
+  noteCounted(judge, count, byteCount);
 }
 
 /** The loops over a batch, bound to their arrays (base/specialize.ts). */
@@ -259,21 +244,6 @@ function tallies(
       return sideCount;
     },
   };
-}
-
-/** Takes the packed counts apart. */
-function settle(judge: PlainJudge): void {
-  const { counts, packets, bytes } = judge;
-  for (let step = 0; step < counts.length; step++) {
-    const counted = counts[step]!;
-    if (counted === 0) continue;
-    const whole = Math.floor(counted / PACKET_UNIT);
-    packets[step]! += whole;
-    bytes[step]! += counted - whole * PACKET_UNIT;
-  }
-  counts.fill(0);
-  judge.countedPackets = 0;
-  judge.countedBytes = 0;
 }
 
 /** Counts one packet, judged elsewhere, by the step that decided it (`step << 2 | STEP_*`). */
