@@ -35,11 +35,14 @@ const PIECE_LENGTH = 1 << 16;
 /** Collects small writes into large ones. */
 class BufferedStream implements Stream {
   private readonly target: NodeJS.WriteStream;
+  private readonly waits: boolean;
   private pending = '';
   isClosed = false;
 
-  constructor(target: NodeJS.WriteStream) {
+  /** With `waits`, a write to a pipe lasts until its reader has made room, so that a slow reader slows the work down and fills no memory. */
+  constructor(target: NodeJS.WriteStream, waits: boolean) {
     this.target = target;
+    this.waits = waits;
     target.on('error', (error: NodeJS.ErrnoException) => {
       this.isClosed = true;
       if (error.code === 'EPIPE') return;
@@ -65,14 +68,23 @@ class BufferedStream implements Stream {
   flush(): void {
     const text = this.pending;
     this.pending = '';
-    if (text !== '' && !this.isClosed && this.target.writable) this.target.write(text);
+    if (text === '' || this.isClosed || !this.target.writable) return;
+    if (this.waits) setBlocking(this.target);
+    this.target.write(text);
   }
+}
+
+/** Of a pipe; what is written to files and terminals waits by itself. Node.js has no public name for it. */
+function setBlocking(target: NodeJS.WriteStream): void {
+  const { _handle: handle } = target as { _handle?: { setBlocking?(isBlocking: boolean): number } };
+  // What is queued already was queued to go on by itself.
+  if (target.writableLength === 0) handle?.setBlocking?.(true);
 }
 
 /** The output of this process. */
 export function processOutput(): Output {
-  const stdout = new BufferedStream(process.stdout);
-  const stderr = new BufferedStream(process.stderr);
+  const stdout = new BufferedStream(process.stdout, true);
+  const stderr = new BufferedStream(process.stderr, false);
   const unbuffered: Stream = {
     write: (text) => {
       // What was answered so far comes first where both go to one terminal.

@@ -48,6 +48,23 @@ test('a capture from standard input gives what the file gives', () => {
   expect(piped.status).toBe(0);
 });
 
+test('a slow reader of a long answer fills no memory', () => {
+  const output = join(folder, 'dist/cli/output.js');
+  const script = `
+    import { processOutput } from ${JSON.stringify(output)};
+    const { stdout } = processOutput();
+    let queued = 0;
+    for (let i = 0; i < 64; i++) {
+      stdout.write('x'.repeat(1 << 20));
+      queued = Math.max(queued, process.stdout.writableLength);
+    }
+    process.stderr.write(String(queued));`;
+  const args = ['--input-type=module', '-e', script];
+  const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', maxBuffer: 1 << 28 });
+  expect(stdout).toHaveLength(64 << 20);
+  expect(stderr).toBe('0');
+});
+
 test('manifests and flows come from standard input', () => {
   const manifests = ['cluster', 'policies']
     .map((name) => readFileSync(`pcaps/sa-names/${name}.yaml`, 'utf8'))
