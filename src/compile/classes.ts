@@ -148,6 +148,28 @@ export class ClassNumbers {
     return this.#sets[number]!;
   }
 
+  /** The class of exactly these predicates, which are ascending, if there is one. */
+  find(set: readonly number[]): number | undefined {
+    return this.#numbers.get(set.join(','));
+  }
+
+  /** Nothing is of this class any more, and it is not found again. */
+  forget(number: number): void {
+    const set = this.#sets[number]!;
+    this.#numbers.delete(set.join(','));
+    for (const predicate of set) {
+      const classes = this.classesOf[predicate]!;
+      classes.splice(classes.indexOf(number), 1);
+    }
+  }
+
+  /** A class that was forgotten becomes that of these predicates. */
+  reuse(number: number, set: readonly number[]): void {
+    this.#sets[number] = set;
+    this.#numbers.set(set.join(','), number);
+    for (const predicate of set) this.classesOf[predicate]!.push(number);
+  }
+
   /** The class of exactly these predicates, which are ascending: a new one if there is none. */
   of(set: readonly number[]): number {
     const key = set.join(',');

@@ -44,6 +44,19 @@ export class KindTable {
   readonly #numbers = new Map<string, number>();
   /** By group: its predicates, ascending. */
   readonly #byGroup: (readonly number[])[];
+  /** By class: how many kinds are of it. */
+  readonly #uses: number[] = [];
+  /** Classes that are new since the last `takeFresh`, and those that are free. */
+  #fresh: number[] = [];
+  readonly #free: number[] = [];
+  /** Classes that lost their last kind in the change that is going on, and before it: kept, since labels often change back, while there is room. */
+  readonly #leaving = new Set<number>();
+  readonly #left = new Set<number>();
+  /** How many classes there may be, and who must hear that one is given up. */
+  #limit = Number.POSITIVE_INFINITY;
+  #onForget: (peerClass: number) => void = () => {};
+  /** Classes below this are never given up: others are alike to them (pack-pairs.ts). */
+  #keptClasses = Number.POSITIVE_INFINITY;
   /** Of single addresses that a predicate names. */
   readonly #named = new Map<AddressKey, readonly number[]>();
 
@@ -64,7 +77,9 @@ export class KindTable {
     const key = `${parent}|${sources.map((source) => ('group' in source ? `g${source.group}` : source.predicate)).join()}`;
     let number = this.#numbers.get(key);
     if (number === undefined) {
-      number = this.#kinds.push({ parent, sources, peerClass: this.#settle(parent, sources) }) - 1;
+      const peerClass = this.#settle(parent, sources);
+      this.#uses[peerClass] = (this.#uses[peerClass] ?? 0) + 1;
+      number = this.#kinds.push({ parent, sources, peerClass }) - 1;
       this.#numbers.set(key, number);
     }
     return number;
@@ -106,6 +121,9 @@ export class KindTable {
       const peerClass = this.#settle(kind.parent, kind.sources);
       if (peerClass === kind.peerClass) continue;
       changed.set(number, kind.peerClass);
+      this.#uses[peerClass] = (this.#uses[peerClass] ?? 0) + 1;
+      this.#uses[kind.peerClass]!--;
+      if (this.#uses[kind.peerClass] === 0) this.#leaving.add(kind.peerClass);
       kind.peerClass = peerClass;
     }
     return changed;
@@ -116,7 +134,45 @@ export class KindTable {
     for (const source of sources) {
       set = union(set, 'group' in source ? this.#byGroup[source.group]! : [source.predicate]);
     }
-    return this.classes.of(set);
+    const known = this.classes.find(set);
+    if (known !== undefined) return known;
+    if (this.#free.length === 0 && this.classes.count >= this.#limit) this.#reclaim();
+    const free = this.#free.pop();
+    if (free !== undefined) this.classes.reuse(free, set);
+    const number = free ?? this.classes.of(set);
+    this.#fresh.push(number);
+    return number;
+  }
+
+  /** Classes that are new since the last call; those of the first call are kept for good. */
+  takeFresh(): readonly number[] {
+    const fresh = this.#fresh;
+    this.#fresh = [];
+    if (this.#keptClasses === Number.POSITIVE_INFINITY) this.#keptClasses = this.classes.count;
+    return fresh;
+  }
+
+  /** There is room for `limit` classes; `onForget` is told of each that is given up so that its number can be had again. */
+  limitClasses(limit: number, onForget: (peerClass: number) => void): void {
+    this.#limit = limit;
+    this.#onForget = onForget;
+  }
+
+  /** A change is whole: nothing is worked out any more from classes that lost their last kind in it. */
+  endChange(): void {
+    for (const number of this.#leaving) this.#left.add(number);
+    this.#leaving.clear();
+  }
+
+  /** Gives up classes that no kind is of. */
+  #reclaim(): void {
+    for (const number of this.#left) {
+      if (this.#uses[number] !== 0 || number < this.#keptClasses || this.#leaving.has(number)) continue;
+      this.classes.forget(number);
+      this.#free.push(number);
+      this.#onForget(number);
+    }
+    this.#left.clear();
   }
 
   /** Place of the longest wide prefix around an address, or -1. */

@@ -19,7 +19,7 @@ import { openTables, type Tables } from '../tables/tables.ts';
 import type { GroupIdentity } from './groups.ts';
 import { IncrementalCompiler } from './incremental.ts';
 import { addKeys, inheritingLookup } from './labels.ts';
-import { type PackOptions, packPlan } from './pack.ts';
+import { type PackOptions, type PackRoom, packPlan } from './pack.ts';
 import type { Plan, PlanEndpoint, PlanGroup } from './plan.ts';
 import type { Joined, Shapes } from './plan-cluster.ts';
 import { podDraft } from './pods.ts';
@@ -37,12 +37,15 @@ export class LiveCompiler {
   readonly counts = { patched: 0, packed: 0 };
   readonly #compiler: IncrementalCompiler;
   readonly #options: PackOptions;
+  readonly #room: PackRoom | undefined;
   #changes: Change[] = [];
   #state: PatchState | undefined;
   #tables: Tables | undefined;
   #isPatched = false;
 
-  constructor(resources: Resources, options: PackOptions = {}) {
+  /** `room`: how much may come before tables are packed anew, where it is not the usual. */
+  constructor(resources: Resources, options: PackOptions = {}, room?: PackRoom) {
+    this.#room = room;
     this.#compiler = new IncrementalCompiler(resources);
     this.#options = options;
   }
@@ -117,7 +120,7 @@ export class LiveCompiler {
       this.#state = undefined;
       return openTables(packPlan(plan, this.#options));
     }
-    this.#state = new PatchState(plan, joined, shapes, this.#options);
+    this.#state = new PatchState(plan, joined, shapes, this.#options, this.#room);
     return this.#state.tables;
   }
 }
@@ -152,10 +155,10 @@ class PatchState {
   readonly #ruled: ReadonlySet<string>;
   readonly #nodes: ReadonlySet<string>;
 
-  constructor(plan: Plan, joined: Joined, shapes: Shapes, options: PackOptions) {
+  constructor(plan: Plan, joined: Joined, shapes: Shapes, options: PackOptions, room: PackRoom | undefined) {
     this.#plan = plan;
     this.#shapes = shapes;
-    this.#packed = new RepackableTables(plan, options);
+    this.#packed = new RepackableTables(plan, options, room);
     const { identities, profiles, setSelectors, policySelectors } = joined;
     this.#groups = identities.map((identity) => ({ identity, sets: new Set(), policies: [] }));
     this.#groupOf = new Map(identities.map((identity, group) => [identity, group]));

@@ -244,6 +244,18 @@ function share(classes: Int32Array, word: number, same: Int32Array, alike: Int32
   return { numbers, policyClasses, peers, known, same, alike };
 }
 
+function keyIn({ same, alike }: Sharing, policyClass: number, peer: number): number {
+  return sharingKey(same[policyClass] ?? policyClass, alike[peer] ?? peer);
+}
+
+/** How often each number occurs. */
+function usesOf(numbers: Int32Array): number[] {
+  const uses: number[] = [];
+  for (const number of numbers) uses[number] = (uses[number] ?? 0) + 1;
+  uses[0] ??= 0;
+  return uses;
+}
+
 /**
  * Rows and columns that come while packets run, in the room behind those of a `PairTable`.
  *
@@ -257,30 +269,81 @@ export class LivePairs {
   readonly #merged = new Map<number, Map<number, number>>();
   /** Policy classes that answer alike whoever shares a row, or a column. */
   readonly #seen = { rows: new Set<number>(), columns: new Set<number>() };
+  /** By address class its row and column, by row and column how many address classes are there, and those that came and are free again. */
+  readonly #placed: { readonly rows: number[]; readonly columns: number[] };
+  readonly #uses: { readonly rows: number[]; readonly columns: number[] };
+  readonly #free = { rows: [] as number[], columns: [] as number[] };
+  readonly #kept: { readonly rows: number; readonly columns: number };
 
   constructor(sections: Sections, table: NonNullable<PairTable['live']>, room: number) {
     this.#sections = sections;
     this.#table = table;
     this.#room = { rows: room, columns: room };
+    this.#placed = { rows: [...table.rows.numbers], columns: [...table.columns.numbers] };
+    this.#uses = { rows: usesOf(table.rows.numbers), columns: usesOf(table.columns.numbers) };
+    this.#kept = { rows: table.rows.peers.length, columns: table.columns.peers.length };
     for (const policyClass of table.columns.policyClasses) this.#seen.rows.add(policyClass);
     for (const policyClass of table.rows.policyClasses) this.#seen.columns.add(policyClass);
   }
 
-  /** The words CLASS_PAIR_ROW and CLASS_PAIR_COLUMN of an address class. Throws `NoRoomError`. */
-  placesOf(peer: number, egress: number, ingress: number): [row: number, column: number] {
+  /** The words CLASS_PAIR_ROW and CLASS_PAIR_COLUMN of address class `number`. Throws `NoRoomError`. */
+  placesOf(number: number, peer: number, egress: number, ingress: number): [row: number, column: number] {
     const column = this.#numberOf(this.#table.columns, egress, peer, 'columns');
+    this.#place(number, column, 'columns');
     const row = this.#numberOf(this.#table.rows, ingress, peer, 'rows');
+    this.#place(number, row, 'rows');
     const { firstRow, rowWords } = this.#table;
     return [firstRow + (row - 1) * rowWords, column * PLAIN_PROTOCOLS];
   }
 
+  /** A peer class is given up: what is known of it must not pass for what comes under its number. */
+  forget(peer: number): void {
+    for (const what of ['rows', 'columns'] as const) {
+      const sharing = this.#table[what];
+      for (let number = this.#kept[what]; number < sharing.peers.length; number++) {
+        if (sharing.peers[number] === peer) sharing.known.delete(keyIn(sharing, sharing.policyClasses[number]!, peer));
+      }
+    }
+  }
+
+  /**
+   * Notes where an address class is. A row or column that nobody is at any more is kept for who comes back, until there is no room for others. Then
+   * it can be written anew at once: whoever still reads it does so in another buffer.
+   */
+  #place(addressClass: number, number: number, what: 'rows' | 'columns'): void {
+    const uses = this.#uses[what];
+    const old = this.#placed[what][addressClass] ?? 0;
+    if (old === number) return;
+    this.#placed[what][addressClass] = number;
+    uses[number] = (uses[number] ?? 0) + 1;
+    uses[old]!--;
+    if (uses[old] === 0 && old >= this.#kept[what]) this.#free[what].push(old);
+  }
+
+  /** A number for a new row or column. */
+  #take(what: 'rows' | 'columns'): number {
+    const sharing = this.#table[what];
+    if (this.#room[what] > 0) {
+      this.#room[what]--;
+      return sharing.peers.length;
+    }
+    for (;;) {
+      const number = this.#free[what].shift();
+      if (number === undefined) throw new NoRoomError();
+      if (this.#uses[what][number] !== 0) continue;
+      const key = keyIn(sharing, sharing.policyClasses[number]!, sharing.peers[number]!);
+      if (sharing.known.get(key) === number) sharing.known.delete(key);
+      return number;
+    }
+  }
+
   #numberOf(sharing: Sharing, policyClass: number, peer: number, what: 'rows' | 'columns'): number {
-    const known = sharing.known.get(sharingKey(sharing.same[policyClass] ?? policyClass, sharing.alike[peer] ?? peer));
+    const known = sharing.known.get(keyIn(sharing, policyClass, peer));
     if (known !== undefined) return known;
-    if (this.#room[what]-- === 0) throw new NoRoomError();
-    const number = sharing.peers.push(peer) - 1;
-    sharing.policyClasses.push(policyClass);
-    sharing.known.set(sharingKey(sharing.same[policyClass] ?? policyClass, sharing.alike[peer] ?? peer), number);
+    const number = this.#take(what);
+    sharing.peers[number] = peer;
+    sharing.policyClasses[number] = policyClass;
+    sharing.known.set(keyIn(sharing, policyClass, peer), number);
     if (what === 'columns') {
       this.#see(policyClass, this.#table.rows, this.#seen.rows);
       for (let row = 1; row < this.#table.rows.peers.length; row++) this.#fill(row, number);

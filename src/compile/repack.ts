@@ -64,8 +64,7 @@ interface Version extends VersionParts {
   readonly live: LivePairs | undefined;
   /** By set: the predicate that asks for it. */
   readonly predicateOf: ReadonlyMap<number, number>;
-  /** Peer classes that the chains know, and address classes that have their pairs. */
-  classes: number;
+  /** Address classes that have their pairs. */
   settled: number;
 }
 
@@ -85,21 +84,24 @@ export class RepackableTables {
   #tables: Tables;
 
   /** Packs in full. The plan must not have owners that change with time, or refused pods. */
-  constructor(plan: Plan, options: PackOptions) {
+  constructor(plan: Plan, options: PackOptions, room: PackRoom = ROOM) {
     const working = { ...plan, groups: [...plan.groups], endpoints: [...plan.endpoints] };
     this.#plan = working;
-    this.#parts = packParts(working, options, new Map(), ROOM);
+    this.#parts = packParts(working, options, new Map(), room);
     const { sections, localNode, versions } = this.#parts;
     this.#nobody = sections.ints([0, 0, 0]);
     this.#setsOf = netSetsByGroup(plan);
     const buffer = sections.finish(localNode, roomOf);
     this.#pair = new BufferPair(buffer);
     this.#pair.prepare();
+    for (const { kinds } of versions) kinds?.takeFresh();
     this.#tables = viewTables(buffer);
     this.#versions = versions.map((parts) => {
       const { kinds, pairs, packer, numbers } = parts;
       assert(kinds !== undefined, 'tables that are repacked have kinds');
       const { live } = pairs;
+      const livePairs = live === undefined ? undefined : new LivePairs(sections, live, room.pairs);
+      kinds.limitClasses(packer.classLimit, (peerClass) => livePairs?.forget(peerClass));
       const predicateOf = new Map<number, number>();
       packer.table.predicates.forEach((predicate, number) => {
         if (predicate.type === 'set') predicateOf.set(predicate.set, number);
@@ -107,9 +109,8 @@ export class RepackableTables {
       return {
         ...parts,
         kinds,
-        live: live === undefined ? undefined : new LivePairs(sections, live, ROOM.pairs),
+        live: livePairs,
         predicateOf,
-        classes: kinds.classes.count,
         settled: numbers.origins.length,
       };
     });
@@ -270,6 +271,7 @@ export class RepackableTables {
       for (; version.settled < version.numbers.origins.length; version.settled++)
         this.#rewrite(version, version.settled);
     }
+    for (const { kinds } of this.#versions) kinds.endChange();
     const { sections } = this.#parts;
     sections.writeCounts(this.#pair.note);
     this.#tables = viewTables(this.#pair.commit());
@@ -300,13 +302,18 @@ export class RepackableTables {
   /** Tells the chains of peer classes that are new. `changed` has kinds with the class they had: the best to start from. */
   #addClasses(version: Version, changed: ReadonlyMap<number, number>): void {
     const { kinds, packer } = version;
+    const fresh = kinds.takeFresh();
+    if (fresh.length === 0) return;
     const { classes } = kinds;
-    if (classes.count === version.classes) return;
     const bases = new Map([...changed].map(([kind, old]) => [kinds.classOf(kind), old]));
-    for (; version.classes < classes.count; version.classes++) {
-      const base = Math.min(bases.get(version.classes) ?? 0, version.classes - 1);
-      const set = classes.set(version.classes);
-      packer.addClass(version.classes, base, set, difference(set, classes.set(base)));
+    // What a class starts from must be known to the chains itself.
+    const unknown = new Set(fresh);
+    for (const number of fresh) {
+      const old = bases.get(number) ?? 0;
+      const base = unknown.has(old) ? 0 : old;
+      const set = classes.set(number);
+      packer.addClass(number, base, set, difference(set, classes.set(base)));
+      unknown.delete(number);
     }
   }
 
@@ -315,7 +322,7 @@ export class RepackableTables {
     const words = numbers.wordsOf(numbers.origins[number]!);
     const [peer, flags, egress, ingress] = words;
     const hasPairs = live !== undefined && (flags & layout.CLASS_NEEDS_PATH) === 0;
-    const places = hasPairs ? live.placesOf(peer, egress, ingress) : [0, 0];
+    const places = hasPairs ? live.placesOf(number, peer, egress, ingress) : [0, 0];
     const records = this.#parts.sections.section(section);
     [...words, ...places].forEach((word, i) => {
       const at = number * layout.ADDRESS_CLASS_SIZE + i;

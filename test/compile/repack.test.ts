@@ -149,8 +149,10 @@ describe('after random changes, verdicts are those of a compile from scratch', (
     const addresses = addressesOf(resources);
     const counts = { patched: 0, packed: 0 };
     fc.assert(
-      fc.property(fc.array(arbChange, { minLength: 1, maxLength: 8 }), (changes) => {
-        const live = new LiveCompiler(resources, options);
+      fc.property(fc.array(arbChange, { minLength: 1, maxLength: 12 }), (changes) => {
+        // So little room that numbers are used again, and that it may run out.
+        const room = changes.length % 2 === 0 ? { classes: 3, pairs: 3, addresses: 64 } : undefined;
+        const live = new LiveCompiler(resources, options, room);
         live.publish();
         for (const each of changes) {
           change(live, each, pool);
@@ -235,6 +237,28 @@ describe('what is written into the tables', () => {
     live.set({ ...objects.policies[0]! });
     live.publish();
     expect(live.lastWritten).toBeUndefined();
+  });
+
+  test('labels that go on changing find room again', () => {
+    const many = Array.from({ length: 12 }, (_, i) =>
+      joinDocuments(account(`a${i}`), pod(`a${i}`, `10.0.1.${i + 1}`, { serviceAccount: `a${i}` })),
+    );
+    const asks = [1, 2, 3].map((n) =>
+      networkPolicy(
+        `n${n}`,
+        `order: ${n}, selector: all(), ingress: [{action: ${n === 2 ? 'Deny' : 'Allow'}, source: {serviceAccounts: {selector: n == "${n}"}}}]`,
+      ),
+    );
+    const resources = load(joinDocuments(namespace('app'), ...many, ...asks));
+    const live = new LiveCompiler(resources, {}, { classes: 3, pairs: 16, addresses: 64 });
+    live.publish();
+    for (let round = 0; round < 60; round++) {
+      const of = resources.serviceAccounts.find(({ meta }) => meta.name === `a${(round * 5) % 12}`)!;
+      live.set(withLabels(of, new Map([['n', `${(round * 7) % 6}`]])));
+      live.publish();
+      if (round % 6 === 5) expectSame(live, ['10.0.1.1', '10.0.1.6', '10.0.1.11', '10.0.1.12', '8.8.8.8']);
+    }
+    expect(live.counts).toEqual({ patched: 60, packed: 1 });
   });
 
   test('tables that are still read are left alone', () => {
