@@ -96,7 +96,7 @@ export function renderJson(value: unknown): string {
 }
 
 export async function renderYaml(value: unknown): Promise<string> {
-  const { stringify } = await import('yaml');
+  const { stringify } = await import('./yaml-text.ts');
   return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false });
 }
 
