@@ -38,6 +38,11 @@ export function findingKind(record: ConnectionRecord, limits: FindingLimits): Fi
   return watchedSeconds(record) >= limits.blockedAfterSeconds ? 'blocked' : undefined;
 }
 
+/** Whether a finding no longer holds of its connection: what was blocked was answered after all. That it was is still told. */
+export function isOver(finding: Finding['kind'] | undefined, record: ConnectionRecord): boolean {
+  return finding === 'blocked' && record.observed !== 'no-answer';
+}
+
 /** The finding in full, with its likely cause and evidence as sentences. */
 export function describeFinding(kind: Finding['kind'], record: ConnectionRecord, context: FindingContext): Finding {
   const rule = decidingRule(record);

@@ -10,7 +10,7 @@ import { type ConnectionRecord, ConnectionTable, type IdleSeconds } from '../ana
 import type { Finding } from './api.ts';
 import type { FlowUpdate } from './engine.ts';
 import { type FlowEnds, flowEnds } from './findings-ring.ts';
-import { describeFinding, type FindingLimits, findingKind } from './flow-findings.ts';
+import { describeFinding, type FindingLimits, findingKind, isOver } from './flow-findings.ts';
 
 /** Open connections told of in one turn, and closed ones that wait for it. A record takes about a kilobyte of text. */
 const UPDATES_MAX = 1000;
@@ -93,7 +93,8 @@ export class FlowFollowing {
 
   #update(record: ConnectionRecord, serial: number, generation: number, isOpen: boolean): FlowUpdate {
     const id = `${this.#options.idPrefix}-${serial}`;
-    const finding = this.#found.get(serial) ?? this.#find(record, serial, id, generation);
+    const found = this.#found.get(serial) ?? this.#find(record, serial, id, generation);
+    const finding = isOver(found, record) ? undefined : found;
     return { id, isOpen, generation, record, ...(finding === undefined ? {} : { finding }) };
   }
 

@@ -7,6 +7,7 @@
 import type { ConnectionRecord } from '../analyze/connections.ts';
 import type { FlowEntry, FlowPage } from './api.ts';
 import type { FlowUpdate } from './engine.ts';
+import { isOver } from './flow-findings.ts';
 import { FlowLives } from './flow-lives.ts';
 
 export interface FlowFilter {
@@ -45,7 +46,8 @@ export class FlowStore {
     const over = this.#lives.over(id);
     if (over !== undefined) this.#close(over);
     const known = this.#flows.get(id);
-    const found = finding ?? known?.entry.finding;
+    const before = known?.entry.finding;
+    const found = finding ?? (isOver(before, record) ? undefined : before);
     const entry: FlowEntry = { id, isOpen, generation, ...(found === undefined ? {} : { finding: found }), record };
     if (known !== undefined) {
       known.entry = entry;

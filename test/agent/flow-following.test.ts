@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import type { Finding } from '../../src/agent/api.ts';
 import type { FlowUpdate } from '../../src/agent/engine.ts';
 import { FlowFollowing } from '../../src/agent/flow-following.ts';
+import { FlowDeltas, FlowStore } from '../../src/agent/flow-store.ts';
 import type { FlowRecord } from '../../src/analyze/record.ts';
 import { VERDICT_NAMES } from '../../src/model/flow.ts';
 import { buildFrame } from '../../src/packets/synthetic.ts';
@@ -135,6 +136,34 @@ test('what policy comes to allow while its opener still asks is no leak, and the
       [7, WEB, SYN, 'deny'],
     ]),
   ).toEqual([]);
+});
+
+test('what was blocked and is answered in the end is no longer shown as blocked', () => {
+  const { findings, updates } = follow([
+    [0, WEB, SYN, 'allow'],
+    [1, WEB, SYN, 'allow'],
+    [3, WEB, SYN, 'allow'],
+    [7, WEB, SYN, 'allow'],
+    [7, DB, SYN_ACK, 'allow'],
+    [7, WEB, ACK, 'allow'],
+  ]);
+  expect(findings).toMatchObject([{ kind: 'blocked' }]);
+  expect(updates.map(({ finding }) => finding)).toEqual([
+    undefined,
+    undefined,
+    'blocked',
+    'blocked',
+    undefined,
+    undefined,
+  ]);
+  const store = new FlowStore(10);
+  const deltas = new FlowDeltas();
+  const found = updates.flatMap((update) => {
+    store.take(update);
+    return deltas.of(update).finding ?? [];
+  });
+  expect(store.get('0.0-1')!.finding).toBeUndefined();
+  expect(found).toEqual(['blocked']);
 });
 
 test('what was answered while it was denied stays a leak', () => {
