@@ -44,6 +44,7 @@ const LAST_END = tcp.LAST_END;
 const LAST_OPTIONS = tcp.LAST_OPTIONS;
 const LAST_FLAGS_MASK = tcp.LAST_FLAGS_MASK;
 const LAST_KIND_MASK = tcp.LAST_KIND_MASK;
+const LAST_DIRECTION_SHIFT = tcp.LAST_DIRECTION_SHIFT;
 const KIND_SYN = tcp.KIND_SYN;
 const TCP_STATE_SYN_SENT = tcp.TCP_STATE_SYN_SENT;
 /** Two bytes of padding, then the option: 12 bytes of options that most segments have. */
@@ -79,8 +80,9 @@ export function ackIsInOrder(
   const unacknowledged = (words[receiver + WINDOW_END]! - ack) | 0;
   if (seq !== words[sender + WINDOW_END] || ((words[sender + WINDOW_MAX_END]! - end) | 0) < 0) return false;
   if (unacknowledged < 0 || unacknowledged > 65_535) return false;
-  // Counting repetitions is left to tcp.ts.
-  return words[base + LAST_SEQ] !== seq || words[base + LAST_ACK] !== ack || words[base + LAST_END] !== end;
+  // Counting repetitions, by the same side, is left to tcp.ts.
+  const isOther = ((words[base + LAST_SEGMENT]! >>> LAST_DIRECTION_SHIFT) & 1) !== direction;
+  return isOther || words[base + LAST_SEQ] !== seq || words[base + LAST_ACK] !== ack || words[base + LAST_END] !== end;
 }
 
 /** Moves the connection by a segment that `ackIsInOrder` has found so. */
