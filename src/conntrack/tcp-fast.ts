@@ -74,11 +74,17 @@ export function ackIsInOrder(
   const receiver = base + ENTRY_PROTOCOL + (1 - direction) * WINDOW_WORDS;
   const receiverFlags = words[receiver + WINDOW_FLAGS]!;
   if ((receiverFlags & FLAG_SACK_PERMITTED) !== 0 && mayHaveSack) return false;
-  // Both windows known and of ordinary size, the segment starts where the last one ended, and acknowledges what is there.
-  if (words[sender + WINDOW_MAX_WINDOW]! <= 0 || words[receiver + WINDOW_MAX_WINDOW]! <= 0) return false;
+  // Both windows known and of ordinary size, the segment starts where the last one ended or sends again what lies in the window, and
+  // acknowledges what is there.
+  const receiverMaxWindow = words[receiver + WINDOW_MAX_WINDOW]!;
+  if (words[sender + WINDOW_MAX_WINDOW]! <= 0 || receiverMaxWindow <= 0) return false;
   if (((words[sender + WINDOW_FLAGS]! | receiverFlags) & FLAG_LIBERAL) !== 0 || rawWindow === 0) return false;
   const unacknowledged = (words[receiver + WINDOW_END]! - ack) | 0;
-  if (seq !== words[sender + WINDOW_END] || ((words[sender + WINDOW_MAX_END]! - end) | 0) < 0) return false;
+  const senderEnd = words[sender + WINDOW_END]!;
+  const senderMaxEnd = words[sender + WINDOW_MAX_END]!;
+  const behind = (senderEnd - seq) | 0;
+  if (behind < 0 || behind > 65_535 || ((senderEnd - end) | 0) > receiverMaxWindow) return false;
+  if (((senderMaxEnd - end) | 0) < 0 || ((senderMaxEnd - seq) | 0) < 0) return false;
   if (unacknowledged < 0 || unacknowledged > 65_535) return false;
   // Counting repetitions, by the same side, is left to tcp.ts.
   const isOther = ((words[base + LAST_SEGMENT]! >>> LAST_DIRECTION_SHIFT) & 1) !== direction;
@@ -105,7 +111,7 @@ export function takeAck(
   const window = (rawWindow << (senderFlags >>> WINDOW_SCALE_SHIFT)) | 0;
   if (words[sender + WINDOW_MAX_WINDOW]! < window) words[sender + WINDOW_MAX_WINDOW] = window;
   let newSenderFlags = senderFlags;
-  if (end !== seq) {
+  if (((words[sender + WINDOW_END]! - end) | 0) < 0) {
     words[sender + WINDOW_END] = end;
     newSenderFlags |= FLAG_UNACKNOWLEDGED;
   }
