@@ -10,7 +10,9 @@
  * is found by the flow's hash: room for both directions of a conversation, or for two flows. A line is a memory, not a truth:
  * whatever could change its answer takes it away.
  *
- *   made, moved or looked up and removed an entry        lines of its flow, both directions (`forgetFlow`, from entries.ts and lookup.ts)
+ *   made or removed an entry, moved TCP out of           lines of its flow, both directions (`forgetFlow`, from entries.ts and track.ts)
+ *   "established and answered"
+ *   looked an entry up, to move it                       the same lines, unless they hold for what was answered (`forgetUnanswered`, lookup.ts)
  *   an eviction where there was none before, new tables,
  *   another owner of an address                          all lines (`forgetFlows`)
  *
@@ -85,6 +87,18 @@ export function forgetFlow(ct: Conntrack, hash: number, src: number, dst: number
   const sum = src ^ dst;
   if ((flows[at]! ^ flows[at + 1]!) === sum) flows[at + 3] = 0;
   if ((flows[at + 8]! ^ flows[at + 9]!) === sum) flows[at + 11] = 0;
+}
+
+/**
+ * The same, but for lines that hold whatever their entries go through while those live and stay answered (FLOW_ANSWERED) or established
+ * (FLOW_ACK: whoever moves an entry out of that state takes its lines away). Both directions of a conversation keep theirs so.
+ */
+export function forgetUnanswered(ct: Conntrack, hash: number, src: number, dst: number): void {
+  const { flows } = ct;
+  const at = (hash & ct.flowMask) * 16;
+  const sum = src ^ dst;
+  if ((flows[at]! ^ flows[at + 1]!) === sum && (flows[at + 3]! & 7) < FLOW_ANSWERED) flows[at + 3] = 0;
+  if ((flows[at + 8]! ^ flows[at + 9]!) === sum && (flows[at + 11]! & 7) < FLOW_ANSWERED) flows[at + 11] = 0;
 }
 
 /**

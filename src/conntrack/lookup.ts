@@ -3,7 +3,7 @@
  */
 import * as record from '../wire/record.ts';
 import { bucketOf, removeEntry } from './entries.ts';
-import { forgetFlow } from './flows.ts';
+import { forgetUnanswered } from './flows.ts';
 import * as keys from './key.ts';
 import { finishHash, foldAddress, mixEnd, mixNode } from './key.ts';
 import type { Conntrack } from './table.ts';
@@ -92,7 +92,7 @@ export function findPorts(
   const isIpv6 = (flags & FLAG_IPV6) !== 0;
   if (isIpv6) return findPortsIpv6(ct, node, records, at, protocol, timeMs);
   const hash = finishHash(mixEnd(src, own) + mixEnd(dst, inverse) + Math.imul(protocol, PROTOCOL_FACTOR));
-  forgetFlow(ct, hash, src, dst);
+  forgetUnanswered(ct, hash, src, dst);
   const meta = META_LIVE | (node << 9) | protocol;
   let entry = words[bucketOf(ct, hash, mixNode(hash, node))]!;
   while (entry !== NO_ENTRY) {
