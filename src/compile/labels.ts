@@ -83,7 +83,7 @@ function sortedPairs(labels: StringMap): LabelPairs {
 /** The keys that `selectors` ask about, and those that endpoints have by themselves. */
 export function askedKeys(selectors: Iterable<Selector>): ReadonlySet<string> {
   const keys = new Set([LABEL_NAMESPACE, LABEL_ORCHESTRATOR, LABEL_SERVICE_ACCOUNT]);
-  for (const { root } of new Set(selectors)) addKeys(root, keys);
+  for (const { root } of selectors) addKeys(root, keys);
   return keys;
 }
 

@@ -163,11 +163,28 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
 }
 
 /** Those that decide which policies an endpoint runs and which sets it is in. */
-function* selectorsOf(drafts: readonly PolicyDraft[], profiles: Profiles): Generator<Selector> {
-  for (const { selector } of drafts) yield selector;
-  const ruled = [...drafts, ...[...profiles.values()].flatMap(({ rules }) => rules ?? [])];
-  const specs = distinctIpSets(ruled.flatMap(({ ingress, egress }) => [ingress, egress]));
-  for (const { selector } of specs) if (selector !== undefined) yield selector;
+function selectorsOf(drafts: readonly PolicyDraft[], profiles: Profiles): ReadonlySet<Selector> {
+  const selectors = new Set<Selector>();
+  const addSide = (side: SideDraft): void => {
+    if (side === EMPTY_SIDE) return;
+    for (const list of [side.ipSets, side.notIpSets, side.namedPorts, side.notNamedPorts]) {
+      for (const { selector } of list) if (selector !== undefined) selectors.add(selector);
+    }
+  };
+  const addRules = ({ ingress, egress }: ProfileRules): void => {
+    for (const rules of [ingress, egress]) {
+      for (const { source, destination } of rules) {
+        addSide(source);
+        addSide(destination);
+      }
+    }
+  };
+  for (const draft of drafts) {
+    selectors.add(draft.selector);
+    addRules(draft);
+  }
+  for (const { rules } of profiles.values()) if (rules !== undefined) addRules(rules);
+  return selectors;
 }
 
 function isSameSet<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): boolean {
