@@ -23,7 +23,7 @@ import { decodePacket } from '../../src/wire/decode.ts';
 import { decodeQuoted, isIcmpError } from '../../src/wire/quoted.ts';
 import { DECODE_OK, PACKET_WORDS } from '../../src/wire/record.ts';
 import { tablesOf } from '../analyze/replay-packets.ts';
-import { ip, udpPayload } from '../conntrack/packets.ts';
+import { ACK, FIN, ip, RST, SYN, tcpPayload, udpPayload } from '../conntrack/packets.ts';
 import { openBytes } from '../packets/read-all.ts';
 import { CLUSTER } from '../rows/cluster.ts';
 import { networkPolicy, pod } from '../rows/objects.ts';
@@ -230,5 +230,39 @@ test('a denied flow is in doubt from the first eviction of its shard on', async 
     expect(batches!.counts).toEqual(one!.counts);
     expect(batches!.table.equals(one!.table)).toBe(true);
     expect(ways[0]!.counters.packets[VERDICT_UNCERTAIN]).toBe(2);
+  }
+});
+
+/** From SYN to the last ACK with data both ways, resets and stray segments now and then: entries leave the established state under lines that say so. */
+test('whole TCP conversations, many at a time', async () => {
+  const tables = tablesOf([
+    ...CLUSTER,
+    pod('app/open', { ip: '10.0.0.40' }),
+    pod('app/far', { ip: '10.0.1.40', node: 'n2' }),
+  ]);
+  for (let seed = 1; seed <= 6; seed++) {
+    const random = randomFrom(seed);
+    const below = (limit: number): number => Math.floor(random() * limit);
+    const records: CaptureRecord[] = [];
+    const talks = Array.from({ length: 12 }, (_, i) => ({ port: 40_000 + i, next: [1000, 5000], turn: 0 }));
+    for (let ms = 1_000_000; records.length < 2500; ms += below(5)) {
+      const talk = talks[below(talks.length)]!;
+      const script = [SYN, SYN | ACK, ACK, ...new Array(10).fill(ACK), FIN | ACK, ACK, FIN | ACK, ACK, ACK, ACK];
+      const flags = below(60) === 0 ? RST : script[talk.turn % script.length]!;
+      const side = flags === SYN ? 0 : flags === (SYN | ACK) ? 1 : below(2);
+      const dataBytes = flags === ACK && below(2) === 0 ? below(20) : 0;
+      if (flags === SYN) talk.next = [below(9000), below(9000)];
+      const seq = talk.next[side]! + (below(25) === 0 ? below(200_000) : 0);
+      const ack = flags === SYN ? 0 : talk.next[1 - side]!;
+      talk.next[side]! += dataBytes + ((flags & (SYN | FIN)) !== 0 ? 1 : 0);
+      talk.turn++;
+      const ends = talk.port % 2 === 0 ? ['198.51.100.9', '10.0.0.40'] : ['10.0.0.40', '10.0.1.40'];
+      const ports = [talk.port, 80];
+      const payload = tcpPayload(ports[side]!, ports[1 - side]!, flags, { seq, ack, window: 9000, dataBytes });
+      const bytes = wrapEthernet(ip(ends[side]!, ends[1 - side]!, 6, payload));
+      records.push({ bytes, seconds: Math.floor(ms / 1000), nanos: (ms % 1000) * 1e6 });
+    }
+    const [byLine] = await compare(tables, records, 2 + 3 * seed);
+    expect(byLine).toBeGreaterThan(400);
   }
 });
