@@ -76,7 +76,7 @@ export class FakeNode {
       rates: () => ({ steps: this.steps.slice(-STEP_COUNT) }),
       flows: (filter, limit, before) => this.store.page(filter, limit, before),
       flow: async (id) => this.detail(id),
-      policies: () => BOARD,
+      policies: async () => Buffer.from(JSON.stringify(BOARD)),
       graph: () => GRAPH,
       findings: (limit) => ({ findings: FINDINGS.slice(0, limit), total: FINDINGS.length }),
       findingsCapture: async () => new Uint8Array(0),
