@@ -26,6 +26,7 @@ import { AgentMetrics } from './metrics.ts';
 import type { Generation, PlaneReport } from './plane-messages.ts';
 import { PlaneClient } from './policies.ts';
 import { checkPaths } from './preflight.ts';
+import { RetiredMemory } from './retired-memory.ts';
 
 export interface AgentParts {
   readonly version: string;
@@ -66,6 +67,7 @@ class Agent {
   readonly #config: AgentConfig;
   readonly #parts: AgentParts;
   readonly #state: AgentState;
+  readonly #retired = new RetiredMemory();
   readonly #metrics: AgentMetrics;
   readonly #values: readonly ConfigValue[];
   readonly #lag: IntervalHistogram;
@@ -316,6 +318,7 @@ class Agent {
     }
     if (number < (this.#state.generation?.number ?? 0)) return;
     this.#state.published(generation);
+    this.#retired.replacedBy(buffer.byteLength);
     this.#metrics.generation(generation);
     for (const detail of generation.warningLines) log.log('warn', 'input', { detail });
     const counts = { generation: number, endpoints, local_endpoints: localEndpoints, policies, warnings };
