@@ -29,6 +29,7 @@ spec:
 describe('the library', () => {
   test('exports what it promises, and nothing by accident', () => {
     expect(Object.keys(margay).sort()).toEqual([
+      'LiveCompiler',
       'PolicyError',
       'RECORD_SCHEMA',
       'compile',
@@ -38,6 +39,28 @@ describe('the library', () => {
       'openTables',
       'parseSelector',
     ]);
+  });
+
+  test('follows objects that come and go', () => {
+    const account = (role: string) => `
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: api, namespace: shop, labels: { role: ${role} } }
+`;
+    const text = SHOP.replace('names: [api]', 'selector: role == "reader"');
+    const { resources } = margay.loadResources([{ name: 'shop.yaml', text: text + account('reader') }]);
+    const compiler = new margay.LiveCompiler(resources);
+    const flow = { src: '10.0.0.2', dst: '10.0.0.1', protocol: 'tcp', dst_port: 5432 };
+    const before = compiler.publish();
+    expect(margay.evaluateFlow(before, flow).action).toBe('allow');
+    const [guest] = margay.loadResources([{ name: 'account.yaml', text: account('guest') }]).resources.serviceAccounts;
+    compiler.set(guest!);
+    const after = compiler.publish();
+    expect(margay.evaluateFlow(after, flow).action).toBe('deny');
+    // Until the next publication what was published before is as it was.
+    expect(margay.evaluateFlow(before, flow).action).toBe('allow');
+    expect(compiler.counts).toEqual({ patched: 1, packed: 1 });
   });
 
   test('goes from text to verdict', () => {
