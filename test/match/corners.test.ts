@@ -24,6 +24,7 @@ import {
   globalPolicy,
   hostEndpoint,
   networkPolicy,
+  node,
   pod,
   staged,
 } from '../rows/objects.ts';
@@ -224,10 +225,10 @@ test('the states of BPF: known connections go on, whatever their protocol', asyn
   ]);
 });
 
-test('compiled for a node that nobody knows, nothing is local and nothing policed', async () => {
+test('compiled for a node without pods, nothing is local and nothing policed', async () => {
   const flow = { src: OUTSIDE, dst: DB, dst_port: 80 };
   expect(evaluateFlow(tablesOf([...CLUSTER, CLOSED]), flow).action).toBe('deny');
-  const nowhere = tablesOf([...CLUSTER, CLOSED], { node: 'nowhere' });
+  const nowhere = tablesOf([...CLUSTER, node('empty', '192.168.0.9'), CLOSED], { node: 'empty' });
   expect(evaluateFlow(nowhere, flow).action).toBe('unpoliced');
   // Not even a packet of no connection meets a chain.
   const packets = [

@@ -279,7 +279,7 @@ describe.skipIf(CHROMIUM === undefined)('the page in Chromium', () => {
     await page.getByRole('button', { name: 'Show all' }).click();
     await page.getByRole('button', { name: 'allowed', exact: true }).click();
     await expect.poll(() => page.locator('.graph .edge-allowed .edge-line').count()).toBe(0);
-    expect(page.url()).toContain('edges=uncertain%2Cdenied%2Cblocked%2Cleaking');
+    expect(page.url()).toContain('edges=unpoliced%2Cuncertain%2Cdenied%2Cblocked%2Cleaking');
   });
 
   test('findings say cause and evidence, and lead to the explainer', async () => {
