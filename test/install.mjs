@@ -36,6 +36,8 @@ export const SYSTEM_PACKAGES = [
     isHere: commands('redis-server'),
     why: 'the shared store of identities, with every fault that it can have',
   },
+  { name: 'zsh', isHere: commands('zsh'), why: 'runs the completion that is made for it' },
+  { name: 'fish', isHere: commands('fish'), why: 'runs the completion that is made for it' },
   { name: 'openssl', isHere: commands('openssl'), why: 'certificates of servers that tests start' },
   {
     name: 'chromium',

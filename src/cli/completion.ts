@@ -190,8 +190,8 @@ ${nodes.map(zshWords).join('')}  esac
   if [[ "$cur" == -* ]]; then
     _describe -o 'option' margay_options
   else
-    (( \${#margay_words} )) && _describe 'command' margay_words
-    [[ -n "$margay_files" ]] && _files
+    if (( \${#margay_words} )); then _describe 'command' margay_words; fi
+    if [[ -n "$margay_files" ]]; then _files; fi
   fi
 }
 if [[ "\${funcstack[1]}" == "_margay" ]]; then _margay "$@"; else compdef _margay margay; fi
