@@ -1,4 +1,5 @@
 /** What one bench says: a figure with its spread, or the ratio of a peer's to ours in one run. */
+import { join } from 'node:path';
 import { ROOT } from './paths.ts';
 
 export type Unit = 'ns/packet' | 'packets/s' | 'ns' | 'us' | 'ms' | 's' | 'MB' | 'bytes/packet' | '1/s' | 'count' | 'x';
@@ -53,7 +54,7 @@ export function measured(
   const sorted = [...values].sort((a, b) => a - b);
   const [min, max] = [sorted[0]!, sorted.at(-1)!];
   // Results are kept: where the repository lies is nobody's business.
-  const command = more.command === undefined ? {} : { command: more.command.replaceAll(`${ROOT}/`, '') };
+  const command = more.command === undefined ? {} : { command: more.command.replaceAll(join(ROOT, '/'), '') };
   return { scenario, name, unit, median: median(sorted), min, max, runs: sorted.length, ...more, ...command };
 }
 
