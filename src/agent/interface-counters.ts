@@ -65,9 +65,9 @@ export class InterfaceCounters {
     this.#passedAtStop ??= this.#passed();
   }
 
-  /** After `stop`, with everything that was seen: the last word. */
+  /** After `stop`, with everything that was seen: the last word, also where a ring that was never empty had made the estimate too large. */
   settle(seen: number): void {
-    if (this.#passedAtStop !== undefined) this.#dropped = Math.max(this.#dropped, this.#passedAtStop - seen);
+    if (this.#passedAtStop !== undefined) this.#dropped = Math.max(0, this.#passedAtStop - seen);
     this.#lookedAt = Number.POSITIVE_INFINITY;
   }
 

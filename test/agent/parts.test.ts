@@ -155,6 +155,19 @@ describe('drops of the kernel', () => {
     expect(counters.dropped(65)).toBe(5);
   });
 
+  test('are estimated too high while the ring is never empty, and settled when it is', () => {
+    let text = dev(0, 0);
+    const counters = new InterfaceCounters(['eth0'], () => text);
+    for (let look = 1; look <= 8; look++) {
+      text = dev(1000 * look, 0);
+      counters.look(1000 * look - 13);
+    }
+    expect(counters.dropped(7987)).toBe(13);
+    counters.stop();
+    counters.settle(8000);
+    expect(counters.dropped(8000)).toBe(0);
+  });
+
   test('are not known of any, or behind a filter', () => {
     expect(InterfaceCounters.of(['any'], '')).toBeUndefined();
     expect(InterfaceCounters.of(['lo'], 'tcp')).toBeUndefined();
