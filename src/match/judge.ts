@@ -66,8 +66,8 @@ import {
   type Judge,
   STATES_KEPT,
   STATES_NEW,
-  STATES_TRACKED,
 } from './state.ts';
+import { beginTracked } from './states.ts';
 
 const ENDPOINT_WORDS = layout.ENDPOINT_SIZE;
 const STEP_WORDS = layout.STEP_SIZE;
@@ -97,13 +97,7 @@ export function judgeTrackedPacket(
   quoted: Int32Array,
   quotedAt: number,
 ): number {
-  judge.stateMode = STATES_TRACKED;
-  judge.stateCount = 0;
-  judge.ct = ct;
-  judge.view = view;
-  judge.timeMs = timeMs;
-  judge.tracked = records;
-  judge.trackedAt = at;
+  beginTracked(judge, ct, records, at, view, timeMs);
   judge.quoted = quoted;
   judge.quotedAt = quotedAt;
   return judgePacket(judge, records, at);

@@ -17,8 +17,8 @@ import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import * as record from '../wire/record.ts';
 import { lookUpFunction } from './chain.ts';
-import { type Judge, STATES_TRACKED } from './state.ts';
-import { mayLackEntry, passedOn, stateOn } from './states.ts';
+import type { Judge } from './state.ts';
+import { beginTracked, mayLackEntry, passedOn, stateOn } from './states.ts';
 import type { WarmRows } from './warm.ts';
 
 // Node 20 re-reads an imported constant at every use.
@@ -114,13 +114,7 @@ function denied(judge: Judge, node: number): number {
 /** What states.ts asks of the packet in hand. */
 function begin(judge: Judge, ct: Conntrack, records: Int32Array, at: number, view: DataView, timeMs: number): void {
   const protocol = records[at + PACKET_PROTOCOL]!;
-  judge.stateMode = STATES_TRACKED;
-  judge.stateCount = 0;
-  judge.ct = ct;
-  judge.view = view;
-  judge.timeMs = timeMs;
-  judge.tracked = records;
-  judge.trackedAt = at;
+  beginTracked(judge, ct, records, at, view, timeMs);
   judge.quotedAt = -1;
   judge.version = 4;
   judge.protocol = protocol;

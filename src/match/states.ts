@@ -19,6 +19,24 @@ const STATE_MASK = 0xff;
 /** The node has no entry for the packet. */
 const STATE_HAS_NO_ENTRY = 0x100;
 
+/** Takes the packet at word `at` in hand, with tracking; no node has been asked about it. */
+export function beginTracked(
+  judge: Judge,
+  ct: Conntrack,
+  records: Int32Array,
+  at: number,
+  view: DataView,
+  timeMs: number,
+): void {
+  judge.stateMode = STATES_TRACKED;
+  judge.stateCount = 0;
+  judge.ct = ct;
+  judge.view = view;
+  judge.timeMs = timeMs;
+  judge.tracked = records;
+  judge.trackedAt = at;
+}
+
 /** CT_* of the packet in hand on `node`. */
 export function stateOn(judge: Judge, node: number): number {
   if (judge.stateMode === STATES_NEW) return CT_NEW;
