@@ -13,7 +13,7 @@
 import type { LiveOwnership } from '../analyze/owner-changes.ts';
 import { Replayer } from '../analyze/replayer.ts';
 import type { Counters } from '../match/counters.ts';
-import { type CaptureReader, createRecordBatch, type RecordBatch } from '../packets/source.ts';
+import { type CaptureReader, copyRow, createRecordBatch, type RecordBatch } from '../packets/source.ts';
 import { type Tables, viewTables } from '../tables/tables.ts';
 import { decodePacket } from '../wire/decode.ts';
 import { DECODE_STATUS_COUNT, PACKET_WORDS } from '../wire/record.ts';
@@ -261,7 +261,7 @@ export class Judging {
       );
       const timeMs = batch.seconds[row]! * 1000 + batch.nanos[row]! / 1e6;
       if (duplicates.isCopy(this.#scratch, 0, batch.view, timeMs)) continue;
-      if (kept !== row) moveRow(batch, row, kept);
+      if (kept !== row) copyRow(batch, row, batch, kept);
       kept++;
     }
     this.#ledger.counts[LEDGER_DUPLICATE]! += batch.count - kept;
@@ -331,15 +331,4 @@ export class Judging {
       },
     );
   }
-}
-
-function moveRow(batch: RecordBatch, from: number, to: number): void {
-  batch.offsets[to] = batch.offsets[from]!;
-  batch.capturedBytes[to] = batch.capturedBytes[from]!;
-  batch.wireBytes[to] = batch.wireBytes[from]!;
-  batch.seconds[to] = batch.seconds[from]!;
-  batch.nanos[to] = batch.nanos[from]!;
-  batch.linkTypes[to] = batch.linkTypes[from]!;
-  batch.interfaces[to] = batch.interfaces[from]!;
-  batch.directions[to] = batch.directions[from]!;
 }

@@ -100,6 +100,18 @@ export function createRecordBatch(): RecordBatch {
   };
 }
 
+/** Row `from` of `batch` becomes row `to` of `into`, which may be the same batch; the bytes stay where they are. */
+export function copyRow(batch: RecordBatch, from: number, into: RecordBatch, to: number): void {
+  into.offsets[to] = batch.offsets[from]!;
+  into.capturedBytes[to] = batch.capturedBytes[from]!;
+  into.wireBytes[to] = batch.wireBytes[from]!;
+  into.seconds[to] = batch.seconds[from]!;
+  into.nanos[to] = batch.nanos[from]!;
+  into.linkTypes[to] = batch.linkTypes[from]!;
+  into.interfaces[to] = batch.interfaces[from]!;
+  into.directions[to] = batch.directions[from]!;
+}
+
 /**
  * What went wrong with a capture.
  *

@@ -10,7 +10,7 @@
  * decapsulation every frame stays.
  */
 import { flowHash, flowHashPorts } from '../conntrack/key.ts';
-import { BATCH_RECORDS, createRecordBatch, type RecordBatch } from '../packets/source.ts';
+import { BATCH_RECORDS, copyRow, createRecordBatch, type RecordBatch } from '../packets/source.ts';
 import { LINKTYPE_ETHERNET } from '../wire/link.ts';
 import { decodeQuoted, isIcmpError } from '../wire/quoted.ts';
 import { DECODE_OK, PACKET_WORDS } from '../wire/record.ts';
@@ -99,14 +99,7 @@ export class RowFilter {
     for (let i = 0; i < count; i++) {
       const row = rows[i]!;
       numbers[i] = before + row + 1;
-      kept.offsets[i] = batch.offsets[row]!;
-      kept.capturedBytes[i] = batch.capturedBytes[row]!;
-      kept.wireBytes[i] = batch.wireBytes[row]!;
-      kept.seconds[i] = batch.seconds[row]!;
-      kept.nanos[i] = batch.nanos[row]!;
-      kept.linkTypes[i] = batch.linkTypes[row]!;
-      kept.interfaces[i] = batch.interfaces[row]!;
-      kept.directions[i] = batch.directions[row]!;
+      copyRow(batch, row, kept, i);
     }
   }
 }
