@@ -42,6 +42,7 @@ import {
   TCP_SYN,
 } from '../wire/record.ts';
 import { communityId } from './community-id.ts';
+import { IDLE_SECONDS, isLowerEnd, startsAnew } from './five-tuple.ts';
 import type { FlowRecord } from './record.ts';
 
 /** Connections open at one time, over all shards. A record is about a kilobyte, so this keeps a replay under its memory bound. */
@@ -82,10 +83,6 @@ const ACKNOWLEDGED = 128;
 const FROM_LOWER = 256;
 /** The opener acknowledges something, so there was an answer, captured or not. */
 const SEEN_ACK = 512;
-
-/** Idle seconds after which Linux has forgotten a connection for certain (semantics 6.7). */
-const IDLE_TCP_SECONDS = 432_000;
-const IDLE_SECONDS = 600;
 
 /** Seconds after which an idle connection is closed: TCP that ended, was never answered, goes on; everything else. */
 export interface IdleSeconds {
@@ -419,13 +416,10 @@ export class ConnectionTable {
   }
 
   #startsAnew(slot: number, records: Int32Array, at: number, seconds: number): boolean {
-    const idle = seconds - this.#endSeconds[slot]!;
-    if (records[at + PACKET_PROTOCOL] !== PROTOCOL_TCP) return idle > IDLE_SECONDS;
-    if (idle > IDLE_TCP_SECONDS) return true;
     const flags = this.#flags[slot]!;
     const bothFinished = (flags & SEEN_FIN_ORIGINATOR) !== 0 && (flags & SEEN_FIN_RESPONDER) !== 0;
-    const isSyn = (records[at + PACKET_TCP_FLAGS]! & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
-    return isSyn && (bothFinished || (flags & SEEN_RESET) !== 0);
+    const isOver = bothFinished || (flags & SEEN_RESET) !== 0;
+    return startsAnew(records, at, seconds - this.#endSeconds[slot]!, isOver);
   }
 
   /**
@@ -605,14 +599,4 @@ function hasPorts(protocol: number): boolean {
     protocol === PROTOCOL_SCTP ||
     protocol === PROTOCOL_UDPLITE
   );
-}
-
-/** Whether the source is the lower of both ends (address, then port), so that both directions have one key. */
-function isLowerEnd(records: Int32Array, at: number, srcPort: number, dstPort: number): boolean {
-  for (let w = 0; w < 4; w++) {
-    const src = records[at + PACKET_SRC + w]! >>> 0;
-    const dst = records[at + PACKET_DST + w]! >>> 0;
-    if (src !== dst) return src < dst;
-  }
-  return srcPort <= dstPort;
 }

@@ -43,14 +43,12 @@ import type { KeyStore } from './factors-keys.ts';
 import { type NetworkIdentity, networkIdentity } from './factors-network.ts';
 import { TlsSession } from './factors-tls.ts';
 import { SessionMemory, type TlsOutcome } from './factors-tls-outcome.ts';
+import { isLowerEnd, startsAnew } from './five-tuple.ts';
 import { type FlowRecord, flowRecord } from './record.ts';
 import { HalfStream, StreamBudget } from './tcp-stream.ts';
 
 /** Flows that are open at one time; the oldest closes early. */
 const FLOWS_MAX = 65_536;
-/** Idle seconds after which the same ports are another flow, where no SYN says so. */
-const IDLE_TCP_SECONDS = 432_000;
-const IDLE_SECONDS = 600;
 
 /** One flow of a capture. */
 export interface SeenFlow {
@@ -271,11 +269,11 @@ class FlowTracker {
 
   #packet(view: DataView, timeMs: number): void {
     const records = this.#records;
-    const isLower = isLowerEnd(records);
+    const isLower = isLowerEnd(records, 0, records[PACKET_SRC_PORT]!, records[PACKET_DST_PORT]!);
     const key = flowKey(records, isLower);
     const isTcp = records[PACKET_PROTOCOL] === PROTOCOL_TCP;
     let flow = this.#flows.get(key);
-    if (flow !== undefined && startsAnew(flow, records, isTcp, timeMs)) {
+    if (flow !== undefined && isAnew(flow, records, timeMs)) {
       this.#close(key, flow);
       flow = undefined;
     }
@@ -375,12 +373,9 @@ class FlowTracker {
   }
 }
 
-function startsAnew(flow: OpenFlow, records: Int32Array, isTcp: boolean, timeMs: number): boolean {
-  const idleSeconds = (timeMs - flow.endMs) / 1000;
-  if (!isTcp) return idleSeconds > IDLE_SECONDS;
-  const isSyn = (records[PACKET_TCP_FLAGS]! & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
+function isAnew(flow: OpenFlow, records: Int32Array, timeMs: number): boolean {
   const isOther = flow.synSequence !== undefined && flow.synSequence !== records[PACKET_TCP_SEQ];
-  return idleSeconds > IDLE_TCP_SECONDS || (isSyn && (flow.finished === 3 || flow.hasReset || isOther));
+  return startsAnew(records, 0, (timeMs - flow.endMs) / 1000, flow.finished === 3 || flow.hasReset || isOther);
 }
 
 /** The same for both directions. */
@@ -392,16 +387,6 @@ function flowKey(records: Int32Array, isLower: boolean): string {
   let key = `${records[PACKET_PROTOCOL]},${records[PACKET_FLAGS]! & FLAG_IPV6},${lowPort},${highPort}`;
   for (let word = 0; word < 4; word++) key += `,${records[low + word]},${records[high + word]}`;
   return key;
-}
-
-/** Whether the source is the lower of both ends, by address, then by port. */
-function isLowerEnd(records: Int32Array): boolean {
-  for (let word = 0; word < 4; word++) {
-    const src = records[PACKET_SRC + word]! >>> 0;
-    const dst = records[PACKET_DST + word]! >>> 0;
-    if (src !== dst) return src < dst;
-  }
-  return records[PACKET_SRC_PORT]! <= records[PACKET_DST_PORT]!;
 }
 
 function swapEnds(records: Int32Array): void {

@@ -6,7 +6,7 @@
  * of its packets waits to be seen elsewhere any more (cross-capture.ts).
  */
 import { icmpPair } from '../conntrack/key.ts';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from '../model/flow.ts';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from '../model/flow.ts';
 import { VERIFY_CONNECTIONS_MAX } from '../model/limits.ts';
 import {
   FLAG_IPV6,
@@ -18,16 +18,10 @@ import {
   PACKET_PROTOCOL,
   PACKET_SRC,
   PACKET_SRC_PORT,
-  PACKET_TCP_FLAGS,
-  TCP_ACK,
-  TCP_RST,
-  TCP_SYN,
 } from '../wire/record.ts';
+import { isLowerEnd, startsAnew } from './five-tuple.ts';
 import type { Connection } from './outcome.ts';
 
-/** Idle seconds after which Linux has forgotten a connection for certain (semantics 6.7). */
-const IDLE_TCP_SECONDS = 432_000;
-const IDLE_SECONDS = 600;
 const EVICTION_CANDIDATES = 16;
 
 interface Entry {
@@ -63,7 +57,7 @@ export class OutcomeTable {
     this.#setKey(records, at);
     const entry = this.#entries.get(this.#key);
     if (entry === undefined) return undefined;
-    if (startsAnew(entry.connection, records, at, seconds)) {
+    if (isAnew(entry.connection, records, at, seconds)) {
       this.#close(this.#key, entry.connection);
       return undefined;
     }
@@ -143,22 +137,8 @@ export class OutcomeTable {
   }
 }
 
-function startsAnew(connection: Connection, records: Int32Array, at: number, seconds: number): boolean {
-  const idle = seconds - connection.endSeconds;
-  if (records[at + PACKET_PROTOCOL] !== PROTOCOL_TCP) return idle > IDLE_SECONDS;
-  if (idle > IDLE_TCP_SECONDS) return true;
+function isAnew(connection: Connection, records: Int32Array, at: number, seconds: number): boolean {
   if (Number.isNaN(seconds)) return false;
-  const { finished, isReset } = connection;
-  const isSyn = (records[at + PACKET_TCP_FLAGS]! & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
-  return isSyn && ((finished.originator && finished.responder) || isReset);
-}
-
-/** Whether the source is the lower of both ends (address, then port), so that both directions have one key. */
-function isLowerEnd(records: Int32Array, at: number, srcPort: number, dstPort: number): boolean {
-  for (let word = 0; word < 4; word++) {
-    const src = records[at + PACKET_SRC + word]! >>> 0;
-    const dst = records[at + PACKET_DST + word]! >>> 0;
-    if (src !== dst) return src < dst;
-  }
-  return srcPort <= dstPort;
+  const { finished, isReset, endSeconds } = connection;
+  return startsAnew(records, at, seconds - endSeconds, (finished.originator && finished.responder) || isReset);
 }
