@@ -11,6 +11,7 @@
 import { explainFlow } from '../analyze/explain.ts';
 import { explanationLines, wrapLines } from '../analyze/explain-text.ts';
 import { liveRoom } from '../analyze/live-room.ts';
+import { flowOfRecord } from '../analyze/read-record.ts';
 import { escapeControls, PolicyError } from '../base/errors.ts';
 import { packPlan, packTimedPlan } from '../compile/pack.ts';
 import type { Plan } from '../compile/plan.ts';
@@ -24,7 +25,6 @@ import type { ApiRecord } from './api.ts';
 import { boardOf, HitBoard } from './board.ts';
 import type { OwnerChange } from './engine.ts';
 import { explainSteps } from './explain-steps.ts';
-import { flowOf } from './flow-of.ts';
 import { IdentityFeed } from './identity-feed.ts';
 import { LiveTables } from './live-tables.ts';
 import type { Explained, Generation, PlaneOptions, PlaneOrder, PlaneReport } from './plane-messages.ts';
@@ -270,7 +270,7 @@ export class PolicyPlane {
 
   #explain(record: ApiRecord): { readonly answer: Explained | undefined; readonly error?: string } {
     const inUse = this.#inUse;
-    const flow = flowOf(record);
+    const flow = flowOfRecord(record);
     if (inUse === undefined) return { answer: undefined, error: 'no policies are loaded' };
     if (flow === undefined) return { answer: undefined, error: 'policies cannot be asked about a flow without ports' };
     try {

@@ -10,7 +10,7 @@ import { DECODE_STATUS_NAMES } from '../wire/record.ts';
 export type Schema = { readonly [keyword: string]: unknown };
 
 /** The actions of records: the four verdicts, and `undecoded` for a packet that is no flow. */
-export const ACTIONS = VERDICT_NAMES;
+const ACTIONS = VERDICT_NAMES;
 
 const REASONS = [...new Set([...REASON_NAMES.filter((name) => name !== ''), ...DECODE_STATUS_NAMES.slice(1)])];
 
@@ -102,6 +102,13 @@ export const FLOW_FIELDS: Readonly<Record<string, Schema>> = {
   },
 };
 
+export const PACKETS_BY_ACTION: Schema = {
+  description: 'Packets by their own verdict; absent when all have that of the first packet.',
+  type: 'object',
+  additionalProperties: { type: 'integer', minimum: 1 },
+  propertyNames: { enum: ACTIONS },
+};
+
 export const ALWAYS = ['proto', 'source_ip', 'dest_ip', 'source_type', 'dest_type', 'action'];
 
 export const RECORD_SCHEMA: Schema = {
@@ -129,12 +136,7 @@ export const RECORD_SCHEMA: Schema = {
         first_packet: whole('replay: number of the first packet, from 1, over all captures in the order given.'),
         ...FLOW_FIELDS,
         packets: whole('Packets of both directions.'),
-        packets_by_action: {
-          description: 'Packets by their own verdict; absent when all have that of the first packet.',
-          type: 'object',
-          additionalProperties: { type: 'integer', minimum: 1 },
-          propertyNames: { enum: ACTIONS },
-        },
+        packets_by_action: PACKETS_BY_ACTION,
         bytes: whole('Bytes on the wire, of both directions, whatever the capture kept of them.'),
         observed: {
           enum: ['established', 'answered', 'refused', 'no-answer', 'midstream'],

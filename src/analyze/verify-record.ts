@@ -1,6 +1,7 @@
 /** The record of one verified connection (`margay schema verify` prints its schema), and the deciding parts of a flow record. */
-import type { CheckRecord } from '../model/flow.ts';
+
 import type { OutcomeName } from './outcome.ts';
+import { decidingCheck } from './read-record.ts';
 import type { FlowRecord } from './record.ts';
 import type { Certainty, FindingKind, ObservedColumn, Predicted, ReportCause } from './report-data.ts';
 
@@ -43,20 +44,6 @@ export interface VerifyRecord extends FlowRecord {
   /** Bytes that were acknowledged and that no capture has. */
   lost_bytes?: number;
   evidence: readonly VerifyEvidence[];
-}
-
-/** The check that decided, if one ran. */
-export function decidingCheck(record: FlowRecord): CheckRecord | undefined {
-  switch (record.direction) {
-    case 'egress':
-    case 'ingress':
-    case 'forward':
-    case 'untracked':
-    case 'prednat':
-      return record[record.direction];
-    default:
-      return undefined;
-  }
 }
 
 /** `np:prod/db` of the last step of the deciding check. */

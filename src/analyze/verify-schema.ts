@@ -3,7 +3,7 @@
  * prints it; a test holds what `verify` prints against it. Closed: a field that is not here is a mistake.
  */
 import { OUTCOME_COLUMNS } from './outcome.ts';
-import { ACTIONS, ALWAYS, FLOW_FIELDS, type Schema, TIME, text, whole } from './record-schema.ts';
+import { ALWAYS, FLOW_FIELDS, PACKETS_BY_ACTION, type Schema, TIME, text, whole } from './record-schema.ts';
 import { OBSERVED, PREDICTED } from './verify-totals.ts';
 
 export const VERIFY_SCHEMA: Schema = {
@@ -46,12 +46,7 @@ export const VERIFY_SCHEMA: Schema = {
     first_packet: whole('Number of the first packet in that capture, from 1.'),
     packets: whole('Packets of both directions, each counted once, wherever it was seen.'),
     bytes: whole('Bytes on the wire, of both directions.'),
-    packets_by_action: {
-      description: 'Packets by their own verdict; absent when all have that of the first packet.',
-      type: 'object',
-      additionalProperties: { type: 'integer', minimum: 1 },
-      propertyNames: { enum: ACTIONS },
-    },
+    packets_by_action: PACKETS_BY_ACTION,
     community_id: text('Community ID flow hash, version 1.'),
     predicted: {
       enum: PREDICTED,

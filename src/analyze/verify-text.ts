@@ -1,9 +1,10 @@
 /** A verified connection in sentences: what policy says, what the captures show, what both prove. */
 import type { Connection, OutcomeName } from './outcome.ts';
+import { decidingCheck } from './read-record.ts';
 import type { FlowRecord } from './record.ts';
 import type { Predicted } from './report-data.ts';
 import type { Assessment } from './verify-assess.ts';
-import { decidingCheck, enforcingEnd } from './verify-record.ts';
+import { enforcingEnd } from './verify-record.ts';
 
 export function connectionText(
   connection: Connection,

@@ -1,9 +1,9 @@
 /** Records as rows: the short table, the wide one, and CSV with the names of the record's fields. */
+import { decidingCheck } from '../analyze/read-record.ts';
 import type { LineError } from './flow-lines.ts';
 import {
   type AnyRecord,
   type Brevity,
-  decidingCheck,
   endText,
   IN_FULL,
   reasonText,

@@ -1,7 +1,8 @@
 /** A record in words: its ends, what decided, and why. For tables, and for the answer to a single `eval`. */
+
+import { decidingCheck } from '../analyze/read-record.ts';
 import type { FlowRecord } from '../analyze/record.ts';
 import { escapeControls } from '../base/errors.ts';
-import type { CheckRecord } from '../model/flow.ts';
 import type { Output } from './output.ts';
 import { paint } from './render.ts';
 
@@ -76,20 +77,6 @@ export interface TraceEntry {
 function parseTraceEntry(text: string): TraceEntry {
   const [, tier = '', policy = '', action = '', index = ''] = text.split('|');
   return { tier, policy, action, index: Number(index) };
-}
-
-/** The check that decided, if one ran. */
-export function decidingCheck(record: AnyRecord): CheckRecord | undefined {
-  switch (record.direction) {
-    case 'egress':
-    case 'ingress':
-    case 'forward':
-    case 'untracked':
-    case 'prednat':
-      return record[record.direction];
-    default:
-      return undefined;
-  }
 }
 
 /** Why, in a few words: `rule 0 of web`, `no rule of web`, `no policy applies`. */

@@ -4,13 +4,14 @@
  *
  * Both are asked about the flow as the first packet of a new connection, so that connection tracking plays no part.
  */
+
+import { flowOfRecord } from '../analyze/read-record.ts';
 import type { FlowRecord } from '../analyze/record.ts';
 import { escapeControls } from '../base/errors.ts';
 import type { Resources } from '../model/resources.ts';
 import type { Tables } from '../tables/tables.ts';
 import type { JudgeOptions } from './options.ts';
 import type { Output } from './output.ts';
-import { flowOfRecord } from './record-flow.ts';
 import { endText, targetText } from './record-text.ts';
 import { counted } from './render.ts';
 

@@ -10,9 +10,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { explainFlow } from '../analyze/explain.ts';
 import { explanationLines } from '../analyze/explain-text.ts';
+import { decidingCheck, flowOfRecord } from '../analyze/read-record.ts';
 import type { ReportConnection, ReportData, ReportEnd } from '../analyze/report-data.ts';
 import type { VerifyResult } from '../analyze/verify.ts';
-import { decidingCheck, type VerifyRecord } from '../analyze/verify-record.ts';
+import type { VerifyRecord } from '../analyze/verify-record.ts';
 import { CHECK_NAMES, type Dataplane } from '../model/flow.ts';
 import {
   REPORT_CONNECTIONS_MAX,
@@ -24,7 +25,6 @@ import {
 import type { Tables } from '../tables/tables.ts';
 import { UsageError } from './exit.ts';
 import type { Cluster } from './inputs.ts';
-import { flowOfRecord } from './record-flow.ts';
 import { byWeight } from './verify-print.ts';
 import { readVersion } from './version.ts';
 

@@ -1,6 +1,7 @@
 /** `margay explain`: why one flow, or one packet of a capture, gets its verdict. */
 import { type Command, Option } from 'commander';
 import type { Explanation } from '../../analyze/explain.ts';
+import { flowOfRecord } from '../../analyze/read-record.ts';
 import type { PacketRecord } from '../../analyze/replay.ts';
 import { escapeControls } from '../../base/errors.ts';
 import { parseMoment } from '../../base/time.ts';
@@ -22,7 +23,6 @@ import {
 } from '../options.ts';
 import type { Output } from '../output.ts';
 import type { Finish } from '../program.ts';
-import { flowOfRecord } from '../record-flow.ts';
 import { renderJson, renderYaml } from '../render.ts';
 
 interface ExplainOptions extends InputOptions, CommonOptions, JudgeOptions, FlowOptions {
