@@ -3,10 +3,9 @@
  * ConfigMaps that change by a link). A burst of changes is one: what changed is told when it has been quiet for a moment, or after a second at
  * the latest.
  */
-import { type FSWatcher, statSync, watch } from 'node:fs';
+import { type FSWatcher, watch } from 'node:fs';
 import { dirname } from 'node:path';
-import { PolicyError } from '../base/errors.ts';
-import { expandFiles } from '../load/files.ts';
+import { filesFingerprint } from '../load/files.ts';
 
 const LOOK_MS = 1_000;
 const QUIET_MS = 100;
@@ -28,7 +27,7 @@ export class FileWatch {
     this.#names = names;
     this.#isRecursive = isRecursive;
     this.#onChange = onChange;
-    this.#seen = fingerprint(names, isRecursive);
+    this.#seen = filesFingerprint(names, isRecursive);
     this.#told = this.#seen;
     this.#looking = setInterval(() => this.#look(), LOOK_MS);
     for (const name of new Set(names.flatMap((each) => [each, dirname(each)]))) this.#listen(name);
@@ -52,7 +51,7 @@ export class FileWatch {
   }
 
   #look(): void {
-    const now = fingerprint(this.#names, this.#isRecursive);
+    const now = filesFingerprint(this.#names, this.#isRecursive);
     if (now === this.#seen) return;
     this.#seen = now;
     const clockMs = performance.now();
@@ -64,26 +63,10 @@ export class FileWatch {
 
   #settle(): void {
     this.#quiet = undefined;
-    this.#seen = fingerprint(this.#names, this.#isRecursive);
+    this.#seen = filesFingerprint(this.#names, this.#isRecursive);
     // Written and put back: nothing changed.
     if (this.#seen === this.#told) return;
     this.#told = this.#seen;
     this.#onChange();
-  }
-}
-
-/** Equal as long as no file has changed. What cannot be looked at differs from everything that can. */
-function fingerprint(names: readonly string[], isRecursive: boolean): string {
-  try {
-    return expandFiles(names, isRecursive)
-      .map(({ path }) => {
-        const { size, mtimeMs, ctimeMs, ino } = statSync(path);
-        return [path, size, mtimeMs, ctimeMs, ino].join(' ');
-      })
-      .join('\n');
-  } catch (error) {
-    if (error instanceof PolicyError || (error instanceof Error && 'code' in error))
-      return `unreadable: ${error.message}`;
-    throw error;
   }
 }

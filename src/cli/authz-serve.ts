@@ -11,15 +11,13 @@
  * Identities from Redis are read again every few seconds, since addresses move without a change of any file. When the store has been
  * away for too long, nobody can say any more whose an address is: every answer is UNAVAILABLE until it is back.
  */
-import { statSync } from 'node:fs';
 import { type Logger, pino, stdTimeFunctions } from 'pino';
 import { Authorizer } from '../authz/authorizer.ts';
 import { DenialLog } from '../authz/denial-log.ts';
 import { type ListenAddress, parseListen } from '../authz/listen.ts';
 import { AuthzMetrics, serveMetrics } from '../authz/metrics.ts';
 import { AuthzServer } from '../authz/server.ts';
-import { PolicyError } from '../base/errors.ts';
-import { expandFiles } from '../load/files.ts';
+import { filesFingerprint } from '../load/files.ts';
 import type { AuthorizationForm } from '../tables/authorization.ts';
 import { authorizerOptions, loadInThread, openForm } from './authz-inputs.ts';
 import type { AuthzOptions } from './commands/authz.ts';
@@ -203,18 +201,7 @@ class Reloader {
 function fingerprint(options: AuthzOptions): string {
   const names = [...(options.filename ?? []), options.identities ?? '-'].filter((name) => name !== '-');
   if (names.length === 0) return '';
-  try {
-    return expandFiles(names, options.recursive === true)
-      .map(({ path }) => {
-        const { size, mtimeMs, ctimeMs, ino } = statSync(path);
-        return [path, size, mtimeMs, ctimeMs, ino].join(' ');
-      })
-      .join('\n');
-  } catch (error) {
-    if (error instanceof PolicyError || (error instanceof Error && 'code' in error))
-      return `unreadable: ${error.message}`;
-    throw error;
-  }
+  return filesFingerprint(names, options.recursive === true);
 }
 
 function processSignals(): ServeSignals {

@@ -30,6 +30,22 @@ export function expandFiles(names: readonly string[], isRecursive: boolean): rea
   return [...paths].map((path) => ({ name: path === '-' ? 'stdin' : path, path }));
 }
 
+/** Equal as long as no file has changed. What cannot be looked at differs from everything that can. */
+export function filesFingerprint(names: readonly string[], isRecursive: boolean): string {
+  try {
+    return expandFiles(names, isRecursive)
+      .map(({ path }) => {
+        const { size, mtimeMs, ctimeMs, ino } = statSync(path);
+        return [path, size, mtimeMs, ctimeMs, ino].join(' ');
+      })
+      .join('\n');
+  } catch (error) {
+    if (error instanceof PolicyError || (error instanceof Error && 'code' in error))
+      return `unreadable: ${error.message}`;
+    throw error;
+  }
+}
+
 const MANIFEST = /\.(?:ya?ml|json)$/;
 
 function filesOf(directory: string, isRecursive: boolean): string[] {
