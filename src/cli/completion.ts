@@ -101,7 +101,7 @@ _margay() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="\${COMP_WORDS[i]}"
     case "$path|$word" in
-${nodes.map(bashSteps).join('')}    esac
+${nodes.map((node) => caseSteps(node, 'path')).join('')}    esac
   done
   if ((COMP_CWORD > 1)); then prev="\${COMP_WORDS[COMP_CWORD-1]}"; fi
   # --option=value comes as three words.
@@ -128,14 +128,14 @@ complete -F _margay margay
 `;
 }
 
-/** How a word changes the command, or is passed over with its value. */
-function bashSteps(node: CommandNode): string {
+/** How a word changes the command, whose path is in `variable`, or is passed over with its value. */
+function caseSteps(node: CommandNode, variable: string): string {
   const values = valueOptions(node);
   const skip =
     values.length === 0 ? '' : `      ${values.map((name) => quote(`${node.path}|${name}`)).join('|')}) ((i++)) ;;\n`;
   const steps = node.subcommands
     .filter(({ name }) => name !== 'help')
-    .map(({ name }) => `      ${quote(`${node.path}|${name}`)}) path=${quote(joined(node.path, name))} ;;\n`);
+    .map(({ name }) => `      ${quote(`${node.path}|${name}`)}) ${variable}=${quote(joined(node.path, name))} ;;\n`);
   return skip + steps.join('');
 }
 
@@ -179,7 +179,7 @@ _margay() {
   for ((i = 2; i < CURRENT; i++)); do
     word="\${words[i]}"
     case "$at|$word" in
-${nodes.map(zshSteps).join('')}    esac
+${nodes.map((node) => caseSteps(node, 'at')).join('')}    esac
   done
   case "$at|$prev" in
 ${nodes.map(zshValues).join('')}  esac
@@ -196,16 +196,6 @@ ${nodes.map(zshWords).join('')}  esac
 }
 if [[ "\${funcstack[1]}" == "_margay" ]]; then _margay "$@"; else compdef _margay margay; fi
 `;
-}
-
-function zshSteps(node: CommandNode): string {
-  const values = valueOptions(node);
-  const skip =
-    values.length === 0 ? '' : `      ${values.map((name) => quote(`${node.path}|${name}`)).join('|')}) ((i++)) ;;\n`;
-  const steps = node.subcommands
-    .filter(({ name }) => name !== 'help')
-    .map(({ name }) => `      ${quote(`${node.path}|${name}`)}) at=${quote(joined(node.path, name))} ;;\n`);
-  return skip + steps.join('');
 }
 
 function zshValues(node: CommandNode): string {
