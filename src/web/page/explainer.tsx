@@ -6,6 +6,7 @@ import type { ApiRecord, FindingList, FlowDetail } from '../../agent/api.ts';
 import { Chain } from '../shared/chain.tsx';
 import { End } from '../shared/end.tsx';
 import { formatBytes, formatCount, formatDate, formatSpan } from '../shared/format.ts';
+import { LabelList } from '../shared/label-list.tsx';
 import { decidingCheck, formatService, viewEnd, viewPending } from '../shared/record.ts';
 import { TraceList } from '../shared/trace-list.tsx';
 import { FindingBadge, VerdictBadge } from '../shared/verdict.tsx';
@@ -198,13 +199,7 @@ function Labels(props: {
   return (
     <>
       <h3>{props.title}</h3>
-      <ul class="labels">
-        {entries.map(([name, value]) => (
-          <li key={name} class="mono">
-            {name}={value}
-          </li>
-        ))}
-      </ul>
+      <LabelList entries={entries} />
     </>
   );
 }

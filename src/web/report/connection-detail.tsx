@@ -3,6 +3,7 @@
 import type { JSX } from 'preact';
 import type { ReportConnection, ReportData, ReportEnd } from '../../analyze/report-data.ts';
 import { formatBytes, formatCount, formatDate } from '../shared/format.ts';
+import { LabelList } from '../shared/label-list.tsx';
 import { type EndView, viewFacts } from '../shared/record.ts';
 import { TraceList } from '../shared/trace-list.tsx';
 
@@ -64,13 +65,7 @@ function LabelLine(props: { readonly title: string; readonly end: ReportEnd }): 
   return (
     <div class="label-line">
       <span class="quiet">{props.title}</span>
-      <ul class="labels">
-        {entries.map(([name, value]) => (
-          <li key={name} class="mono">
-            {name}={value}
-          </li>
-        ))}
-      </ul>
+      <LabelList entries={entries} />
     </div>
   );
 }

@@ -54,26 +54,13 @@ function TimelineRow(props: {
 }): JSX.Element {
   const { name, total, counts } = props;
   const most = Math.max(0, ...counts);
+  const label = `${name}: ${formatCount(total)} packets, at most ${formatCount(most)} a step`;
   return (
-    <div class={`timeline-row verdict-${name} ${total === 0 ? 'is-zero' : ''}`}>
-      <span class="badge" title={VERDICT_MEANINGS[name]}>
-        <Shape name={name} />
-        {name}
-      </span>
-      <span class="timeline-total">{formatCount(total)}</span>
-      <svg
-        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
-        preserveAspectRatio="none"
-        role="img"
-        aria-label={`${name}: ${formatCount(total)} packets, at most ${formatCount(most)} a step`}
-      >
-        <path class="timeline-base" d={`M0 ${HEIGHT - 0.5}H${WIDTH}`} />
-        <path class="timeline-area" d={stepArea(counts, most)} />
-      </svg>
+    <Row name={name} kind={`verdict-${name}`} total={total} label={label} path={stepArea(counts, most)} pathKind="area">
       <span class="timeline-most quiet" title="most in one step">
         {most > 0 ? formatShort(most) : ''}
       </span>
-    </div>
+    </Row>
   );
 }
 
@@ -88,23 +75,37 @@ function FindingRow(props: {
   const marks = counts.flatMap((count, index) =>
     count > 0 ? [`M${((index + 0.5) * step).toFixed(1)} 3V${HEIGHT - 3}`] : [],
   );
+  const label = `${name}: ${formatCount(total)} connections`;
   return (
-    <div class={`timeline-row timeline-${name} ${total === 0 ? 'is-zero' : ''}`}>
+    <Row name={name} kind={`timeline-${name}`} total={total} label={label} path={marks.join('')} pathKind="mark">
+      <span />
+    </Row>
+  );
+}
+
+/** What it is, how many in all, the picture over time, and what stands behind it. */
+function Row(props: {
+  readonly name: (typeof ROWS)[number] | 'leak' | 'blocked';
+  readonly kind: string;
+  readonly total: number;
+  readonly label: string;
+  readonly path: string;
+  readonly pathKind: 'area' | 'mark';
+  readonly children: JSX.Element;
+}): JSX.Element {
+  const { name, total } = props;
+  return (
+    <div class={`timeline-row ${props.kind} ${total === 0 ? 'is-zero' : ''}`}>
       <span class="badge" title={VERDICT_MEANINGS[name]}>
         <Shape name={name} />
         {name}
       </span>
       <span class="timeline-total">{formatCount(total)}</span>
-      <svg
-        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
-        preserveAspectRatio="none"
-        role="img"
-        aria-label={`${name}: ${formatCount(total)} connections`}
-      >
+      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={props.label}>
         <path class="timeline-base" d={`M0 ${HEIGHT - 0.5}H${WIDTH}`} />
-        <path class="timeline-mark" d={marks.join('')} />
+        <path class={`timeline-${props.pathKind}`} d={props.path} />
       </svg>
-      <span />
+      {props.children}
     </div>
   );
 }
