@@ -10,6 +10,8 @@
  * agrees with a denial. `margay verify` looks closer, at captures (analyze/outcome.ts).
  */
 import type { ConnectionRecord } from '../analyze/connections.ts';
+import { decidingCheck } from '../analyze/read-record.ts';
+import { deciderText } from '../analyze/verify-text.ts';
 import type { Finding } from './api.ts';
 
 /** What is known beside the record. */
@@ -45,7 +47,7 @@ export function isOver(finding: Finding['kind'] | undefined, record: ConnectionR
 
 /** The finding in full, with its likely cause and evidence as sentences. */
 export function describeFinding(kind: Finding['kind'], record: ConnectionRecord, context: FindingContext): Finding {
-  const rule = decidingRule(record);
+  const rule = decidingCheck(record)?.rule;
   return {
     id: `${context.flowId}-${kind}`,
     kind,
@@ -83,7 +85,7 @@ function leakEvidence(record: ConnectionRecord): string[] {
   const what =
     record.observed === 'established' ? 'The handshake was completed and data acknowledged' : 'The other side answered';
   return [
-    `Packet ${record.first_packet}, the first of the connection, is denied by ${decidingName(record)}.`,
+    `Packet ${record.first_packet}, the first of the connection, is denied by policy (${deciderText(record)}).`,
     `${what}: ${record.packets} packets, ${record.bytes} bytes between ${record.start_time} and ${record.end_time}.`,
   ];
 }
@@ -91,28 +93,11 @@ function leakEvidence(record: ConnectionRecord): string[] {
 function blockedEvidence(record: ConnectionRecord): string[] {
   const seconds = watchedSeconds(record).toFixed(1);
   return [
-    `Packet ${record.first_packet}, the first of the connection, is allowed by ${decidingName(record)}.`,
+    `Packet ${record.first_packet}, the first of the connection, is allowed by policy (${deciderText(record)}).`,
     `It was sent ${record.packets} times within ${seconds} s, and no packet came from the other side.`,
   ];
 }
 
 function watchedSeconds(record: ConnectionRecord): number {
   return (Date.parse(record.end_time) - Date.parse(record.start_time)) / 1000;
-}
-
-function decidingRule(record: ConnectionRecord): string | undefined {
-  for (const check of [record.untracked, record.prednat, record.egress, record.forward, record.ingress]) {
-    if (check !== undefined && check.action === record.action && check.rule !== undefined) return check.rule;
-  }
-  return undefined;
-}
-
-/** Rule, or the last step of a trace, or what the record gives as its reason. */
-function decidingName(record: ConnectionRecord): string {
-  for (const check of [record.untracked, record.prednat, record.egress, record.forward, record.ingress]) {
-    if (check === undefined || check.action !== record.action) continue;
-    const last = check.trace.at(-1);
-    if (last !== undefined) return check.rule === undefined ? last : `${last} (${check.rule})`;
-  }
-  return record.reason ?? 'the default';
 }

@@ -99,6 +99,9 @@ describe('a capture file', () => {
     const [first] = told.findings;
     expect(first).toMatchObject({ kind: 'leak', isWeak: false, record: { action: 'deny', dest_port: 443 } });
     expect(first!.evidence[0]).toContain(`Packet ${told.flows.get(first!.flowId)!.record.first_packet}`);
+    expect(first!.evidence[0]).toContain(
+      'is denied by policy (ingress of shop/db: end of tier default, after np:shop/db',
+    );
     expect(told.flows.get(first!.flowId)).toMatchObject({ finding: 'leak' });
     const kept = await readAll(await engine.findingsCapture());
     expect(kept.map(({ port }) => port).sort()).toEqual(kept.map(() => 443));
