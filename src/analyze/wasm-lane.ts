@@ -33,11 +33,14 @@ const COLUMNS = ['src', 'dst', 'keys', 'bytes', 'frames', 'others', 'otherNumber
 const COUNTS_AT = 16_384;
 const PAGE_BYTES = 65_536;
 
-/** A lane for `tables`, or `undefined` where they do not fit the form, or the engine has no WebAssembly with vectors. */
-export function createWasmLane(tables: Tables): WasmLane | undefined {
+/**
+ * A lane for `tables`, or `undefined` where they do not fit the form, or the engine has no WebAssembly with vectors. `isWide` lays them
+ * out as tables of more rules would be.
+ */
+export function createWasmLane(tables: Tables, isWide = false): WasmLane | undefined {
   const steps = tables.counts[SECTION_STEPS]!;
   const tablesAt = aligned(COUNTS_AT + 8 * steps);
-  const laidOut = layOutForWasm(tables, tablesAt);
+  const laidOut = layOutForWasm(tables, tablesAt, isWide);
   if (laidOut === undefined) return undefined;
   const bufferAt = aligned(tablesAt + laidOut.words.length);
   const pages = Math.ceil((bufferAt + READ_BUFFER_BYTES) / PAGE_BYTES);
@@ -66,7 +69,7 @@ export function createWasmLane(tables: Tables): WasmLane | undefined {
     columns,
     loops: {
       run: functions.judge,
-      values: column('work'),
+      steps: column('work'),
       side: column('side'),
       counts: new Float64Array(memory, COUNTS_AT, steps),
     },

@@ -7,7 +7,8 @@
  *   root      65 536 words, by the high half of an address: byte address of a page, plus 1 if the page has an entry for each low half
  *   pages     65 536 numbers of 16 bits, or one where all addresses are alike
  *   pairs     by row, column and protocol: number of a function, in 16 bits where they are that few
- *   function  SIZE ports as 16-bit words, ascending, unused ones 65 535; then SIZE values (`step << 2 | STEP_*`, -1 = the full path)
+ *   function  SIZE ports as 16-bit words, ascending, unused ones 65 535; then SIZE steps, all ones = the full path, in 16 bits where
+ *             they are that few: a function of 8 ports is then half a line of the cache, and never lies in two
  *
  * There are two roots, one that leads to columns for sources and one that leads to rows for destinations: sources come from everywhere and
  * destinations are few, so the pages of sources take half the cache that pages of both would take.
@@ -15,8 +16,8 @@
  * All functions have one SIZE, 8 to 64, so that a search is a comparison of the port with every start at once: the number of starts that
  * are at most the port, less one, is the index of the value.
  *
- *   starts  0 | 5432 | 5433 | 65535 …     port 5432: at most  1 1 0 0 …  two, so value 1
- *   values  deny | allow | deny | deny …
+ *   starts  0 | 5432 | 5433 | 65535 …     port 5432: at most  1 1 0 0 …  two, so step 1
+ *   steps   deny | allow | deny | deny …
  *
  * An unused start counts too for port 65 535; the last value fills up, so the answer is the same. Cost: for 8 starts one load, one
  * comparison, one population count, in place of three dependent loads. Where functions are larger, or the copy would
@@ -52,7 +53,9 @@ const CLASS_WORDS = layout.ADDRESS_CLASS_SIZE;
 const ROOT_ENTRIES = 65_536;
 const PAGE_ENTRIES = 65_536;
 const START_BYTES = 2;
-const VALUE_BYTES = 4;
+const STEPS_OF_16_BITS = 0xffff;
+/** Bytes of a line of the cache: what is aligned to it lies in as few as it can. */
+const LINE_BYTES = 64;
 const SIZE_MIN = 8;
 const SIZE_MAX = 64;
 
@@ -67,6 +70,8 @@ export interface WasmTables {
   readonly pairShift: 1 | 2;
   readonly functionsAt: number;
   readonly functionSize: number;
+  /** Bytes of a step in a function. */
+  readonly stepBytes: 2 | 4;
 }
 
 /** Byte addresses of the columns of a batch (PlainRows of match/plain.ts) and of what the judge writes. */
@@ -83,8 +88,8 @@ export interface WasmColumns {
   readonly touched: number;
 }
 
-/** `tables` laid out from byte `at` (a multiple of 16) on, or `undefined` if they do not fit this form. */
-export function layOutForWasm(tables: Tables, at: number): WasmTables | undefined {
+/** `tables` laid out from byte `at` (a multiple of 64) on, or `undefined` if they do not fit this form. */
+export function layOutForWasm(tables: Tables, at: number, isWide = false): WasmTables | undefined {
   const functionSize = sizeOfFunctions(tables);
   if (functionSize > SIZE_MAX) return undefined;
   const space = new Space(at);
@@ -94,12 +99,13 @@ export function layOutForWasm(tables: Tables, at: number): WasmTables | undefine
   const columns = pagesOf(tables.trie4, ends.columns, space);
   const rows = pagesOf(tables.trie4, ends.rows, space);
   if (columns === undefined || rows === undefined) return undefined;
-  const records = new FunctionRecords(tables, functionSize);
+  const stepBytes = isWide || tables.counts[layout.SECTION_STEPS]! > STEPS_OF_16_BITS ? 4 : 2;
+  const records = new FunctionRecords(tables, functionSize, stepBytes);
   const numbers = new Int32Array(ends.rowOffsets.length * pairWidth);
   ends.rowOffsets.forEach((from, row) => {
     for (let i = 0; i < pairWidth; i++) numbers[row * pairWidth + i] = records.numberOf(tables.pairs[from + i]!);
   });
-  const pairs = records.count <= 65_536 ? Uint16Array.from(numbers) : numbers;
+  const pairs = isWide || records.count > 65_536 ? numbers : Uint16Array.from(numbers);
   const pairsAt = space.take(pairs.byteLength);
   const functionsAt = space.take(records.count * records.bytes);
   if (space.end - at > WASM_BYTES_MAX) return undefined;
@@ -122,6 +128,7 @@ export function layOutForWasm(tables: Tables, at: number): WasmTables | undefine
     pairShift: pairs instanceof Uint16Array ? 1 : 2,
     functionsAt,
     functionSize,
+    stepBytes,
   };
 }
 
@@ -130,14 +137,16 @@ class FunctionRecords {
   readonly bytes: number;
   readonly #functions: Int32Array;
   readonly #size: number;
+  readonly #stepBytes: 2 | 4;
   /** By word offset in SECTION_FUNCTIONS; 0 = not in use so far. */
   readonly #numbers: Int32Array;
   readonly #refs: number[] = [layout.NONE];
 
-  constructor({ functions }: Tables, size: number) {
-    this.bytes = size * (START_BYTES + VALUE_BYTES);
+  constructor({ functions }: Tables, size: number, stepBytes: 2 | 4) {
+    this.bytes = size * (START_BYTES + stepBytes);
     this.#functions = functions;
     this.#size = size;
+    this.#stepBytes = stepBytes;
     this.#numbers = new Int32Array(functions.length);
   }
 
@@ -158,21 +167,22 @@ class FunctionRecords {
   write(out: Uint8Array, at: number): void {
     const functions = this.#functions;
     const size = this.#size;
-    const shorts = new Uint16Array(out.buffer);
-    const ints = new Int32Array(out.buffer);
+    const stepBytes = this.#stepBytes;
+    const starts = new Uint16Array(out.buffer);
+    const steps = stepBytes === 2 ? starts : new Int32Array(out.buffer);
     this.#refs.forEach((ref, number) => {
       const startsAt = (at + number * this.bytes) / START_BYTES;
-      const valuesAt = (at + number * this.bytes + size * START_BYTES) / VALUE_BYTES;
+      const stepsAt = (at + number * this.bytes + size * START_BYTES) / stepBytes;
       if (ref < 0) {
-        ints.fill(layout.NONE, valuesAt, valuesAt + size);
+        steps.fill(layout.NONE, stepsAt, stepsAt + size);
         return;
       }
       const from = ref >>> 5;
       const count = 1 << (ref & 31);
       for (let i = 0; i < size; i++) {
         const start = i < count ? functions[from + i]! : layout.KEY_UNUSED;
-        shorts[startsAt + i] = start === layout.KEY_UNUSED ? 0xffff : start;
-        ints[valuesAt + i] = functions[from + count + Math.min(i, count - 1)]!;
+        starts[startsAt + i] = start === layout.KEY_UNUSED ? 0xffff : start;
+        steps[stepsAt + i] = functions[from + count + Math.min(i, count - 1)]! >> layout.VALUE_STEP_SHIFT;
       }
     });
   }
@@ -188,7 +198,7 @@ function sizeOfFunctions({ pairs }: Tables): number {
   return 1 << depth;
 }
 
-/** Addresses handed out one behind the other, each a multiple of 16. */
+/** Addresses handed out one behind the other, each at the start of a line. */
 class Space {
   end: number;
 
@@ -198,7 +208,7 @@ class Space {
 
   take(bytes: number): number {
     const at = this.end;
-    this.end += (bytes + 15) & ~15;
+    this.end += (bytes + LINE_BYTES - 1) & ~(LINE_BYTES - 1);
     return at;
   }
 }
@@ -298,7 +308,7 @@ export function judgeFunction(tables: WasmTables, columns: WasmColumns, packetUn
   const f = new FunctionBody('judge', 1, true);
   const [count] = f.parameters as [wasm.Local];
   /** Byte offset of the row in its column; `end` is that of the first row behind the last. */
-  const [row, end, address, entry, value, sideCount] = [
+  const [row, end, address, entry, step, sideCount] = [
     f.local(),
     f.local(),
     f.local(),
@@ -330,27 +340,27 @@ export function judgeFunction(tables: WasmTables, columns: WasmColumns, packetUn
   const port = and(load(row.get, columns.keys), i32(0xffff));
   const pairAt = shl(pair, i32(tables.pairShift));
   const number = tables.pairShift === 1 ? load16(pairAt, tables.pairsAt) : load(pairAt, tables.pairsAt);
-  const recordBytes = tables.functionSize * (START_BYTES + VALUE_BYTES);
+  const { functionSize, stepBytes } = tables;
+  const recordBytes = functionSize * (START_BYTES + stepBytes);
   const aim = each(store(row.get, add(mul(number, i32(recordBytes)), i32(tables.functionsAt)), columns.work));
   const touch = each(dead.set(add(dead.get, load16(load(row.get, columns.work)))));
+  const stepAt = add(address.get, shl(startsAtMost(functionSize, address, starts.get), i32(stepBytes === 2 ? 1 : 2)));
+  const lastStart = functionSize * START_BYTES - stepBytes;
+  const isSide = stepBytes === 2 ? geS(step.get, i32(STEPS_OF_16_BITS)) : ltS(step.get, i32(0));
   const tally = each(
     address.set(load(row.get, columns.work)),
     starts.set(wasm.splat16(port)),
-    value.set(
-      load(
-        add(address.get, shl(startsAtMost(tables.functionSize, address, starts.get), i32(2))),
-        tables.functionSize * START_BYTES - VALUE_BYTES,
-      ),
-    ),
-    store(row.get, value.get, columns.work),
+    step.set(stepBytes === 2 ? load16(stepAt, lastStart) : load(stepAt, lastStart)),
+    store(row.get, step.get, columns.work),
     when(
-      ltS(value.get, i32(0)),
+      isSide,
       [
+        ...store(row.get, i32(layout.NONE), columns.work),
         ...store(shl(sideCount.get, i32(2)), shrU(row.get, i32(2)), columns.side),
         ...sideCount.set(add(sideCount.get, i32(1))),
       ],
       [
-        ...address.set(shl(and(value.get, i32(~3)), i32(1))),
+        ...address.set(shl(step.get, i32(3))),
         ...wasm.addToFloat(address, load(row.get, columns.bytes), packetUnit, columns.counts),
       ],
     ),

@@ -46,8 +46,8 @@ export interface PlainJudge extends PackedCounts {
   readonly tables: Tables;
   readonly run: RunBatch;
   readonly parts?: PlainLoops['parts'];
-  /** After a batch, by row: `step << 2 | STEP_*` of what decides, or NONE for the full path. */
-  readonly values: Int32Array;
+  /** After a batch, by row: the step that decides, or NONE for the full path. */
+  readonly steps: Int32Array;
   /** Rows that need the full path. */
   readonly side: Int32Array;
   sideCount: number;
@@ -59,7 +59,7 @@ export type RunBatch = (count: number) => number;
 /** The loops, and the arrays they leave their answers in; match/plain-wasm.ts has others. */
 export interface PlainLoops {
   readonly run: RunBatch;
-  readonly values: Int32Array;
+  readonly steps: Int32Array;
   readonly side: Int32Array;
   readonly counts: Float64Array;
   /** What `run` does one after the other, where that can be told apart: aim and touch, search, tally. */
@@ -108,7 +108,7 @@ interface Stages {
 }
 
 function createScriptLoops(tables: Tables, rows: PlainRows): PlainLoops {
-  /** A row's pair, then its function, then its value. */
+  /** A row's pair, then its function, then its step. */
   const work = new Int32Array(rows.src.length);
   const side = new Int32Array(rows.src.length);
   const counts = new Float64Array(tables.counts[layout.SECTION_STEPS]!);
@@ -127,7 +127,7 @@ function createScriptLoops(tables: Tables, rows: PlainRows): PlainLoops {
     PAIR_COLUMN,
   );
   const search = searchOfDepth(largestFunction(tables))(functions, work, keys);
-  const { tally } = specialize(tallies)(work, bytes, side, counts, STEP_SHIFT, PACKET_UNIT);
+  const { tally } = specialize(tallies)(work, bytes, side, counts, PACKET_UNIT);
   const run = (count: number): number => {
     aim(count);
     touch(count);
@@ -142,7 +142,7 @@ function createScriptLoops(tables: Tables, rows: PlainRows): PlainLoops {
     aim(count);
     return touch(count);
   };
-  return { run, values: work, side, counts, parts: [lookUp, find, tally] };
+  return { run, steps: work, side, counts, parts: [lookUp, find, tally] };
 }
 
 function aimAndTouch(
@@ -196,7 +196,7 @@ function largestFunction({ pairs }: Tables): number {
 
 /**
  * Makes a search of `depth` halvings, written out: a loop inside the loop cost twice as much (g1k, depth 5). It replaces each function
- * ref of `work` by the value at the row's port; NONE stays.
+ * ref of `work` by the step at the row's port; NONE stays.
  *
  * `mask` is the function's size less one. A halving wider than the function has `step & mask` 0, so it compares nothing and
  * moves nowhere. `functions[at + step] - port - 1` is negative where the start there is at most the port.
@@ -219,7 +219,7 @@ function searchOfDepth(depth: number): (functions: Int32Array, work: Int32Array,
         const next = (keys[i] & 0xffff) + 1;
         let at = (ref & ~side) >>> 5;
         ${halvings.join('\n        ')}
-        work[i] = functions[at + mask + 1] | side;
+        work[i] = (functions[at + mask + 1] >> ${STEP_SHIFT}) | side;
       }
     };`,
   ) as ReturnType<typeof searchOfDepth>;
@@ -230,16 +230,15 @@ function tallies(
   bytes: Int32Array,
   side: Int32Array,
   counts: Float64Array,
-  stepShift: number,
   packetUnit: number,
 ): Pick<Stages, 'tally'> {
   return {
     tally(count) {
       let sideCount = 0;
       for (let i = 0; i < count; i++) {
-        const decided = work[i]!;
-        if (decided < 0) side[sideCount++] = i;
-        else counts[decided >> stepShift]! += bytes[i]! + packetUnit;
+        const step = work[i]!;
+        if (step < 0) side[sideCount++] = i;
+        else counts[step]! += bytes[i]! + packetUnit;
       }
       return sideCount;
     },

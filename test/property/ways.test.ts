@@ -12,13 +12,14 @@ import { createWasmLane } from '../../src/analyze/wasm-lane.ts';
 import { compile } from '../../src/compile/compile.ts';
 import { judgeFolded } from '../../src/match/folded.ts';
 import { decidingStep, judgeNewPacket } from '../../src/match/judge.ts';
-import { createPlainJudge, judgePlain, type PlainJudge } from '../../src/match/plain.ts';
+import { createPlainJudge, judgePlain, type PlainJudge, type PlainLoops } from '../../src/match/plain.ts';
 import { judgePlain6 } from '../../src/match/plain6.ts';
 import { createJudge } from '../../src/match/state.ts';
 import type { Flow } from '../../src/model/flow.ts';
 import { VERDICT_ALLOW, VERDICT_DENY, VERDICT_UNPOLICED } from '../../src/model/flow.ts';
 import { NONE, STEP_DENY, STEP_JUMP, STEP_NONE, STEP_SIZE, VALUE_STEP_SHIFT } from '../../src/tables/layout.ts';
 import { openTables, type Tables } from '../../src/tables/tables.ts';
+import { createPlainColumns, type PlainColumns } from '../../src/wire/plain.ts';
 import { PLAIN6_DST, PLAIN6_KEY, PLAIN6_SRC, PLAIN6_WORDS } from '../../src/wire/plain6.ts';
 import { PACKET_DST, PACKET_DST_PORT, PACKET_PROTOCOL, PACKET_SRC, PACKET_WORDS } from '../../src/wire/record.ts';
 import { type EvalWorker, startEvalWorker } from '../support/eval-worker.ts';
@@ -132,26 +133,29 @@ function checkPlain(tables: Tables, flows: readonly Flow[]): number {
     keys[row] = ((packet[PACKET_PROTOCOL] === 6 ? 0 : 1) << 16) | packet[PACKET_DST_PORT]!;
     values[row] = judgeFolded(tables, packet, 0);
   });
-  const lane = createWasmLane(tables);
-  expect(lane).toBeDefined();
-  const { columns, loops } = lane!;
-  for (const [name, rows] of Object.entries({ src, dst, keys })) columns[name as 'src'].set(rows);
-  columns.bytes.fill(60);
-  const judge = createPlainJudge(tables, columns);
-  judgePlain(judge, flows.length, 60 * flows.length);
-  const inWasm = createPlainJudge(tables, columns, loops);
-  judgePlain(inWasm, flows.length, 60 * flows.length);
-  const rowsOf = ({ values: answers, side, sideCount, counts }: PlainJudge): unknown => [
-    answers.subarray(0, flows.length),
+  const judged = ({ columns, loops }: { columns: PlainColumns; loops?: PlainLoops }): PlainJudge => {
+    for (const [name, rows] of Object.entries({ src, dst, keys })) columns[name as 'src'].set(rows);
+    columns.bytes.fill(60);
+    const made = createPlainJudge(tables, columns, loops);
+    judgePlain(made, flows.length, 60 * flows.length);
+    return made;
+  };
+  const judge = judged({ columns: createPlainColumns(flows.length) });
+  const rowsOf = ({ steps, side, sideCount, counts }: PlainJudge): unknown => [
+    steps.subarray(0, flows.length),
     side.subarray(0, sideCount),
     counts,
   ];
-  expect(rowsOf(inWasm)).toEqual(rowsOf(judge));
+  for (const isWide of [false, true]) {
+    const lane = createWasmLane(tables, isWide);
+    expect(lane).toBeDefined();
+    expect(rowsOf(judged(lane!))).toEqual(rowsOf(judge));
+  }
   const bySide = new Set(judge.side.subarray(0, judge.sideCount));
   flows.forEach((flow, row) => {
     const isSide = values[row] === NONE;
     expect({ flow, isSide: bySide.has(row) }).toEqual({ flow, isSide });
-    if (!isSide) expect({ flow, value: judge.values[row] }).toEqual({ flow, value: values[row] });
+    if (!isSide) expect({ flow, step: judge.steps[row] }).toEqual({ flow, step: values[row]! >> VALUE_STEP_SHIFT });
   });
   return flows.length - bySide.size;
 }
