@@ -18,19 +18,17 @@
  * Cost: one sort of all prefixes, then a step each. An address that two pods own has the predicates of both (semantics 7.2). One that changes
  * its owner (timed-owners.ts) has a class for each of its states.
  */
-import { comparePrefixes, prefixCovers } from '../base/ip.ts';
-import { sortedPlaces } from '../base/radix-sort.ts';
 import { zeroWords } from '../base/words.ts';
 import type { Predicate, PredicateTable } from './fields.ts';
 import type { Plan, Prefix } from './plan.ts';
+import type { PlanAddresses } from './plan-addresses.ts';
+import { PrefixColumns } from './prefix-columns.ts';
 import { addressKey, type TimedAddress, type TimedAddresses } from './timed-owners.ts';
 
-/**
- * Prefixes, each with the class of the addresses in it that no longer segment covers, as two lists of one length: a cluster has a segment
- * for each of its pods. Sorted: parents before children.
- */
+/** Prefixes, each with the class of the addresses in it that no longer segment covers. Sorted: parents before children. */
 export interface Segments {
-  readonly prefixes: readonly Prefix[];
+  readonly prefixes: PrefixColumns;
+  /** By segment; may be longer. */
   readonly peerClasses: Int32Array;
 }
 
@@ -53,6 +51,7 @@ export interface PeerClasses {
 export function buildPeerClasses(
   plan: Plan,
   version: 4 | 6,
+  addresses: PlanAddresses,
   table: PredicateTable,
   marks: readonly Prefix[],
   timed: TimedAddresses = new Map(),
@@ -60,50 +59,62 @@ export function buildPeerClasses(
   const classes = new ClassNumbers(table.predicates.length);
   const byGroup = predicatesByGroup(plan, table);
   const timedClasses = new Map<TimedAddress, readonly number[]>();
-  const { prefixes, predicates, timedAt } = sortedEntries(plan, version, table, marks, byGroup, timed);
-  const segments: Prefix[] = [];
-  const peerClasses = zeroWords(prefixes.length);
+  const { prefixes, lists, listOf, timedAt } = sortedEntries(plan, version, addresses, table, marks, byGroup, timed);
+  const entryCount = prefixes.count;
   const open: { prefix: Prefix; effective: number }[] = [];
-  const wholeLength = version === 4 ? 32 : 128;
-  for (let i = 0; i < prefixes.length; ) {
-    const prefix = prefixes[i]!;
-    let own = predicates[i]!;
-    let timedHere = timedAt.get(i);
-    for (i++; i < prefixes.length && isSamePrefix(prefixes[i]!, prefix); i++) {
-      own = union(own, predicates[i]!);
-      timedHere ??= timedAt.get(i);
-    }
-    while (open.length > 0 && !prefixCovers(open.at(-1)!.prefix, prefix)) open.pop();
+  // Segments take the place of the entries that have been read, and their classes that of lists.
+  let count = 0;
+  for (let i = 0; i < entryCount; ) {
+    const first = i++;
+    while (i < entryCount && prefixes.isSame(i, first)) i++;
+    while (open.length > 0 && !prefixes.isCovered(first, open.at(-1)!.prefix)) open.pop();
     const parent = open.length === 0 ? 0 : open.at(-1)!.effective;
+    const timedHere = timedAt.size === 0 ? undefined : timedIn(timedAt, first, i);
     let effective: number;
-    if (timedHere === undefined) effective = classes.number(parent, own);
-    else {
-      const ofStates = timedHere.states.map(({ pods }) => {
-        const groups = pods.flatMap((pod) => plan.endpoints[pod]?.group ?? []);
-        return classes.number(
-          parent,
-          groups.reduce((all, group) => union(all, byGroup[group]!), own),
-        );
-      });
-      timedClasses.set(timedHere, ofStates);
-      effective = ofStates[0]!;
+    if (i - first === 1 && timedHere === undefined) {
+      const list = listOf[first]!;
+      effective = classes.step(parent, list, lists[list]!);
+    } else {
+      const own = unionOf(lists, listOf, first, i);
+      if (timedHere === undefined) effective = classes.ofUnion(parent, own);
+      else {
+        const ofStates = timedHere.states.map(({ pods }) => {
+          const groups = pods.flatMap((pod) => plan.endpoints[pod]?.group ?? []);
+          return classes.ofUnion(
+            parent,
+            groups.reduce((all, group) => union(all, byGroup[group]!), own),
+          );
+        });
+        timedClasses.set(timedHere, ofStates);
+        effective = ofStates[0]!;
+      }
     }
-    peerClasses[segments.length] = effective;
-    segments.push(prefix);
     // Nothing lies inside a single address.
-    if (prefix.length < wholeLength) open.push({ prefix, effective });
+    if (!prefixes.isWhole(first)) open.push({ prefix: prefixes.at(first), effective });
+    prefixes.move(first, count);
+    listOf[count++] = effective;
   }
+  prefixes.count = count;
   return {
-    segments: { prefixes: segments, peerClasses: peerClasses.subarray(0, segments.length) },
+    segments: { prefixes, peerClasses: listOf },
     count: classes.count,
     classesOf: classes.classesOf,
     timed: timedClasses,
   };
 }
 
-/** Whether two prefixes of one version are one. */
-export function isSamePrefix(a: Prefix, b: Prefix): boolean {
-  return a.length === b.length && a.words[0] === b.words[0] && (a.version === 4 || comparePrefixes(a, b) === 0);
+function timedIn(timedAt: Entries['timedAt'], from: number, to: number): TimedAddress | undefined {
+  for (let i = from; i < to; i++) {
+    const timed = timedAt.get(i);
+    if (timed !== undefined) return timed;
+  }
+  return undefined;
+}
+
+function unionOf(lists: Entries['lists'], listOf: Int32Array, from: number, to: number): readonly number[] {
+  let all = lists[listOf[from]!]!;
+  for (let i = from + 1; i < to; i++) all = union(all, lists[listOf[i]!]!);
+  return all;
 }
 
 /** Hash-consed sets of predicates; class 0 is the empty set. */
@@ -111,11 +122,8 @@ export class ClassNumbers {
   readonly classesOf: number[][];
   readonly #sets: (readonly number[])[] = [[]];
   readonly #numbers = new Map<string, number>([['', 0]]);
-  /** Steps (own predicates, parent class) seen before, so that a million equal pods cost one union; the last one of each list at hand. */
-  readonly #steps = new Map<
-    readonly number[],
-    { parent: number; number: number; readonly byParent: Map<number, number> }
-  >();
+  /** By list of own predicates: the classes in known parents, so that a million equal pods cost one union; the last one at hand. */
+  readonly #steps: ({ parent: number; number: number; readonly byParent: Map<number, number> } | undefined)[] = [];
 
   constructor(predicateCount: number) {
     this.classesOf = Array.from({ length: predicateCount }, () => []);
@@ -125,22 +133,27 @@ export class ClassNumbers {
     return this.#sets.length;
   }
 
-  number(parent: number, own: readonly number[]): number {
+  /** The class of what is of class `parent` and has these predicates of its own, which are known as `list`. */
+  step(parent: number, list: number, own: readonly number[]): number {
     if (own.length === 0) return parent;
-    let step = this.#steps.get(own);
+    let step = this.#steps[list];
     if (step === undefined) {
       step = { parent: -1, number: -1, byParent: new Map() };
-      this.#steps.set(own, step);
+      this.#steps[list] = step;
     }
     if (step.parent === parent) return step.number;
     let number = step.byParent.get(parent);
     if (number === undefined) {
-      number = this.of(union(this.#sets[parent]!, own));
+      number = this.ofUnion(parent, own);
       step.byParent.set(parent, number);
     }
     step.parent = parent;
     step.number = number;
     return number;
+  }
+
+  ofUnion(parent: number, own: readonly number[]): number {
+    return own.length === 0 ? parent : this.of(union(this.#sets[parent]!, own));
   }
 
   /** The predicates of a class, ascending. */
@@ -186,8 +199,11 @@ export class ClassNumbers {
 
 /** Prefixes in order, each as often as it is named, and for each the predicates that hold there: one list for all prefixes of a group. */
 export interface Entries {
-  readonly prefixes: readonly Prefix[];
-  readonly predicates: readonly (readonly number[])[];
+  readonly prefixes: PrefixColumns;
+  /** Those of groups, then those that predicates name by themselves, then the empty one. */
+  readonly lists: readonly (readonly number[])[];
+  /** By place: the list that holds there. */
+  readonly listOf: Int32Array;
   /** By place: the address that changes its owner; its predicates are then those that hold whoever owns it. */
   readonly timedAt: ReadonlyMap<number, TimedAddress>;
 }
@@ -195,49 +211,73 @@ export interface Entries {
 export function sortedEntries(
   plan: Plan,
   version: 4 | 6,
+  addresses: PlanAddresses,
   table: PredicateTable,
   marks: readonly Prefix[],
   byGroup: readonly (readonly number[])[],
   timed: TimedAddresses,
 ): Entries {
-  const prefixes: Prefix[] = [];
-  const predicates: (readonly number[])[] = [];
-  const timedOf = new Map<number, TimedAddress>();
-  const none: readonly number[] = [];
-  const add = (list: readonly Prefix[], own: readonly number[]): void => {
-    for (const prefix of list) {
-      if (prefix.version !== version) continue;
-      prefixes.push(prefix);
-      predicates.push(own);
-    }
+  const named = table.predicates.map((predicate) => ownPrefixes(plan, predicate));
+  const lists = [...byGroup, ...named.map((_, predicate) => [predicate]), NONE];
+  const none = lists.length - 1;
+  const few: { readonly prefix: Prefix; readonly list: number; readonly timed?: TimedAddress }[] = [];
+  const add = (prefixes: readonly Prefix[], list: number): void => {
+    for (const prefix of prefixes) if (prefix.version === version) few.push({ prefix, list });
   };
-  plan.groups.forEach((group, index) => {
-    const changes = timed.size > 0 && group.kind === 'wep';
-    add(changes ? group.prefixes.filter((prefix) => !timed.has(addressKey(prefix))) : group.prefixes, byGroup[index]!);
+  for (const { address, endpoint } of addresses.others) {
+    const { kind, group } = plan.endpoints[endpoint]!;
+    const changes = kind === 'wep' && timed.size > 0 && timed.has(addressKey(address));
+    if (!changes && address.version === version) few.push({ prefix: address, list: group });
+  }
+  plan.groups.forEach(({ kind, prefixes }, group) => {
+    if (kind === 'ns') add(prefixes, group);
   });
   for (const address of timed.values()) {
-    if (address.address.version !== version) continue;
-    timedOf.set(prefixes.length, address);
-    add([address.address], none);
+    const prefix = address.address;
+    if (prefix.version === version) few.push({ prefix, list: none, timed: address });
   }
-  table.predicates.forEach((predicate, number) => {
-    add(ownPrefixes(plan, predicate), [number]);
+  named.forEach((prefixes, predicate) => {
+    add(prefixes, byGroup.length + predicate);
   });
   add(marks, none);
-  const places = version === 4 ? placesOfIpv4(prefixes) : placesOfIpv6(prefixes);
-  const timedAt = new Map<number, TimedAddress>();
-  if (timedOf.size > 0) {
-    for (const [i, place] of places.entries()) {
-      const address = timedOf.get(place);
-      if (address !== undefined) timedAt.set(i, address);
-    }
-  }
-  return {
-    prefixes: Array.from(places, (place) => prefixes[place]!),
-    predicates: Array.from(places, (place) => predicates[place]!),
-    timedAt,
-  };
+  return ordered(plan, version, addresses, few, lists, timed);
 }
+
+/** The addresses of pods and `few` others, sorted. */
+function ordered(
+  { endpoints }: Plan,
+  version: 4 | 6,
+  { podWords, podOf }: PlanAddresses,
+  few: readonly { readonly prefix: Prefix; readonly list: number; readonly timed?: TimedAddress }[],
+  lists: Entries['lists'],
+  timed: TimedAddresses,
+): Entries {
+  const podCount = version === 4 ? podWords.length : 0;
+  const prefixes = new PrefixColumns(version, podCount + few.length);
+  const listOf = zeroWords(podCount + few.length);
+  for (let i = 0; i < podCount; i++) {
+    if (timed.size > 0 && timed.has(podWords[i]!)) continue;
+    listOf[prefixes.count] = endpoints[podOf[i]!]!.group;
+    prefixes.addWord(podWords[i]!);
+  }
+  const firstOfFew = prefixes.count;
+  for (const { prefix, list } of few) {
+    listOf[prefixes.count] = list;
+    prefixes.add(prefix);
+  }
+  const places = prefixes.sortedPlaces();
+  const timedAt = new Map<number, TimedAddress>();
+  const listsInOrder = zeroWords(places.length);
+  for (let i = 0; i < places.length; i++) {
+    const place = places[i]!;
+    listsInOrder[i] = listOf[place]!;
+    const address = timed.size > 0 && place >= firstOfFew ? few[place - firstOfFew]!.timed : undefined;
+    if (address !== undefined) timedAt.set(i, address);
+  }
+  return { prefixes: prefixes.inOrder(places), lists, listOf: listsInOrder, timedAt };
+}
+
+const NONE: readonly number[] = [];
 
 /** Prefixes of a predicate that come from no group: CIDRs of a rule, backends of a service. */
 function ownPrefixes(plan: Plan, predicate: Predicate): readonly Prefix[] {
@@ -247,26 +287,6 @@ function ownPrefixes(plan: Plan, predicate: Predicate): readonly Prefix[] {
   return set.tuples
     .filter((tuple) => tuple.protocol === predicate.protocol && tuple.port === predicate.port)
     .map((tuple) => tuple.address);
-}
-
-/** Sorted by address as numbers; the few that share an address, by length. */
-function placesOfIpv4(prefixes: readonly Prefix[]): Int32Array {
-  const words = new Uint32Array(prefixes.length);
-  for (let i = 0; i < words.length; i++) words[i] = prefixes[i]!.words[0];
-  const places = sortedPlaces(words);
-  const wordAt = (i: number): number => words[places[i]!]!;
-  for (let from = 0; from < places.length; ) {
-    let to = from + 1;
-    while (to < places.length && wordAt(to) === wordAt(from)) to++;
-    if (to - from > 1) places.subarray(from, to).sort((a, b) => prefixes[a]!.length - prefixes[b]!.length || a - b);
-    from = to;
-  }
-  return places;
-}
-
-function placesOfIpv6(prefixes: readonly Prefix[]): Int32Array {
-  const places = Int32Array.from(prefixes, (_, place) => place);
-  return places.sort((a, b) => comparePrefixes(prefixes[a]!, prefixes[b]!) || a - b);
 }
 
 /** For each group the predicates that hold for all its prefixes, ascending. */

@@ -13,9 +13,10 @@
  */
 import { prefixCovers } from '../base/ip.ts';
 import { zeroWords } from '../base/words.ts';
-import { ClassNumbers, isSamePrefix, type PeerClasses, predicatesByGroup, sortedEntries, union } from './classes.ts';
+import { ClassNumbers, type Entries, type PeerClasses, predicatesByGroup, sortedEntries, union } from './classes.ts';
 import type { PredicateTable } from './fields.ts';
 import type { Plan, Prefix } from './plan.ts';
+import type { PlanAddresses } from './plan-addresses.ts';
 import { type AddressKey, addressKey } from './timed-owners.ts';
 
 /** What makes an address a member: a group it belongs to, or a predicate that names it. */
@@ -204,7 +205,7 @@ function isAtMost(words: readonly number[], limit: readonly number[]): boolean {
 export interface KindsOfAddresses {
   readonly table: KindTable;
   readonly classes: PeerClasses;
-  /** By segment of `classes`. */
+  /** By segment of `classes`; may be longer. */
   readonly kinds: Int32Array;
 }
 
@@ -212,66 +213,69 @@ export interface KindsOfAddresses {
 export function buildKinds(
   plan: Plan,
   version: 4 | 6,
+  addresses: PlanAddresses,
   predicates: PredicateTable,
   marks: readonly Prefix[],
 ): KindsOfAddresses {
   const byGroup = predicatesByGroup(plan, predicates);
-  const entries = sortedEntries(plan, version, predicates, marks, byGroup, new Map());
+  const { prefixes, lists, listOf } = sortedEntries(plan, version, addresses, predicates, marks, byGroup, new Map());
   const table = new KindTable(predicates.predicates.length, byGroup);
-  const groupOf = new Map(byGroup.map((list, group) => [list, group]));
-  const segments: Prefix[] = [];
-  const kinds = zeroWords(entries.prefixes.length);
-  const peerClasses = zeroWords(entries.prefixes.length);
+  const entryCount = prefixes.count;
+  const peerClasses = zeroWords(entryCount);
   const open: number[] = [];
-  const wholeLength = version === 4 ? 32 : 128;
   // Neighbours are often of one kind.
-  let last = { list: NONE, parent: -2, kind: -1 };
-  for (let i = 0; i < entries.prefixes.length; ) {
-    const prefix = entries.prefixes[i]!;
-    const from = i++;
-    while (i < entries.prefixes.length && isSamePrefix(entries.prefixes[i]!, prefix)) i++;
-    while (open.length > 0 && !prefixCovers(table.wide[open.at(-1)!]!.prefix, prefix)) open.pop();
+  let last = { list: -1, parent: -2, kind: -1 };
+  // Segments take the place of the entries that have been read, and their kinds that of lists.
+  let count = 0;
+  for (let i = 0; i < entryCount; ) {
+    const first = i++;
+    while (i < entryCount && prefixes.isSame(i, first)) i++;
+    while (open.length > 0 && !prefixes.isCovered(first, table.wide[open.at(-1)!]!.prefix)) open.pop();
     const around = open.at(-1) ?? -1;
     const parent = around < 0 ? -1 : table.wide[around]!.kind;
     let kind: number;
-    const list = entries.predicates[from]!;
-    if (i - from === 1 && list === last.list && parent === last.parent) kind = last.kind;
+    const list = listOf[first]!;
+    if (i - first === 1 && list === last.list && parent === last.parent) kind = last.kind;
     else {
-      const sources = sourcesOf(entries.predicates, from, i, groupOf);
+      const sources = sourcesOf(lists, listOf, first, i, byGroup.length);
       const named = sources.flatMap((source) => ('predicate' in source ? [source.predicate] : []));
-      if (named.length > 0 && prefix.length === wholeLength) table.noteNamed(prefix, named);
+      if (named.length > 0 && prefixes.isWhole(first)) table.noteNamed(prefixes.at(first), named);
       kind = sources.length === 0 && parent >= 0 ? parent : table.of(parent, sources);
-      if (i - from === 1) last = { list: list as typeof NONE, parent, kind };
+      if (i - first === 1) last = { list, parent, kind };
     }
-    kinds[segments.length] = kind;
-    peerClasses[segments.length] = table.classOf(kind);
-    segments.push(prefix);
-    if (prefix.length < wholeLength) open.push(table.wide.push({ prefix, kind, parent: around }) - 1);
+    if (!prefixes.isWhole(first)) {
+      open.push(table.wide.push({ prefix: prefixes.at(first), kind, parent: around }) - 1);
+    }
+    prefixes.move(first, count);
+    peerClasses[count] = table.classOf(kind);
+    listOf[count++] = kind;
   }
+  prefixes.count = count;
   const classes: PeerClasses = {
-    segments: { prefixes: segments, peerClasses: peerClasses.subarray(0, segments.length) },
+    segments: { prefixes, peerClasses },
     get count() {
       return table.classes.count;
     },
     classesOf: table.classes.classesOf,
     timed: new Map(),
   };
-  return { table, classes, kinds };
+  return { table, classes, kinds: listOf };
 }
 
-/** Groups ascending, then predicates; each once. */
+/** Groups ascending, then predicates; each once. The first `groupCount` lists are those of groups. */
 function sourcesOf(
-  lists: readonly (readonly number[])[],
+  lists: Entries['lists'],
+  listOf: Int32Array,
   from: number,
   to: number,
-  groupOf: ReadonlyMap<readonly number[], number>,
+  groupCount: number,
 ): Source[] {
   const groups = new Set<number>();
   const predicates = new Set<number>();
   for (let i = from; i < to; i++) {
-    const group = groupOf.get(lists[i]!);
-    if (group !== undefined) groups.add(group);
-    else for (const predicate of lists[i]!) predicates.add(predicate);
+    const list = listOf[i]!;
+    if (list < groupCount) groups.add(list);
+    else for (const predicate of lists[list]!) predicates.add(predicate);
   }
   const sorted = (set: ReadonlySet<number>): number[] => [...set].sort((a, b) => a - b);
   return [...sorted(groups).map((group) => ({ group })), ...sorted(predicates).map((predicate) => ({ predicate }))];

@@ -8,6 +8,7 @@ import { compareBytewise } from '../base/bytewise.ts';
 import { zeroWords } from '../base/words.ts';
 import { addressHash } from '../tables/layout.ts';
 import type { Plan, Prefix } from './plan.ts';
+import type { PlanAddresses } from './plan-addresses.ts';
 import { type AddressKey, addressKey, type TimedAddress, type TimedAddresses } from './timed-owners.ts';
 
 /** Usually one endpoint, or the node whose host processes the address stands for. */
@@ -22,17 +23,19 @@ export interface Owner {
 /** By entry of a single owner: it is not one pod but what `#others` has. */
 const OTHER = -1;
 
-/** Owners by address, in the order in which the plan names the addresses. */
+/** Owners by address, in the order in which they were added. */
 export class Owners {
   /** 1 + entry by hash of an IPv4 address. */
   readonly #slots: Int32Array;
-  readonly #addresses: Prefix[] = [];
-  /** By entry: the word of an IPv4 address, to be compared without a look at its object. */
+  /** By entry: the word of an IPv4 address. */
   readonly #words: Int32Array;
   /** By entry: the pod that alone owns the address, or OTHER. */
   readonly #pods: Int32Array;
   readonly #others = new Map<number, Owner>();
   readonly #ipv6 = new Map<AddressKey, number>();
+  /** Of entries that are not IPv4. */
+  readonly #addresses6 = new Map<number, Prefix>();
+  #count = 0;
 
   /** `limit`: at least the number of addresses that there will be. */
   constructor(limit: number) {
@@ -44,22 +47,32 @@ export class Owners {
   }
 
   get count(): number {
-    return this.#addresses.length;
+    return this.#count;
   }
 
   /** The entry of an address, or -1. */
   entryOf(address: Prefix): number {
-    if (address.version === 6) return this.#ipv6.get(addressKey(address)) ?? -1;
-    const word = address.words[0];
-    const mask = this.#slots.length - 1;
+    return address.version === 4 ? this.entryOfWord(address.words[0]) : (this.#ipv6.get(addressKey(address)) ?? -1);
+  }
+
+  /** The entry of an IPv4 address, or -1. */
+  entryOfWord(word: number): number {
+    const slots = this.#slots;
+    const words = this.#words;
+    const mask = slots.length - 1;
     for (let slot = addressHash(word, 0, 0, 0) & mask; ; slot = (slot + 1) & mask) {
-      const entry = this.#slots[slot]! - 1;
-      if (entry < 0 || this.#words[entry] === word) return entry;
+      const entry = slots[slot]! - 1;
+      if (entry < 0 || words[entry] === word) return entry;
     }
   }
 
   addressAt(entry: number): Prefix {
-    return this.#addresses[entry]!;
+    return this.#addresses6.get(entry) ?? { version: 4, words: [this.#words[entry]!, 0, 0, 0], length: 32 };
+  }
+
+  /** The word of an address, if it is one of IPv4. */
+  wordAt(entry: number): number | undefined {
+    return this.#addresses6.size > 0 && this.#addresses6.has(entry) ? undefined : this.#words[entry]!;
   }
 
   /** The pod that owns the address of `entry`, and nobody else does; -1 = it is not so simple. */
@@ -70,7 +83,7 @@ export class Owners {
   ownerAt(entry: number): Owner {
     const pod = this.#pods[entry]!;
     if (pod === OTHER) return this.#others.get(entry)!;
-    return { address: this.#addresses[entry]!, pods: [pod], hostEndpoints: [], nodes: [] };
+    return { address: this.addressAt(entry), pods: [pod], hostEndpoints: [], nodes: [] };
   }
 
   /** The owner of an address that has one. */
@@ -81,6 +94,13 @@ export class Owners {
   addPod(address: Prefix, pod: number): void {
     const entry = this.entryOf(address);
     if (entry < 0) this.#pods[this.#add(address)] = pod;
+    else this.#lists(entry).pods.push(pod);
+  }
+
+  /** The same for an IPv4 address. */
+  addPodWord(word: number, pod: number): void {
+    const entry = this.entryOfWord(word);
+    if (entry < 0) this.#pods[this.#addWord(word)] = pod;
     else this.#lists(entry).pods.push(pod);
   }
 
@@ -108,33 +128,35 @@ export class Owners {
   }
 
   #add(address: Prefix): number {
-    const entry = this.#addresses.push(address) - 1;
-    if (address.version === 6) this.#ipv6.set(addressKey(address), entry);
-    else {
-      const mask = this.#slots.length - 1;
-      let slot = addressHash(address.words[0], 0, 0, 0) & mask;
-      while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
-      this.#slots[slot] = entry + 1;
-      this.#words[entry] = address.words[0];
-    }
+    if (address.version === 4) return this.#addWord(address.words[0]);
+    const entry = this.#count++;
+    this.#ipv6.set(addressKey(address), entry);
+    this.#addresses6.set(entry, address);
+    return entry;
+  }
+
+  #addWord(word: number): number {
+    const entry = this.#count++;
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let slot = addressHash(word, 0, 0, 0) & mask;
+    while (slots[slot] !== 0) slot = (slot + 1) & mask;
+    slots[slot] = entry + 1;
+    this.#words[entry] = word;
     return entry;
   }
 }
 
 /** The owners of all addresses. One that changes its owner has those of its first state. */
-export function collectOwners(plan: Plan, timed: TimedAddresses): Owners {
-  const owned = [plan.endpoints, plan.rejectedPods, plan.nodes] as readonly (readonly {
-    addresses: readonly Prefix[];
-  }[])[];
-  let limit = timed.size;
-  for (const list of owned) for (const { addresses } of list) limit += addresses.length;
+export function collectOwners(plan: Plan, { podWords, podOf, others }: PlanAddresses, timed: TimedAddresses): Owners {
+  let limit = timed.size + podWords.length + others.length;
+  for (const { addresses } of [...plan.rejectedPods, ...plan.nodes]) limit += addresses.length;
   const owners = new Owners(limit);
-  plan.endpoints.forEach((endpoint, index) => {
-    for (const address of endpoint.addresses) {
-      if (endpoint.kind === 'wep') owners.addPod(address, index);
-      else owners.lists(address).hostEndpoints.push(index);
-    }
-  });
+  for (let i = 0; i < podWords.length; i++) owners.addPodWord(podWords[i]!, podOf[i]!);
+  for (const { address, endpoint } of others) {
+    if (plan.endpoints[endpoint]!.kind === 'wep') owners.addPod(address, endpoint);
+    else owners.lists(address).hostEndpoints.push(endpoint);
+  }
   plan.rejectedPods.forEach((pod, index) => {
     for (const address of pod.addresses) owners.addPod(address, plan.endpoints.length + index);
   });

@@ -12,6 +12,7 @@ import type { KindsOfAddresses, KindTable } from './kinds.ts';
 import { type Owner, type Owners, ownerList, ownersInTime } from './owners.ts';
 import { type ChainPacker, NO_CHECK_CLASS } from './pack-chains.ts';
 import type { Plan, Prefix } from './plan.ts';
+import type { PrefixColumns } from './prefix-columns.ts';
 import type { Sections } from './sections.ts';
 import { type AddressKey, addressKey, type TimedAddress } from './timed-owners.ts';
 
@@ -74,15 +75,16 @@ export function packAddresses(
   const outside = numbers.classOf(kinds?.table.of(-1, []) ?? 0, 0, undefined);
   const { prefixes } = classes.segments;
   const peerClasses = kinds?.kinds ?? classes.segments.peerClasses;
-  const addressClasses = zeroWords(prefixes.length);
-  for (let i = 0; i < prefixes.length; i++) {
-    const prefix = prefixes[i]!;
-    addressClasses[i] = numbers.classOfSegment(prefix, peerClasses[i]!);
-    const changes = byKey.size > 0 && isWhole(prefix) ? byKey.get(addressKey(prefix)) : undefined;
+  const addressClasses = zeroWords(prefixes.count);
+  for (let i = 0; i < prefixes.count; i++) {
+    addressClasses[i] = numbers.classOfSegment(prefixes, i, peerClasses[i]!);
+    if (byKey.size === 0 || !prefixes.isWhole(i)) continue;
+    const prefix = prefixes.at(i);
+    const changes = byKey.get(addressKey(prefix));
     if (changes !== undefined) {
       const { timed, peers } = changes;
-      const states = numbers.classesInTime(prefix, peers, ownersInTime(plan, timed, owners.of(timed.address)));
-      if (withDoubt) states.push(numbers.doubtClass(prefix, peers[0]!));
+      const states = numbers.classesInTime(prefixes, i, peers, ownersInTime(plan, timed, owners.of(timed.address)));
+      if (withDoubt) states.push(numbers.doubtClass(prefixes, i, peers[0]!));
       inTime.set(timed, states);
     }
   }
@@ -109,11 +111,6 @@ function prefixOf({ version, words }: Prefix, length: number): Prefix {
   return { version, words: masked as unknown as Prefix['words'], length };
 }
 
-/** A prefix of one address. */
-function isWhole({ version, length }: Prefix): boolean {
-  return length === (version === 4 ? 32 : 128);
-}
-
 /** What an address class of tables that are repacked was made from. */
 export interface ClassOrigin {
   readonly kind: number;
@@ -134,6 +131,8 @@ export class AddressClasses {
   readonly #numbers = new Map<string, number>();
   /** Flags of CIDRs by text, and those of them that cover the segment in hand. */
   readonly #marks = new Map<string, number>();
+  /** Lengths of these CIDRs. */
+  readonly #markLengths = new Set<number>();
   readonly #open: { prefix: Prefix; flags: number }[] = [];
   /** Classes by slots and `key` (peer class and flags); the last one of each list at hand. */
   readonly #bySlots = new Map<
@@ -171,39 +170,51 @@ export class AddressClasses {
   #mark(prefix: Prefix, flags: number): void {
     const key = formatPrefix(prefix);
     this.#marks.set(key, (this.#marks.get(key) ?? 0) | flags);
+    this.#markLengths.add(prefix.length);
   }
 
   /** Segments must come in their order, parents first: a CIDR's flags hold for all that lies in it. */
-  classOfSegment(prefix: Prefix, peerClass: number): number {
-    const flags = this.#flagsOf(prefix);
-    const entry = isWhole(prefix) ? this.#owners.entryOf(prefix) : -1;
+  classOfSegment(prefixes: PrefixColumns, i: number, peerClass: number): number {
+    const flags = this.#flagsOf(prefixes, i);
+    const entry = prefixes.isWhole(i) ? this.#entryOf(prefixes, i) : -1;
     if (entry < 0) return this.classOf(peerClass, flags, undefined);
     const pod = this.#owners.podAt(entry);
     if (pod < 0) return this.classOf(peerClass, flags, this.#owners.ownerAt(entry));
     return this.#withSlots(peerClass, flags | this.#podFlags(pod), this.#slotsOf[pod]);
   }
 
+  #entryOf(prefixes: PrefixColumns, i: number): number {
+    return prefixes.version === 4 ? this.#owners.entryOfWord(prefixes.words[i]!) : this.#owners.entryOf(prefixes.at(i));
+  }
+
   /** Right after `classOfSegment` for an address that changes its owner: the class with the peer class and owner of each state. */
-  classesInTime(prefix: Prefix, peerClasses: readonly number[], owners: readonly Owner[]): number[] {
-    const flags = this.#flagsOf(prefix);
-    return owners.map((owner, i) => this.classOf(peerClasses[i]!, flags, owner));
+  classesInTime(
+    prefixes: PrefixColumns,
+    i: number,
+    peerClasses: readonly number[],
+    owners: readonly Owner[],
+  ): number[] {
+    const flags = this.#flagsOf(prefixes, i);
+    return owners.map((owner, state) => this.classOf(peerClasses[state]!, flags, owner));
   }
 
   /** The class of an address of which no more is known than where it lies. */
-  doubtClass(prefix: Prefix, peerClass: number): number {
-    const flags = this.#flagsOf(prefix) | layout.CLASS_NO_IDENTITY | layout.CLASS_NEEDS_PATH;
+  doubtClass(prefixes: PrefixColumns, i: number, peerClass: number): number {
+    const flags = this.#flagsOf(prefixes, i) | layout.CLASS_NO_IDENTITY | layout.CLASS_NEEDS_PATH;
     return this.#withSlots(peerClass, flags, undefined);
   }
 
-  #flagsOf(prefix: Prefix): number {
-    const flags = this.#marks.size === 0 ? 0 : this.#inheritedFlags(prefix);
-    const isService = this.#services.size > 0 && isWhole(prefix) && this.#services.has(addressKey(prefix));
+  #flagsOf(prefixes: PrefixColumns, i: number): number {
+    const flags = this.#marks.size === 0 ? 0 : this.#inheritedFlags(prefixes, i);
+    const isService = this.#services.size > 0 && prefixes.isWhole(i) && this.#services.has(addressKey(prefixes.at(i)));
     return isService ? flags | layout.CLASS_IS_SERVICE | layout.CLASS_NEEDS_PATH : flags;
   }
 
-  #inheritedFlags(prefix: Prefix): number {
-    while (this.#open.length > 0 && !prefixCovers(this.#open.at(-1)!.prefix, prefix)) this.#open.pop();
+  #inheritedFlags(prefixes: PrefixColumns, i: number): number {
+    while (this.#open.length > 0 && !prefixes.isCovered(i, this.#open.at(-1)!.prefix)) this.#open.pop();
     const inherited = this.#open.at(-1)?.flags ?? 0;
+    if (!this.#markLengths.has(prefixes.lengths[i]!)) return inherited;
+    const prefix = prefixes.at(i);
     const own = this.#marks.get(formatPrefix(prefix));
     if (own === undefined) return inherited;
     this.#open.push({ prefix, flags: inherited | own });
@@ -318,15 +329,20 @@ export class AddressClasses {
  * SECTION_TRIE_4. Segments come parents first, so each simply paints over what it covers. While painting, an entry >= 0 is an
  * address class and `~offset` a node; `layOutTrie` then writes the form that needs no branch.
  */
-function packTrie(prefixes: readonly Prefix[], classes: Int32Array, outside: number, sections: Sections): void {
+function packTrie(
+  { words, lengths, count }: PrefixColumns,
+  classes: Int32Array,
+  outside: number,
+  sections: Sections,
+): void {
   const trie = new Words(1 << 17);
   trie.append(new Int32Array(layout.TRIE_ROOT_ENTRIES).fill(outside));
   // Addresses come in order, so most are in the leaf of the one before.
   let lastBlock = -1;
   let lastLeaf = 0;
-  for (let i = 0; i < prefixes.length; i++) {
-    const { words, length } = prefixes[i]!;
-    const address = words[0];
+  for (let i = 0; i < count; i++) {
+    const length = lengths[i]!;
+    const address = words[i]!;
     const addressClass = classes[i]!;
     if (length <= 16) {
       fill(trie, address >>> 16, 16 - length, addressClass);
@@ -400,23 +416,28 @@ interface Painted {
 
 /** SECTION_EXACT_6 and SECTION_RANGES_6. */
 function packRanges(
-  prefixes: readonly Prefix[],
+  prefixes: PrefixColumns,
   classes: Int32Array,
   outside: number,
   sections: Sections,
   room: number,
 ): void {
-  const painted = prefixes.map((prefix, i) => ({ prefix, addressClass: classes[i]! }));
-  const exact = painted.filter(({ prefix }) => prefix.length === 128);
-  const wide = painted.filter(({ prefix }) => prefix.length < 128);
+  const { words, count } = prefixes;
+  const wide: Painted[] = [];
+  for (let i = 0; i < count; i++) {
+    if (!prefixes.isWhole(i)) wide.push({ prefix: prefixes.at(i), addressClass: classes[i]! });
+  }
   let slots = 2;
-  while (slots < (exact.length + room) * 2) slots *= 2;
+  while (slots < (count - wide.length + room) * 2) slots *= 2;
   const table = zeroWords(slots * layout.EXACT_SIZE);
-  for (const { prefix, addressClass } of exact) {
-    const [w0, w1, w2, w3] = prefix.words;
-    let slot = layout.addressHash(w0, w1, w2, w3) & (slots - 1);
+  for (let i = 0; i < count; i++) {
+    if (!prefixes.isWhole(i)) continue;
+    const from = 4 * i;
+    let slot = layout.addressHash(words[from]!, words[from + 1]!, words[from + 2]!, words[from + 3]!) & (slots - 1);
     while (table[slot * layout.EXACT_SIZE + 4] !== 0) slot = (slot + 1) & (slots - 1);
-    table.set([w0, w1, w2, w3, addressClass + 1], slot * layout.EXACT_SIZE);
+    const at = slot * layout.EXACT_SIZE;
+    for (let word = 0; word < 4; word++) table[at + word] = words[from + word]!;
+    table[at + 4] = classes[i]! + 1;
   }
   sections.section(layout.SECTION_EXACT_6).append(table);
   for (const { start, addressClass } of flatten(wide, outside)) {

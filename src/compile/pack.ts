@@ -18,6 +18,7 @@ import { packObjects } from './pack-objects.ts';
 import { type PairTable, packPairs } from './pack-pairs.ts';
 import { packTimeline } from './pack-timeline.ts';
 import type { Plan, PlanEndpoint, PlanRejectedPod, PlanSettings, Prefix } from './plan.ts';
+import { planAddresses } from './plan-addresses.ts';
 import { Sections } from './sections.ts';
 import { liveAddresses, type TimedAddress, type TimedAddresses, timedAddresses } from './timed-owners.ts';
 
@@ -113,11 +114,13 @@ export function packParts(plan: Plan, options: PackOptions, timed: TimedAddresse
   const packer6 = new ChainPacker(plan, 6, sections, packer4.chainCount, dataplane, room?.classes);
   const slotsOf6 = collectSlots(plan, packer6, nodes, isLocal);
 
-  const owners = collectOwners(plan, timed);
+  const addresses = planAddresses(plan);
+  const owners = collectOwners(plan, addresses, timed);
   const marks = addressMarks(plan);
   const [four, six] = [packer4, packer6].map((packer, i) => {
-    const kinds = room === undefined ? undefined : buildKinds(plan, packer.version, packer.table, marks);
-    const classes = kinds?.classes ?? buildPeerClasses(plan, packer.version, packer.table, marks, timed);
+    const { version, table } = packer;
+    const kinds = room === undefined ? undefined : buildKinds(plan, version, addresses, table, marks);
+    const classes = kinds?.classes ?? buildPeerClasses(plan, version, addresses, table, marks, timed);
     return { packer, slotsOf: i === 0 ? slotsOf4 : slotsOf6, kinds, classes };
   }) as [PackedVersion, PackedVersion];
   const zeroMap = sections
