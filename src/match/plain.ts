@@ -6,7 +6,7 @@
  *
  *   aim      address -> trie -> class, for both ends; row of the destination + column of the source + protocol -> pair
  *   touch    pair -> port function of both checks; its first word is read, so that it is in the cache when the next loop comes
- *   search   port -> step, in as many halvings as the largest function needs
+ *   search   port -> step, in as many halvings as the largest function needs; small tables need no search, and no touch (plain-direct.ts)
  *   tally    one deciding step a packet
  *
  * Packets that need more than folded tables (host endpoints, service addresses, rules on source ports) go to `side`, as row
@@ -22,6 +22,7 @@ import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import { addPackets, type Counters } from './counters.ts';
 import { noteCounted, PACKET_UNIT, type PackedCounts, settle } from './packed-counts.ts';
+import { type DirectTable, layOutDirect } from './plain-direct.ts';
 
 // Node 20 re-reads an imported constant at every use and folds one of the own module.
 const PAIR_ROW = layout.CLASS_PAIR_ROW;
@@ -70,7 +71,7 @@ export interface PlainLoops {
 export function createPlainJudge(
   tables: Tables,
   rows: PlainRows,
-  loops: PlainLoops = createScriptLoops(tables, rows),
+  loops: PlainLoops = createScriptLoops(tables, rows, layOutDirect(tables)),
 ): PlainJudge {
   const byStep = (): Float64Array => new Float64Array(tables.counts[layout.SECTION_STEPS]!);
   return {
@@ -107,7 +108,8 @@ interface Stages {
   tally(count: number): number;
 }
 
-function createScriptLoops(tables: Tables, rows: PlainRows): PlainLoops {
+/** The loops as scripts: with the direct table where there is one, else with the search. */
+export function createScriptLoops(tables: Tables, rows: PlainRows, direct: DirectTable | undefined): PlainLoops {
   /** A row's pair, then its function, then its step. */
   const work = new Int32Array(rows.src.length);
   const side = new Int32Array(rows.src.length);
@@ -126,21 +128,23 @@ function createScriptLoops(tables: Tables, rows: PlainRows): PlainLoops {
     PAIR_ROW,
     PAIR_COLUMN,
   );
-  const search = searchOfDepth(largestFunction(tables))(functions, work, keys);
   const { tally } = specialize(tallies)(work, bytes, side, counts, PACKET_UNIT);
-  const run = (count: number): number => {
+  const search =
+    direct === undefined
+      ? searchOfDepth(largestFunction(tables))(functions, work, keys)
+      : specialize(directSearch)(direct.portClasses, direct.rows, direct.steps, work, keys);
+  const lookUp = (count: number): number => {
     aim(count);
-    touch(count);
-    search(count);
-    return tally(count);
+    return direct === undefined ? touch(count) : 0;
   };
   const find = (count: number): number => {
     search(count);
     return 0;
   };
-  const lookUp = (count: number): number => {
-    aim(count);
-    return touch(count);
+  const run = (count: number): number => {
+    lookUp(count);
+    search(count);
+    return tally(count);
   };
   return { run, steps: work, side, counts, parts: [lookUp, find, tally] };
 }
@@ -223,6 +227,19 @@ function searchOfDepth(depth: number): (functions: Int32Array, work: Int32Array,
       }
     };`,
   ) as ReturnType<typeof searchOfDepth>;
+}
+
+/** Replaces each pair of `work` by the step at the row's port, out of the direct table. */
+function directSearch(
+  portClasses: Uint16Array,
+  rows: Int32Array,
+  steps: Uint16Array | Int32Array,
+  work: Int32Array,
+  keys: Int32Array,
+): Stages['search'] {
+  return (count) => {
+    for (let i = 0; i < count; i++) work[i] = steps[rows[work[i]!]! + portClasses[keys[i]! & 0xffff]!]! - 1;
+  };
 }
 
 function tallies(

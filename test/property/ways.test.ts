@@ -12,7 +12,14 @@ import { createWasmLane } from '../../src/analyze/wasm-lane.ts';
 import { compile } from '../../src/compile/compile.ts';
 import { judgeFolded } from '../../src/match/folded.ts';
 import { decidingStep, judgeNewPacket } from '../../src/match/judge.ts';
-import { createPlainJudge, judgePlain, type PlainJudge, type PlainLoops } from '../../src/match/plain.ts';
+import {
+  createPlainJudge,
+  createScriptLoops,
+  judgePlain,
+  type PlainJudge,
+  type PlainLoops,
+} from '../../src/match/plain.ts';
+import { layOutDirect } from '../../src/match/plain-direct.ts';
 import { judgePlain6 } from '../../src/match/plain6.ts';
 import { createJudge } from '../../src/match/state.ts';
 import type { Flow } from '../../src/model/flow.ts';
@@ -140,12 +147,18 @@ function checkPlain(tables: Tables, flows: readonly Flow[]): number {
     judgePlain(made, flows.length, 60 * flows.length);
     return made;
   };
-  const judge = judged({ columns: createPlainColumns(flows.length) });
   const rowsOf = ({ steps, side, sideCount, counts }: PlainJudge): unknown => [
     steps.subarray(0, flows.length),
     side.subarray(0, sideCount),
     counts,
   ];
+  const columns = createPlainColumns(flows.length);
+  const judge = judged({ columns });
+  const direct = layOutDirect(tables);
+  expect(direct).toBeDefined();
+  for (const table of [direct, undefined]) {
+    expect(rowsOf(judged({ columns, loops: createScriptLoops(tables, columns, table) }))).toEqual(rowsOf(judge));
+  }
   for (const isWide of [false, true]) {
     const lane = createWasmLane(tables, isWide);
     expect(lane).toBeDefined();
