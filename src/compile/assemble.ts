@@ -8,15 +8,35 @@ import type { GroupIdentity } from './groups.ts';
 import type { NetworkSetDraft } from './hosts.ts';
 import { sortedPrefixes } from './ip-sets.ts';
 import type { PlanEndpoint, Prefix } from './plan.ts';
-import type { EndpointDraft } from './pods.ts';
+import { type EndpointDraft, UNPLACED } from './pods.ts';
 import { sortByKey } from './sort-by-key.ts';
 
 /** A group of the plan, but for its policies. */
-export interface AssembledGroup {
+export class AssembledGroup {
   readonly identity: GroupIdentity;
-  readonly endpoints: readonly number[];
-  readonly prefixes: readonly Prefix[];
-  readonly networkSets: readonly string[];
+  readonly endpoints: number[] = [];
+  readonly networkSets: string[] = [];
+  /** Lists of prefixes of all members. */
+  readonly #lists: (readonly Prefix[])[] = [];
+  #prefixes: readonly Prefix[] | undefined;
+
+  constructor(identity: GroupIdentity) {
+    this.identity = identity;
+  }
+
+  addPrefixes(prefixes: readonly Prefix[]): void {
+    if (prefixes.length > 0) this.#lists.push(prefixes);
+  }
+
+  get hasPrefixes(): boolean {
+    return this.#lists.length > 0;
+  }
+
+  /** Sorted, each once. Put together when first asked for: tables are made from the addresses of endpoints. */
+  get prefixes(): readonly Prefix[] {
+    this.#prefixes ??= sortedPrefixes(this.#lists.flat());
+    return this.#prefixes;
+  }
 }
 
 export interface Assembly {
@@ -33,58 +53,41 @@ export function assemble(
   const sortedEndpoints = sortByKey(drafts, ({ key }) => key);
   const sortedSets = sortByKey(sets, ({ key }) => key);
   const numbers = new Map<GroupIdentity, number>();
-  const members: { endpoints: number[]; prefixes: Prefix[]; networkSets: string[] }[] = [];
+  const groups: AssembledGroup[] = [];
   let lastIdentity: GroupIdentity | undefined;
   let lastNumber = -1;
   const numberOf = (identity: GroupIdentity): number => {
     if (identity !== lastIdentity) {
       lastIdentity = identity;
-      lastNumber = newOrKnown(identity);
+      lastNumber = numbers.get(identity) ?? groups.push(new AssembledGroup(identity)) - 1;
+      numbers.set(identity, lastNumber);
     }
     return lastNumber;
   };
-  const newOrKnown = (identity: GroupIdentity): number => {
-    const known = numbers.get(identity);
-    if (known !== undefined) return known;
-    numbers.set(identity, members.length);
-    return members.push({ endpoints: [], prefixes: [], networkSets: [] }) - 1;
-  };
-  const endpoints = sortedEndpoints.map((draft, index) => {
-    const group = numberOf(draft.identity);
-    const { endpoints: own, prefixes } = members[group]!;
-    own.push(index);
-    for (const address of draft.addresses) prefixes.push(address);
-    return planEndpoint(draft, allowedSources.size === 0 ? NONE : (allowedSources.get(draft) ?? NONE), group);
-  });
-  for (const { key, prefixes, identity } of sortedSets) {
-    const group = members[numberOf(identity)]!;
-    group.networkSets.push(key);
-    group.prefixes.push(...prefixes);
+  const endpoints: PlanEndpoint[] = new Array(sortedEndpoints.length);
+  for (let index = 0; index < sortedEndpoints.length; index++) {
+    const draft = sortedEndpoints[index]!;
+    const number = numberOf(draft.identity);
+    const group = groups[number]!;
+    group.endpoints.push(index);
+    group.addPrefixes(draft.addresses);
+    endpoints[index] = placed(draft, number, allowedSources.size === 0 ? NONE : (allowedSources.get(draft) ?? NONE));
   }
-  const groups = [...numbers.keys()].map((identity, i) => {
-    const group = members[i]!;
-    return { identity, ...group, prefixes: sortedPrefixes(group.prefixes) };
-  });
+  for (const { key, prefixes, identity } of sortedSets) {
+    const group = groups[numberOf(identity)]!;
+    group.networkSets.push(key);
+    group.addPrefixes(prefixes);
+  }
   return { endpoints, groups };
 }
 
 const NONE: readonly never[] = [];
 
-function planEndpoint(draft: EndpointDraft, allowedSources: readonly Prefix[], group: number): PlanEndpoint {
-  return {
-    key: draft.key,
-    kind: draft.kind,
-    namespace: draft.namespace,
-    name: draft.name,
-    node: draft.node,
-    serviceAccount: draft.serviceAccount,
-    uid: draft.uid,
-    labels: draft.labels,
-    addresses: draft.addresses,
-    spans: draft.spans,
-    interfaceName: draft.interfaceName,
-    allowedSources,
-    group,
-    origin: draft.origin,
-  };
+/** The draft itself, unless it stands elsewhere in a plan that was made before. */
+function placed(draft: EndpointDraft, group: number, allowedSources: readonly Prefix[]): PlanEndpoint {
+  const hasSources = draft.allowedSources.length + allowedSources.length > 0;
+  if (draft.group === group && !hasSources) return draft;
+  if (draft.group !== UNPLACED || hasSources) return { ...draft, group, allowedSources };
+  (draft as { group: number }).group = group;
+  return draft;
 }

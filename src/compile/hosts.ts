@@ -17,7 +17,7 @@ import type { Converted } from './draft.ts';
 import type { GroupIdentities, GroupIdentity } from './groups.ts';
 import { type LabelSets, networkSetOwnLabels } from './labels.ts';
 import type { NamedPort, PlanWarning, Prefix } from './plan.ts';
-import type { EndpointDraft } from './pods.ts';
+import { type EndpointDraft, UNPLACED } from './pods.ts';
 import { namespaceProfileName } from './profiles.ts';
 import { portProtocolNumber } from './protocols.ts';
 import { warning } from './warnings.ts';
@@ -59,11 +59,14 @@ export function hostEndpointDraft(
     uid,
     labels: pairs,
     addresses,
+    spans: undefined,
     interfaceName: host.interfaceName,
+    allowedSources: [],
+    group: UNPLACED,
+    origin,
+    identity: identities.of('hep', asked, host.profiles, ports),
     allowedSourcePrefixes: [],
     floatingAddresses: [],
-    identity: identities.of('hep', asked, host.profiles, ports),
-    origin,
   };
   return { value, warnings };
 }

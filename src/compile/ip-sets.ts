@@ -30,10 +30,15 @@ export function distinctIpSets(ruleLists: Iterable<readonly RuleDraft[]>): IpSet
   return [...byId.values()].sort((a, b) => compareBytewise(a.id, b.id));
 }
 
+/** What a group can bring into a set. */
+export interface GroupMembers extends Pick<PlanGroup, 'namedPorts'> {
+  readonly hasPrefixes: boolean;
+}
+
 /** The set with its members; `groups` are those of the plan, in order, and `index` the same. */
 export function planIpSet(
   spec: IpSetSpec,
-  groups: readonly Pick<PlanGroup, 'prefixes' | 'namedPorts'>[],
+  groups: readonly GroupMembers[],
   index: GroupIndex,
   slices: SliceIndex,
 ): PlanIpSet {
@@ -43,9 +48,8 @@ export function planIpSet(
     const tuples = type === 'ipPort' ? slices.tuplesOf(spec.service) : [];
     return { id, type, text, groups: [], portName, portProtocol, prefixes, tuples };
   }
-  const isMember = (group: Pick<PlanGroup, 'prefixes' | 'namedPorts'>): boolean =>
-    group.prefixes.length > 0 &&
-    (type === 'net' || group.namedPorts.some((port) => isPortOf(port, portName, portProtocol)));
+  const isMember = ({ hasPrefixes, namedPorts }: GroupMembers): boolean =>
+    hasPrefixes && (type === 'net' || namedPorts.some((port) => isPortOf(port, portName, portProtocol)));
   const members = index.select(spec.selector).filter((group) => isMember(groups[group]!));
   return { id, type, text, groups: members, portName, portProtocol, prefixes: [], tuples: [] };
 }

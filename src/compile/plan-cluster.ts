@@ -129,7 +129,7 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
     [...ordered, ...usedProfiles.map(({ rules }) => rules)].flatMap(({ ingress, egress }) => [ingress, egress]),
   );
   const slices = new SliceIndex(resources.endpointSlices);
-  const members = groups.map(({ identity, prefixes }) => ({ prefixes, namedPorts: identity.namedPorts }));
+  const members = groups.map(({ identity, hasPrefixes }) => ({ hasPrefixes, namedPorts: identity.namedPorts }));
   const ipSets = specs.map((spec) => planIpSet(spec, members, index, slices));
 
   const { numbers, planned } = number(specs, tiers, caches);
@@ -448,13 +448,18 @@ function planGroups(
 ): PlanGroup[] {
   const kinds = groups.map(({ identity }) => identity.kind);
   const lists = selectPolicies(policies, selected, kinds);
-  return groups.map(({ identity, endpoints, prefixes, networkSets }, i) => ({
-    kind: identity.kind,
-    profiles: identity.profiles,
-    namedPorts: identity.namedPorts,
-    endpoints,
-    prefixes,
-    networkSets,
-    ...lists[i]!,
-  }));
+  return groups.map((group, i) => {
+    const { identity, endpoints, networkSets } = group;
+    return {
+      kind: identity.kind,
+      profiles: identity.profiles,
+      namedPorts: identity.namedPorts,
+      endpoints,
+      get prefixes() {
+        return group.prefixes;
+      },
+      networkSets,
+      ...lists[i]!,
+    };
+  });
 }

@@ -8,35 +8,28 @@
  */
 import { fullPrefix, parseFullPrefix, parsePrefix, parsePrefixOrAddress } from '../base/ip.ts';
 import { ALLOWED_SOURCE_PREFIXES, FLOATING_IPS, podAddressTexts } from '../model/pod-addresses.ts';
-import type { AddressSpan, ContainerPort, Origin, Pod, StringMap } from '../model/resources.ts';
+import type { AddressSpan, ContainerPort, Pod, StringMap } from '../model/resources.ts';
 import type { GroupIdentities, GroupIdentity } from './groups.ts';
-import { type LabelPairs, type LabelSets, podOwnLabels } from './labels.ts';
-import type { NamedPort, OwnedSpan, PlanWarning, Prefix } from './plan.ts';
+import { type LabelSets, podOwnLabels } from './labels.ts';
+import type { NamedPort, OwnedSpan, PlanEndpoint, PlanWarning, Prefix } from './plan.ts';
 import { namespaceProfileName, serviceAccountProfileName } from './profiles.ts';
 import { portProtocolNumber } from './protocols.ts';
 import { warning } from './warnings.ts';
 
-/** An endpoint before grouping: what depends on its own object alone. What its node's settings decide is left open. */
-export interface EndpointDraft {
-  readonly key: string;
-  readonly kind: 'wep' | 'hep';
-  readonly namespace: string;
-  readonly name: string;
-  readonly node: string;
-  readonly serviceAccount: string;
-  readonly uid: string;
-  readonly labels: LabelPairs;
-  readonly addresses: readonly Prefix[];
-  /** When it owned which of them; `undefined` = all of them, always. */
-  readonly spans?: readonly OwnedSpan[] | undefined;
-  readonly interfaceName: string;
+/**
+ * An endpoint of which all is known that depends on its own object: it becomes the endpoint of the plan when it is placed (assemble.ts), since a
+ * second object for each pod would cost as much again. What its node's settings decide is left open.
+ */
+export interface EndpointDraft extends PlanEndpoint {
+  readonly identity: GroupIdentity;
   /** Annotation `cni.projectcalico.org/allowedSourcePrefixes`. */
   readonly allowedSourcePrefixes: readonly Prefix[];
   /** Annotation `cni.projectcalico.org/floatingIPs`. */
   readonly floatingAddresses: readonly Prefix[];
-  readonly identity: GroupIdentity;
-  readonly origin: Origin;
 }
+
+/** `PlanEndpoint.group` of a draft that has not been placed. */
+export const UNPLACED = -1;
 
 /** A pod that is no endpoint, with the reason if it is one that needs saying. */
 export interface NoEndpoint {
@@ -50,11 +43,14 @@ const NO_ENDPOINT: NoEndpoint = { kind: 'none', warnings: NONE };
 export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdentities): EndpointDraft | NoEndpoint {
   const texts = podAddressTexts(pod);
   if (texts.length === 0) return NO_ENDPOINT;
-  const addresses: Prefix[] = [];
-  for (const text of texts) {
-    const address = parseFullPrefix(text) ?? addressOfPrefix(text);
-    if (address === undefined) return failed(pod, 'status.podIPs', `'${text}' is no address`);
-    if (addresses.length === 0 || !addresses.some((known) => isSamePrefix(known, address))) addresses.push(address);
+  const first = addressOf(texts[0]!);
+  if (first === undefined) return failed(pod, 'status.podIPs', `'${texts[0]!}' is no address`);
+  // An array of exactly the usual length: one that grows keeps room for sixteen more.
+  const addresses = [first];
+  for (let i = 1; i < texts.length; i++) {
+    const address = addressOf(texts[i]!);
+    if (address === undefined) return failed(pod, 'status.podIPs', `'${texts[i]!}' is no address`);
+    if (!addresses.some((known) => isSamePrefix(known, address))) addresses.push(address);
   }
   const allowed = parseAnnotation(pod, ALLOWED_SOURCE_PREFIXES, parsePrefix);
   if (typeof allowed === 'string') return failed(pod, `metadata.annotations[${ALLOWED_SOURCE_PREFIXES}]`, allowed);
@@ -76,15 +72,19 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
     addresses,
     spans: pod.spans?.flatMap(ownedSpan),
     interfaceName: '',
+    allowedSources: NONE,
+    group: UNPLACED,
+    origin,
+    identity,
     allowedSourcePrefixes: allowed,
     floatingAddresses: floating,
-    identity,
-    origin,
   };
 }
 
 /** Sets hold the bare address, whatever length an annotation gives (Calico's own annotation has /32). */
-function addressOfPrefix(text: string): Prefix | undefined {
+function addressOf(text: string): Prefix | undefined {
+  const address = parseFullPrefix(text);
+  if (address !== undefined) return address;
   const prefix = parsePrefix(text);
   return prefix === undefined ? undefined : fullPrefix(prefix);
 }
