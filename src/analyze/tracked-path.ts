@@ -5,7 +5,7 @@
  * As in fast-path.ts, records of an ordinary pcap file are walked and parsed in one loop over the read buffer, and other formats come as
  * batches that their reader has found.
  */
-import { openFlows } from '../conntrack/flows.ts';
+import { FLOW_KIND_BITS, openFlows } from '../conntrack/flows.ts';
 import type { Conntrack } from '../conntrack/table.ts';
 import { type Counters, countPacket } from '../match/counters.ts';
 import { rememberFlow } from '../match/flow-lines.ts';
@@ -110,9 +110,9 @@ export class TrackedPath {
       let to = own;
       if (other < otherCount) for (to = place; to < own && order[to]! < otherRows[other]!; ) to++;
       for (;;) {
-        place = loops.act(view, place, to, ct.flowStamp << 3);
+        place = loops.act(view, place, to, ct.flowStamp << FLOW_KIND_BITS);
         if (place >= to) break;
-        if (long++ === 0) this.#warm.all(likely);
+        if (long++ === 0) this.#warm.all(view, likely);
         this.#long(view, order[place++]!);
       }
       if (other < otherCount) this.#other(batch, reader, others[other]!, otherRecords[other]!);
@@ -131,7 +131,7 @@ export class TrackedPath {
     const { offsets, captured, bytes, seconds, nanos } = this.#columns;
     const timeMs = seconds[row]! * 1000 + nanos[row]! / 1e6;
     const warm = this.#warm;
-    if (!warm.has(row)) warm.one(row);
+    if (!warm.has(row)) warm.one(view, row);
     const record = this.#record;
     const answer = this.#answer;
     decodePacket(view, offsets[row]!, captured[row]!, bytes[row]!, LINKTYPE_ETHERNET, record, 0);

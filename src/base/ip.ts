@@ -190,3 +190,11 @@ function parseIpv6(text: string): Words {
 function splitGroups(text: string): number[] {
   return text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16));
 }
+
+/**
+ * The words of an IPv6 address, most significant first, folded to one, for hashes. Of addresses with the same first three words no two have the same
+ * fold, so fold and three words stand for the whole (conntrack/flows.ts).
+ */
+export function foldAddress(w0: number, w1: number, w2: number, w3: number): number {
+  return Math.imul(w0, 0x85ebca6b) ^ Math.imul(w1, 0xc2b2ae35) ^ Math.imul(w2, 0x27d4eb2f) ^ w3;
+}

@@ -3,7 +3,7 @@
  */
 import * as record from '../wire/record.ts';
 import { forgetFlow, forgetFlows } from './flows.ts';
-import { entryHash, packetKey } from './key.ts';
+import { endOf, entryHash, packetKey } from './key.ts';
 import type { Conntrack } from './table.ts';
 import * as table from './table.ts';
 
@@ -27,6 +27,7 @@ const ENTRY_GENERATION = table.ENTRY_GENERATION;
 const STATUS_SEEN_REPLY = table.STATUS_SEEN_REPLY;
 const STATUS_ASSURED = table.STATUS_ASSURED;
 const STATUS_CLOSING = table.STATUS_CLOSING;
+const META_IPV6 = table.META_IPV6;
 const SHARD_WORDS = table.SHARD_WORDS;
 const SHARD_FREE = table.SHARD_FREE;
 const SHARD_USED = table.SHARD_USED;
@@ -69,7 +70,7 @@ export function insertEntry(ct: Conntrack, records: Int32Array, at: number, time
     words[base + ENTRY_DST + word] = records[at + PACKET_DST + word]!;
   }
   link(ct, entry, bucketOf(ct, key[KEY_HASH]!, key[KEY_NODE_HASH]!));
-  forgetFlow(ct, key[KEY_HASH]!, records[at + PACKET_SRC]!, records[at + PACKET_DST]!);
+  forgetEntry(ct, base, key[KEY_HASH]!);
   return entry;
 }
 
@@ -166,6 +167,13 @@ function isMarked(filter: Int32Array, shard: number, bit: number): boolean {
   return (filter[shard * FILTER_WORDS + (bit >>> 5)]! & (1 << (bit & 31))) !== 0;
 }
 
+/** Takes away the lines of the flow of the entry at word `base`, which has this hash. */
+export function forgetEntry(ct: Conntrack, base: number, hash: number): void {
+  const { words } = ct;
+  const isIpv6 = (words[base + ENTRY_META]! & META_IPV6) !== 0;
+  forgetFlow(ct, hash, isIpv6, endOf(isIpv6, words, base + ENTRY_SRC), endOf(isIpv6, words, base + ENTRY_DST));
+}
+
 /** Unlinks the entry and gives its slot back to the shard. */
 export function removeEntry(ct: Conntrack, entry: number): void {
   const words = ct.words;
@@ -180,7 +188,7 @@ export function removeEntry(ct: Conntrack, entry: number): void {
     while (words[(before << 5) + ENTRY_NEXT] !== entry) before = words[(before << 5) + ENTRY_NEXT]!;
     words[(before << 5) + ENTRY_NEXT] = next;
   }
-  forgetFlow(ct, hash, words[base + ENTRY_SRC]!, words[base + ENTRY_DST]!);
+  forgetEntry(ct, base, hash);
   const state = shardState(ct, hash >>> 26);
   words[base + ENTRY_META] = 0;
   words[base + ENTRY_GENERATION] = (words[base + ENTRY_GENERATION]! + 1) | 0;

@@ -17,13 +17,13 @@
  *   another owner of an address                          all lines (`forgetFlows`)
  *
  * so a line that is there needs no look at what it was made of; only time has to be asked, since entries expire by it. Lines are of one thread
- * and of IPv4 TCP and UDP alone; a third flow of one place takes that of another. match/flow-lines.ts writes lines, match/tracked.ts reads them.
+ * and of TCP and UDP alone; a third flow of one place takes that of another. match/flow-lines.ts writes lines, match/tracked.ts reads them.
  *
  *   word  name        meaning
- *   0     FLOW_SRC    source address
+ *   0     FLOW_SRC    source address, as the flow's hash sees it (key.ts, `endOf`)
  *   1     FLOW_DST    destination address
  *   2     FLOW_PORTS  source port << 16 | destination port
- *   3     FLOW_META   stamp << 3 | FLOW_* kind; another stamp than the table's, or 0: no line
+ *   3     FLOW_META   stamp << 4 | FLOW_IPV6 | FLOW_* kind; another stamp than the table's, or 0: no line
  *   4     FLOW_SLOT   where the packet is counted (match/tracked.ts)
  *   5-7               by kind:
  *
@@ -36,6 +36,14 @@
  *   FLOW_ACK      established TCP. 5, 6 = `entry << 1 | direction`; segments in order move the entries as tcp-fast.ts says
  *
  * The form of a TCP segment is the fourth word of its header: data offset, flags, window.
+ *
+ * IPv6. A line has a whole place, so that it is one line of the cache too. Its first half is as above, with the addresses folded to a
+ * word each; their first three words stand in the second half, and the fourth follows from these and the fold, which is a one-to-one
+ * function of it. Word 11, where the second line of two has FLOW_META, is 0: no line. The two directions of a conversation have neighbouring places,
+ * 16 words apart as lines of IPv4 are 8.
+ *
+ *   8-10    FLOW_SRC6   first three words of the source
+ *   12-14   FLOW_DST6   of the destination
  *
  * Worked example. 10.0.0.1:40000 > 10.0.1.7:53 over UDP, on one node. The first datagram finds no line, is judged, allowed by step 40, and
  * confirmed as entry 9: line (…, FLOW_ASKED, slot 40, 18, 18, 30 s from now). The second one finds it: entry 9 lives, its time-out is set to
@@ -52,12 +60,19 @@ export const FLOW_SLOT = 4;
 export const FLOW_FIRST = 5;
 export const FLOW_SECOND = 6;
 export const FLOW_THIRD = 7;
+export const FLOW_SRC6 = 8;
+export const FLOW_DST6 = 12;
+const FLOW_META_OF_SECOND = 11;
 
-/** Words of a line, and of the two of one place. */
-export const FLOW_WORDS = 8;
+/** Words of a place. */
 export const FLOW_PAIR_WORDS = 16;
+/** From one line to the other that a flow may have. */
+export const FLOW_APART = 8;
+export const FLOW_APART6 = 16;
 
-export const FLOW_KIND_BITS = 3;
+export const FLOW_KIND_BITS = 4;
+/** The line is of IPv6. */
+export const FLOW_IPV6 = 8;
 export const FLOW_COUNTED = 1;
 export const FLOW_SYN = 2;
 export const FLOW_ASKED = 3;
@@ -79,48 +94,57 @@ export function openFlows(ct: Conntrack): void {
   ct.flowMask = pairs - 1;
 }
 
-/** Takes away the lines of the packets between two addresses whose flow has this hash (`flowHash` of key.ts). */
-export function forgetFlow(ct: Conntrack, hash: number, src: number, dst: number): void {
+/**
+ * Takes away the lines of the packets between two addresses whose flow has this hash (`flowHash` of key.ts).
+ *
+ * @param src, dst  as FLOW_SRC and FLOW_DST have them
+ */
+export function forgetFlow(ct: Conntrack, hash: number, isIpv6: boolean, src: number, dst: number): void {
   const { flows } = ct;
-  const at = (hash & ct.flowMask) * 16;
+  const first = (hash & ct.flowMask) * 16;
+  const second = first ^ (isIpv6 ? 16 : 8);
   // Whichever way round; that ports differ is left to chance.
   const sum = src ^ dst;
-  if ((flows[at]! ^ flows[at + 1]!) === sum) flows[at + 3] = 0;
-  if ((flows[at + 8]! ^ flows[at + 9]!) === sum) flows[at + 11] = 0;
+  if ((flows[first]! ^ flows[first + 1]!) === sum) flows[first + 3] = 0;
+  if ((flows[second]! ^ flows[second + 1]!) === sum) flows[second + 3] = 0;
 }
 
 /**
  * The same, but for lines that hold whatever their entries go through while those live and stay answered (FLOW_ANSWERED) or established
  * (FLOW_ACK: whoever moves an entry out of that state takes its lines away). Both directions of a conversation keep theirs so.
  */
-export function forgetUnanswered(ct: Conntrack, hash: number, src: number, dst: number): void {
+export function forgetUnanswered(ct: Conntrack, hash: number, isIpv6: boolean, src: number, dst: number): void {
   const { flows } = ct;
-  const at = (hash & ct.flowMask) * 16;
+  const first = (hash & ct.flowMask) * 16;
+  const second = first ^ (isIpv6 ? 16 : 8);
   const sum = src ^ dst;
-  if ((flows[at]! ^ flows[at + 1]!) === sum && (flows[at + 3]! & 7) < FLOW_ANSWERED) flows[at + 3] = 0;
-  if ((flows[at + 8]! ^ flows[at + 9]!) === sum && (flows[at + 11]! & 7) < FLOW_ANSWERED) flows[at + 11] = 0;
+  if ((flows[first]! ^ flows[first + 1]!) === sum && (flows[first + 3]! & 7) < FLOW_ANSWERED) flows[first + 3] = 0;
+  if ((flows[second]! ^ flows[second + 1]!) === sum && (flows[second + 3]! & 7) < FLOW_ANSWERED) flows[second + 3] = 0;
 }
 
 /**
- * The line where a flow's next one is to be written, at the place of its `hash`: its own, else one that does not hold, else the other one than
- * `preferred` (0 or 1), which holds for another flow.
+ * The line where a flow's next one is to be written: its own, else one that does not hold, else `preferred`, which holds for another flow. The
+ * words of the place that are not written by the caller are made such that they hold for nobody.
+ *
+ * @param preferred  where its line is looked for first; the other place is `apart` words to or fro
  */
 export function lineFor(
   ct: Conntrack,
-  hash: number,
   preferred: number,
+  isIpv6: boolean,
   src: number,
   dst: number,
   ports: number,
 ): number {
   const { flows } = ct;
-  const place = (hash & ct.flowMask) * 16;
-  const first = place + 8 * preferred;
-  const second = place + 8 * (1 - preferred);
-  if (flows[second] === src && flows[second + 1] === dst && flows[second + 2] === ports) return second;
-  if (flows[first] === src && flows[first + 1] === dst && flows[first + 2] === ports) return first;
-  const isFree = (line: number): boolean => flows[line + 3]! >>> 3 !== ct.flowStamp;
-  return isFree(first) || !isFree(second) ? first : second;
+  const other = preferred ^ (isIpv6 ? FLOW_APART6 : FLOW_APART);
+  const isOwn = (line: number): boolean => flows[line] === src && flows[line + 1] === dst && flows[line + 2] === ports;
+  const isFree = (line: number): boolean => flows[line + 3]! >>> FLOW_KIND_BITS !== ct.flowStamp;
+  const line = isOwn(other) || (!isOwn(preferred) && !isFree(preferred) && isFree(other)) ? other : preferred;
+  const place = line & -FLOW_PAIR_WORDS;
+  if (isIpv6) flows[place + FLOW_META_OF_SECOND] = 0;
+  else if ((flows[place + FLOW_META]! & FLOW_IPV6) !== 0) flows[place + FLOW_META] = 0;
+  return line;
 }
 
 /** Takes away all lines. */

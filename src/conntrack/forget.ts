@@ -5,9 +5,16 @@
  * use. Walks every slot ever used, so callers ask only when a packet of such an address comes.
  */
 import { removeEntry } from './entries.ts';
-import { type Conntrack, ENTRY_DST, ENTRY_META, ENTRY_SRC, ENTRY_WORDS, SHARD_USED, SHARD_WORDS } from './table.ts';
-
-const META_IS_IPV6 = 1 << 8;
+import {
+  type Conntrack,
+  ENTRY_DST,
+  ENTRY_META,
+  ENTRY_SRC,
+  ENTRY_WORDS,
+  META_IPV6,
+  SHARD_USED,
+  SHARD_WORDS,
+} from './table.ts';
 
 /** Removes all entries, on any node, of the address whose words start at `words[at]`. */
 export function forgetAddress(ct: Conntrack, version: number, words: Int32Array, at: number): void {
@@ -18,7 +25,7 @@ export function forgetAddress(ct: Conntrack, version: number, words: Int32Array,
       const entry = shard * (ct.entriesPerShard + 1) + slot;
       const base = entry * ENTRY_WORDS;
       const meta = ct.words[base + ENTRY_META]!;
-      if (meta === 0 || ((meta & META_IS_IPV6) !== 0) !== (version === 6)) continue;
+      if (meta === 0 || ((meta & META_IPV6) !== 0) !== (version === 6)) continue;
       if (isAt(ct.words, base + ENTRY_SRC, words, at) || isAt(ct.words, base + ENTRY_DST, words, at))
         removeEntry(ct, entry);
     }

@@ -1,6 +1,7 @@
 /**
  * Keys and hashes of packets and entries: table.ts explains them. Nothing here allocates or throws.
  */
+import { foldAddress } from '../base/ip.ts';
 import * as record from '../wire/record.ts';
 import * as table from './table.ts';
 
@@ -30,6 +31,7 @@ const KEY_META = table.KEY_META;
 const KEY_HASH = table.KEY_HASH;
 const KEY_NODE_HASH = table.KEY_NODE_HASH;
 const META_LIVE = table.META_LIVE;
+const META_IPV6 = table.META_IPV6;
 
 /** Ethernet type of PPP in enhanced GRE. */
 const GRE_PROTOCOL_PPP = 0x880b;
@@ -59,16 +61,17 @@ export function flowHash(records: Int32Array, at: number): number {
     own = ((hasPorts ? records[at + PACKET_ICMP_ID]! : 0) << 16) | icmpPair(protocol, type);
     inverse = own;
   }
-  let src = records[at + PACKET_SRC]!;
-  let dst = records[at + PACKET_DST]!;
-  if ((flags & FLAG_IPV6) !== 0) {
-    src = foldAddress(records, at + PACKET_SRC);
-    dst = foldAddress(records, at + PACKET_DST);
-  }
+  const isIpv6 = (flags & FLAG_IPV6) !== 0;
+  const src = endOf(isIpv6, records, at + PACKET_SRC);
+  const dst = endOf(isIpv6, records, at + PACKET_DST);
   return hashEnds(src, own, dst, inverse, protocol);
 }
 
-/** The same of an IPv4 packet with ports; `own` is `source port << 16 | destination port`. */
+/**
+ * The same of a packet with ports; `own` is `source port << 16 | destination port`.
+ *
+ * @param src, dst  addresses as `endOf` has them
+ */
 export function flowHashPorts(src: number, dst: number, own: number, protocol: number): number {
   return hashEnds(src, own, dst, (own << 16) | (own >>> 16), protocol);
 }
@@ -116,16 +119,12 @@ export function packetKey(key: Int32Array, node: number, records: Int32Array, at
     if (own < 0) return false;
     inverse = own << 16;
   }
-  let src = records[at + PACKET_SRC]!;
-  let dst = records[at + PACKET_DST]!;
-  if (isIpv6) {
-    src = foldAddress(records, at + PACKET_SRC);
-    dst = foldAddress(records, at + PACKET_DST);
-  }
+  const src = endOf(isIpv6, records, at + PACKET_SRC);
+  const dst = endOf(isIpv6, records, at + PACKET_DST);
   const hash = hashEnds(src, hashOwn, dst, hashInverse, protocol);
   key[KEY_OWN] = own;
   key[KEY_INVERSE] = inverse;
-  key[KEY_META] = META_LIVE | (node << 9) | (isIpv6 ? 256 : 0) | protocol;
+  key[KEY_META] = META_LIVE | (node << 9) | (isIpv6 ? META_IPV6 : 0) | protocol;
   key[KEY_HASH] = hash;
   key[KEY_NODE_HASH] = mixNode(hash, node);
   return true;
@@ -156,13 +155,9 @@ function greCallId(records: Int32Array, at: number, view: DataView): number {
   return view.getUint16(offset + 2) === GRE_PROTOCOL_PPP ? view.getUint16(offset + 6) : -1;
 }
 
-export function foldAddress(records: Int32Array, at: number): number {
-  return (
-    Math.imul(records[at]!, 0x85ebca6b) ^
-    Math.imul(records[at + 1]!, 0xc2b2ae35) ^
-    Math.imul(records[at + 2]!, 0x27d4eb2f) ^
-    records[at + 3]!
-  );
+/** An address as hashes see it: IPv4 itself, IPv6 folded to a word. */
+export function endOf(isIpv6: boolean, words: Int32Array, at: number): number {
+  return isIpv6 ? foldAddress(words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!) : words[at]!;
 }
 
 export function mixEnd(address: number, tuple: number): number {
@@ -183,12 +178,9 @@ export function finishHash(sum: number): number {
 /** The hash of an entry, as `packetKey` had it for its packets: without the node, or with it. */
 export function entryHash(words: Int32Array, base: number, withNode: boolean): number {
   const meta = words[base + ENTRY_META]!;
-  let src = words[base + ENTRY_SRC]!;
-  let dst = words[base + ENTRY_DST]!;
-  if ((meta & 256) !== 0) {
-    src = foldAddress(words, base + ENTRY_SRC);
-    dst = foldAddress(words, base + ENTRY_DST);
-  }
+  const isIpv6 = (meta & META_IPV6) !== 0;
+  const src = endOf(isIpv6, words, base + ENTRY_SRC);
+  const dst = endOf(isIpv6, words, base + ENTRY_DST);
   const protocol = meta & 0xff;
   let own = words[base + ENTRY_OWN]!;
   let inverse = words[base + ENTRY_INVERSE]!;

@@ -5,7 +5,7 @@ import * as record from '../wire/record.ts';
 import { bucketOf, removeEntry } from './entries.ts';
 import { forgetUnanswered } from './flows.ts';
 import * as keys from './key.ts';
-import { finishHash, foldAddress, mixEnd, mixNode } from './key.ts';
+import { endOf, finishHash, mixEnd, mixNode } from './key.ts';
 import type { Conntrack } from './table.ts';
 import * as table from './table.ts';
 
@@ -30,6 +30,7 @@ const KEY_META = table.KEY_META;
 const KEY_HASH = table.KEY_HASH;
 const KEY_NODE_HASH = table.KEY_NODE_HASH;
 const META_LIVE = table.META_LIVE;
+const META_IPV6 = table.META_IPV6;
 const PROTOCOL_FACTOR = keys.PROTOCOL_FACTOR;
 
 /**
@@ -54,7 +55,7 @@ function findInBucket(
   const words = ct.words;
   const src = records[at + PACKET_SRC]!;
   const dst = records[at + PACKET_DST]!;
-  const isIpv6 = (meta & 256) !== 0;
+  const isIpv6 = (meta & META_IPV6) !== 0;
   let entry = words[bucket]!;
   while (entry !== NO_ENTRY) {
     const base = entry << 5;
@@ -92,7 +93,7 @@ export function findPorts(
   const isIpv6 = (flags & FLAG_IPV6) !== 0;
   if (isIpv6) return findPortsIpv6(ct, node, records, at, protocol, timeMs);
   const hash = finishHash(mixEnd(src, own) + mixEnd(dst, inverse) + Math.imul(protocol, PROTOCOL_FACTOR));
-  forgetUnanswered(ct, hash, src, dst);
+  forgetUnanswered(ct, hash, false, src, dst);
   const meta = META_LIVE | (node << 9) | protocol;
   let entry = words[bucketOf(ct, hash, mixNode(hash, node))]!;
   while (entry !== NO_ENTRY) {
@@ -124,10 +125,11 @@ function findPortsIpv6(
 ): number {
   const own = (records[at + PACKET_SRC_PORT]! << 16) | records[at + PACKET_DST_PORT]!;
   const inverse = (own << 16) | (own >>> 16);
-  const ends =
-    mixEnd(foldAddress(records, at + PACKET_SRC), own) + mixEnd(foldAddress(records, at + PACKET_DST), inverse);
-  const hash = finishHash(ends + Math.imul(protocol, PROTOCOL_FACTOR));
-  const meta = META_LIVE | (node << 9) | 256 | protocol;
+  const src = endOf(true, records, at + PACKET_SRC);
+  const dst = endOf(true, records, at + PACKET_DST);
+  const hash = finishHash(mixEnd(src, own) + mixEnd(dst, inverse) + Math.imul(protocol, PROTOCOL_FACTOR));
+  forgetUnanswered(ct, hash, true, src, dst);
+  const meta = META_LIVE | (node << 9) | META_IPV6 | protocol;
   return findInBucket(ct, bucketOf(ct, hash, mixNode(hash, node)), meta, own, records, at, timeMs);
 }
 

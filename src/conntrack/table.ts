@@ -118,6 +118,7 @@ export const KEY_NODE_HASH = 4;
 const KEY_WORDS = 8;
 
 export const META_LIVE = 1 << 31;
+export const META_IPV6 = 1 << 8;
 /** Nodes are numbered below this. */
 const CONNTRACK_NODES_MAX = 1 << 22;
 
@@ -151,7 +152,7 @@ export interface Conntrack {
   readonly bucketBits: number;
   readonly isStrict: boolean;
   readonly isLiberal: boolean;
-  /** Lines of flows, their number of pairs less one, and the stamp of those that hold; one pair that nobody reads until they are opened (flows.ts). */
+  /** Lines of flows, their number of pairs less one, and the stamp of those that hold; two pairs that nobody reads until they are opened (flows.ts). */
   flows: Int32Array;
   flowMask: number;
   flowStamp: number;
@@ -190,7 +191,7 @@ export function createConntrack(options: ConntrackOptions = {}): Conntrack {
     bucketBits,
     isStrict: options.strict ?? false,
     isLiberal: options.liberal ?? false,
-    flows: new Int32Array(FLOW_PAIR_WORDS),
+    flows: new Int32Array(2 * FLOW_PAIR_WORDS),
     flowMask: 0,
     flowStamp: 1,
   };

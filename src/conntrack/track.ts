@@ -33,8 +33,7 @@
  * nf_conntrack_proto_icmp.c, _icmpv6.c, _udp.c, _gre.c, _generic.c; semantics 6.7.
  */
 import * as record from '../wire/record.ts';
-import { insertEntry, removeEntry, scratchEntry } from './entries.ts';
-import { forgetFlow } from './flows.ts';
+import { forgetEntry, insertEntry, removeEntry, scratchEntry } from './entries.ts';
 import { entryHash, packetKey } from './key.ts';
 import { findEntry, findPorts } from './lookup.ts';
 import { sctpIsReadable, sctpPacket } from './sctp.ts';
@@ -66,8 +65,6 @@ const DIRECTION_ORIGINAL = table.DIRECTION_ORIGINAL;
 const DIRECTION_REPLY = table.DIRECTION_REPLY;
 const ENTRY_WORDS = table.ENTRY_WORDS;
 const ENTRY_EXPIRES = table.ENTRY_EXPIRES;
-const ENTRY_SRC = table.ENTRY_SRC;
-const ENTRY_DST = table.ENTRY_DST;
 const ENTRY_STATUS = table.ENTRY_STATUS;
 const ENTRY_GENERATION = table.ENTRY_GENERATION;
 const ENTRY_TAG = table.ENTRY_TAG;
@@ -176,7 +173,10 @@ function trackTcp(
   const status = ct.words[base + ENTRY_STATUS]!;
   const state = direction === DIRECTION_REPLY || (status & STATUS_SEEN_REPLY) !== 0 ? CT_ESTABLISHED : CT_NEW;
   const outcome = tcpFlagsAreValid(tcpFlags) ? tcpPacket(ct, base, direction, records, at, view, timeMs) : TCP_INVALID;
-  if ((ct.words[base + ENTRY_STATUS]! & PLAIN_STATUS_MASK) !== PLAIN_STATUS) forgetEntry(ct, base);
+  if ((ct.words[base + ENTRY_STATUS]! & PLAIN_STATUS_MASK) !== PLAIN_STATUS) {
+    // Lines may say that it is established and answered.
+    forgetEntry(ct, base, entryHash(ct.words, base, false));
+  }
   if (outcome === TCP_ACCEPT) {
     if (direction === DIRECTION_REPLY) ct.words[base + ENTRY_STATUS]! |= STATUS_SEEN_REPLY;
     return state;
@@ -185,12 +185,6 @@ function trackTcp(
   if (outcome === TCP_INVALID) return CT_INVALID;
   removeEntry(ct, entry);
   return outcome === TCP_REOPEN ? CT_NEW : state;
-}
-
-/** Lines that say that the entry at word `base` is established and answered. */
-function forgetEntry(ct: Conntrack, base: number): void {
-  const { words } = ct;
-  forgetFlow(ct, entryHash(words, base, false), words[base + ENTRY_SRC]!, words[base + ENTRY_DST]!);
 }
 
 /** The other protocols. */

@@ -86,9 +86,10 @@ export function rememberFlow(
     if (first === 0) first = found;
     second = found;
   }
-  const aimed = tracked.lines[row]!;
-  const line = lineFor(ct, aimed >>> 4, (aimed >>> 3) & 1, rows.src[row]!, rows.dst[row]!, rows.ports[row]!);
   if (state !== CT_NEW && state !== CT_ESTABLISHED) return;
+  const isIpv6 = rows.families[row] !== 0;
+  const line = lineFor(ct, tracked.lines[row]!, isIpv6, rows.src[row]!, rows.dst[row]!, rows.ports[row]!);
+  if (isIpv6) writeAddresses(ct, line, records, at);
   if (first === 0) writeLine(ct, rows, row, line, flow.FLOW_COUNTED, slot, rows.forms[row]!, 0, NEVER);
   else if (!isTcp) {
     const kind = state === CT_NEW ? flow.FLOW_ASKED : flow.FLOW_ANSWERED;
@@ -107,6 +108,13 @@ function findOn(judge: Judge, ct: Conntrack, i: number, records: Int32Array, at:
   return findPorts(ct, node, records, at, protocol, records[at + record.PACKET_FLAGS]!, timeMs);
 }
 
+function writeAddresses({ flows }: Conntrack, line: number, records: Int32Array, at: number): void {
+  for (let word = 0; word < 3; word++) {
+    flows[line + flow.FLOW_SRC6 + word] = records[at + record.PACKET_SRC + word]!;
+    flows[line + flow.FLOW_DST6 + word] = records[at + record.PACKET_DST + word]!;
+  }
+}
+
 function writeLine(
   ct: Conntrack,
   rows: TrackedRows,
@@ -122,7 +130,8 @@ function writeLine(
   flows[line + flow.FLOW_SRC] = rows.src[row]!;
   flows[line + flow.FLOW_DST] = rows.dst[row]!;
   flows[line + flow.FLOW_PORTS] = rows.ports[row]!;
-  flows[line + flow.FLOW_META] = (ct.flowStamp << flow.FLOW_KIND_BITS) | kind;
+  flows[line + flow.FLOW_META] =
+    (ct.flowStamp << flow.FLOW_KIND_BITS) | (rows.families[row] === 0 ? 0 : flow.FLOW_IPV6) | kind;
   flows[line + flow.FLOW_SLOT] = slot;
   flows[line + flow.FLOW_FIRST] = first;
   flows[line + flow.FLOW_SECOND] = second;

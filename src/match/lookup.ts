@@ -17,7 +17,7 @@ export function classOf4(trie: Int32Array, address: number): number {
 }
 
 /** Word offset in `tables.classes6` of the class of an IPv6 address: the hash of full addresses, then the ranges. */
-function classOf6(tables: Tables, w0: number, w1: number, w2: number, w3: number): number {
+export function classOf6(tables: Tables, w0: number, w1: number, w2: number, w3: number): number {
   const exact = tables.exact6;
   const mask = exact.length / EXACT_WORDS - 1;
   for (let slot = layout.addressHash(w0, w1, w2, w3) & mask; ; slot = (slot + 1) & mask) {

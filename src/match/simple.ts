@@ -24,7 +24,7 @@ import type { WarmRows } from './warm.ts';
 // Node 20 re-reads an imported constant at every use.
 const { CLASS_FLAGS, CLASS_PEER, CLASS_EGRESS, CLASS_INGRESS, CLASS_NEEDS_PATH } = layout;
 const { STEP_DENY, STEP_NONE, VALUE_STEP_SHIFT, NONE } = layout;
-const { PACKET_SRC_PORT, PACKET_DST_PORT, PACKET_PROTOCOL, PACKET_TCP_FLAGS } = record;
+const { PACKET_FLAGS, PACKET_SRC_PORT, PACKET_DST_PORT, PACKET_PROTOCOL, PACKET_TCP_FLAGS, FLAG_IPV6 } = record;
 const PROTOCOL_TCP = 6;
 const PORTS_BITS = 16;
 
@@ -34,7 +34,7 @@ export interface SimpleAnswer {
 }
 
 /**
- * VERDICT_* of a packet record of IPv4 TCP or UDP with ports, or NONE if the ends are not simple or the answer is not: `continueTracked`
+ * VERDICT_* of a packet record of TCP or UDP with ports, or NONE if the ends are not simple or the answer is not: `continueTracked`
  * of judge.ts then judges it. Moves and makes entries as the judge does; states stay in `judge`.
  *
  * @param row  of `warm`, where classes, function and nodes of the packet are
@@ -57,7 +57,7 @@ export function judgeSimple(
   const from = warm.srcNodes[row]!;
   const to = warm.dstNodes[row]!;
   const isOne = from === NONE || to === NONE || from === to;
-  const both = bothChecks(tables, warm.refs[row]!, src, dst, judge.key);
+  const both = bothChecks(judge, warm.refs[row]!, src, dst);
   if (both < 0) return NONE;
   const isDenied = (both & 3) === STEP_DENY;
   answer.step = (both & 3) === STEP_NONE ? NONE : both >> VALUE_STEP_SHIFT;
@@ -65,7 +65,7 @@ export function judgeSimple(
   if (first === NONE) return VERDICT_UNPOLICED;
   const state = stateOn(judge, first);
   if (state === CT_NEW) {
-    if (isDenied && (isOne || egressDenies(tables, src, dst, judge.key))) return denied(judge, first);
+    if (isDenied && (isOne || egressDenies(judge, src, dst))) return denied(judge, first);
     passedOn(judge, first);
     if (!isOne) {
       if (stateOn(judge, to) !== CT_NEW) return NONE;
@@ -74,9 +74,9 @@ export function judgeSimple(
     }
     return (both & 3) === STEP_NONE ? VERDICT_UNPOLICED : VERDICT_ALLOW;
   }
-  const { classes4 } = tables;
-  const egress = classes4[src + CLASS_EGRESS]!;
-  const ingress = classes4[dst + CLASS_INGRESS]!;
+  const classes = classesOf(judge);
+  const egress = classes[src + CLASS_EGRESS]!;
+  const ingress = classes[dst + CLASS_INGRESS]!;
   if (state !== CT_ESTABLISHED || isRefused(tables, egress) || isRefused(tables, ingress)) return NONE;
   if (!isOne && stateOn(judge, to) !== CT_ESTABLISHED) return NONE;
   answer.step = NONE;
@@ -84,27 +84,34 @@ export function judgeSimple(
 }
 
 /** What both checks say together, as `step << 2 | STEP_*`; NONE if only the judge knows. `ref` is NONE where the tables have no pairs, too. */
-function bothChecks(tables: Tables, ref: number, src: number, dst: number, key: number): number {
-  const { classes4, functions } = tables;
+function bothChecks(judge: Judge, ref: number, src: number, dst: number): number {
+  const { tables, key } = judge;
   if (ref >= 0) {
     const port = key & 0xffff;
     const at = ref >>> 5;
     const size = 1 << (ref & 31);
+    const { functions } = tables;
     let index = 0;
     for (let half = size >>> 1; half > 0; half >>>= 1) if (functions[at + index + half]! <= port) index += half;
     return functions[at + size + index]!;
   }
-  if (((classes4[src + CLASS_FLAGS]! | classes4[dst + CLASS_FLAGS]!) & CLASS_NEEDS_PATH) !== 0) return NONE;
-  const out = lookUpFunction(tables, classes4[src + CLASS_EGRESS]!, classes4[dst + CLASS_PEER]!, key);
-  const into = lookUpFunction(tables, classes4[dst + CLASS_INGRESS]!, classes4[src + CLASS_PEER]!, key);
+  const classes = classesOf(judge);
+  if (((classes[src + CLASS_FLAGS]! | classes[dst + CLASS_FLAGS]!) & CLASS_NEEDS_PATH) !== 0) return NONE;
+  const out = lookUpFunction(tables, classes[src + CLASS_EGRESS]!, classes[dst + CLASS_PEER]!, key);
+  const into = lookUpFunction(tables, classes[dst + CLASS_INGRESS]!, classes[src + CLASS_PEER]!, key);
   if (out < 0 || into < 0) return NONE;
   return (out & 3) === STEP_DENY || (into & 3) === STEP_NONE ? out : into;
 }
 
-function egressDenies(tables: Tables, src: number, dst: number, key: number): boolean {
-  const { classes4 } = tables;
-  const out = lookUpFunction(tables, classes4[src + CLASS_EGRESS]!, classes4[dst + CLASS_PEER]!, key);
+function egressDenies(judge: Judge, src: number, dst: number): boolean {
+  const classes = classesOf(judge);
+  const out = lookUpFunction(judge.tables, classes[src + CLASS_EGRESS]!, classes[dst + CLASS_PEER]!, judge.key);
   return (out & 3) === STEP_DENY;
+}
+
+/** Of the version in hand. */
+function classesOf({ tables, version }: Judge): Int32Array {
+  return version === 4 ? tables.classes4 : tables.classes6;
 }
 
 function denied(judge: Judge, node: number): number {
@@ -116,7 +123,7 @@ function begin(judge: Judge, ct: Conntrack, records: Int32Array, at: number, vie
   const protocol = records[at + PACKET_PROTOCOL]!;
   beginTracked(judge, ct, records, at, view, timeMs);
   judge.quotedAt = -1;
-  judge.version = 4;
+  judge.version = (records[at + PACKET_FLAGS]! & FLAG_IPV6) === 0 ? 4 : 6;
   judge.protocol = protocol;
   judge.tcpFlags = records[at + PACKET_TCP_FLAGS]!;
   judge.hasPorts = true;

@@ -1,5 +1,5 @@
 /**
- * Tracked packets in batches: plain frames (wire/plain-tracked.ts) whose flow has a line (conntrack/flows.ts).
+ * Tracked packets in batches: plain frames of IPv4 and IPv6 (wire/plain-tracked.ts) whose flow has a line (conntrack/flows.ts).
  *
  * A batch goes through short loops, so that the lines of many packets are on their way from memory at once:
  *
@@ -24,8 +24,13 @@ import type { Tables } from '../tables/tables.ts';
 import { addPackets, type Counters, REASON_COUNT } from './counters.ts';
 import { noteCounted, PACKET_UNIT, type PackedCounts, settle } from './packed-counts.ts';
 
+/** Ethernet and IPv4 header before the segment, and how much longer the header of IPv6 is. */
+const IP_BYTES = 34;
+const IP6_EXCESS_BYTES = 20;
+
 /** The columns of a batch, as wire/plain-tracked.ts fills them. */
 export interface TrackedRows {
+  readonly families: Int32Array;
   readonly src: Int32Array;
   readonly dst: Int32Array;
   readonly ports: Int32Array;
@@ -40,7 +45,7 @@ export interface TrackedRows {
 
 export interface TrackedJudge extends PackedCounts {
   readonly tables: Tables;
-  /** Where the line of each row is looked for first in `Conntrack.flows`; the other place is 8 words to or fro. */
+  /** Where the line of each row is looked for first in `Conntrack.flows`; the other place is FLOW_APART or FLOW_APART6 words to or fro. */
   readonly lines: Int32Array;
   /** The rows of the batch that are this thread's, in order; places in it are what `touch` and `act` are given. */
   readonly order: Int32Array;
@@ -81,12 +86,14 @@ export function createTrackedJudge(
     new Float64Array(tables.counts[layout.SECTION_STEPS]! + VERDICT_NAMES.length * REASON_COUNT);
   const counts = bySlot();
   const timeouts = { UDP_TIMEOUT_MS, UDP_ANSWERED_TIMEOUT_MS };
-  const constants = { ...flow, ...timeouts, ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT };
+  const lengths = { IP_BYTES, IP6_EXCESS_BYTES };
+  const constants = { ...flow, ...timeouts, ...lengths, ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT };
   const loops = specialize(trackedLoops)(
     ct.words,
     ct.times,
     ct.flows,
     ct.flowMask,
+    rows.families,
     rows.src,
     rows.dst,
     rows.ports,
@@ -126,12 +133,16 @@ interface Constants {
   readonly FLOW_ASKED: number;
   readonly FLOW_ANSWERED: number;
   readonly FLOW_ACK: number;
+  readonly FLOW_SRC6: number;
+  readonly FLOW_DST6: number;
   readonly UDP_TIMEOUT_MS: number;
   readonly UDP_ANSWERED_TIMEOUT_MS: number;
   readonly ENTRY_EXPIRES: number;
   readonly PROTOCOL_FACTOR: number;
   readonly TIMESTAMPS_ALONE: number;
   readonly PACKET_UNIT: number;
+  readonly IP_BYTES: number;
+  readonly IP6_EXCESS_BYTES: number;
 }
 
 function trackedLoops(
@@ -139,6 +150,7 @@ function trackedLoops(
   times: Float64Array,
   flows: Int32Array,
   flowMask: number,
+  families: Int32Array,
   src: Int32Array,
   dst: Int32Array,
   ports: Int32Array,
@@ -158,9 +170,9 @@ function trackedLoops(
   take: typeof takeAck,
   constants: Constants,
 ): TrackedLoops {
-  const { FLOW_COUNTED, FLOW_SYN, FLOW_ASKED, FLOW_ANSWERED, FLOW_ACK } = constants;
+  const { FLOW_COUNTED, FLOW_SYN, FLOW_ASKED, FLOW_ANSWERED, FLOW_ACK, FLOW_SRC6, FLOW_DST6 } = constants;
   const { UDP_TIMEOUT_MS, UDP_ANSWERED_TIMEOUT_MS } = constants;
-  const { ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT } = constants;
+  const { ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT, IP_BYTES, IP6_EXCESS_BYTES } = constants;
   const tcp = Math.imul(6, PROTOCOL_FACTOR);
   const udp = Math.imul(17, PROTOCOL_FACTOR);
   let byteCount = 0;
@@ -171,6 +183,21 @@ function trackedLoops(
   const timeOf = (row: number): number => seconds[row]! * 1000 + nanos[row]! / 1e6;
   /** Of `entry << 1 | direction`. */
   const expiry = (found: number): number => times[((found >> 1) << 4) + ENTRY_EXPIRES]!;
+  /** Whether the line is of the same addresses, ports and (in FLOW_META's place) nothing else; 0: it is. */
+  const unlikeness = (row: number, line: number): number =>
+    (flows[line]! ^ src[row]!) | (flows[line + 1]! ^ dst[row]!) | (flows[line + 2]! ^ ports[row]!);
+  /** What the folds of IPv6 addresses leave open. */
+  const unlikeness6 = (view: DataView, row: number, line: number): number => {
+    const at = offsets[row]! + 22;
+    return (
+      (flows[line + FLOW_SRC6]! ^ view.getInt32(at)) |
+      (flows[line + FLOW_SRC6 + 1]! ^ view.getInt32(at + 4)) |
+      (flows[line + FLOW_SRC6 + 2]! ^ view.getInt32(at + 8)) |
+      (flows[line + FLOW_DST6]! ^ view.getInt32(at + 16)) |
+      (flows[line + FLOW_DST6 + 1]! ^ view.getInt32(at + 20)) |
+      (flows[line + FLOW_DST6 + 2]! ^ view.getInt32(at + 24))
+    );
+  };
   const prolong = (line: number, untilMs: number): void => {
     times[((flows[line + 5]! >> 1) << 4) + ENTRY_EXPIRES] = untilMs;
     times[((flows[line + 6]! >> 1) << 4) + ENTRY_EXPIRES] = untilMs;
@@ -187,12 +214,13 @@ function trackedLoops(
     hasEntries = true;
     const firstBase = (first >> 1) << 5;
     const secondBase = (second >> 1) << 5;
-    const frame = offsets[row]!;
-    const seq = view.getInt32(frame + 38);
-    const ack = view.getInt32(frame + 42);
+    const before = IP_BYTES + families[row]! * IP6_EXCESS_BYTES;
+    const segment = offsets[row]! + before;
+    const seq = view.getInt32(segment + 4);
+    const ack = view.getInt32(segment + 8);
     const header = (form >>> 28) << 2;
-    const hasOptions = header > 20 && captured[row]! >= 34 + header;
-    const mayHaveSack = hasOptions && !(header === 32 && view.getInt32(frame + 54) === TIMESTAMPS_ALONE);
+    const hasOptions = header > 20 && captured[row]! >= before + header;
+    const mayHaveSack = hasOptions && !(header === 32 && view.getInt32(segment + 20) === TIMESTAMPS_ALONE);
     const end = ends[row]!;
     const window = form & 0xffff;
     if (!isInOrder(words, firstBase, first & 1, mayHaveSack, seq, ack, end, window)) return false;
@@ -210,7 +238,7 @@ function trackedLoops(
         const from = src[i]!;
         const to = dst[i]!;
         const port = ports[i]!;
-        // conntrack/key.ts, flowHashPorts
+        // conntrack/key.ts, flowHashPorts.
         let a = Math.imul(from ^ Math.imul(port, 0x9e3779b1), 0x85ebca6b);
         let b = Math.imul(to ^ Math.imul((port << 16) | (port >>> 16), 0x9e3779b1), 0x85ebca6b);
         a = Math.imul(a ^ (a >>> 15), 0xc2b2ae35);
@@ -221,8 +249,8 @@ function trackedLoops(
         const sum = (a + b + protocol) | 0;
         let hash = Math.imul(sum ^ (sum >>> 16), 0x7feb352d);
         hash ^= hash >>> 15;
-        // The two directions of a flow prefer different lines.
-        lines[i] = ((hash & flowMask) << 4) | ((((a - b) | 0) >>> 31) << 3);
+        // The two directions of a flow prefer different lines: FLOW_APART or, of IPv6, FLOW_APART6 words from each other.
+        lines[i] = ((hash & flowMask) << 4) ^ ((((a - b) | 0) >>> 31) << (3 + families[i]!));
         order[own] = i;
         own += owned[hash >>> 26]!;
       }
@@ -234,7 +262,7 @@ function trackedLoops(
         const row = order[i]!;
         const line = lines[row]!;
         const unlike = flows[line]! ^ src[row]!;
-        const unlikeOther = flows[line ^ 8]! ^ src[row]!;
+        const unlikeOther = flows[line ^ (8 << families[row]!)]! ^ src[row]!;
         missing[likely] = row;
         likely += ((unlike | -unlike) & (unlikeOther | -unlikeOther)) >>> 31;
       }
@@ -257,14 +285,16 @@ function trackedLoops(
       for (; place < to; place++) {
         const row = order[place]!;
         const form = forms[row]!;
+        const family = families[row]!;
         let line = lines[row]!;
-        let unlike = (flows[line]! ^ src[row]!) | (flows[line + 1]! ^ dst[row]!) | (flows[line + 2]! ^ ports[row]!);
+        let unlike = unlikeness(row, line);
         if (unlike !== 0) {
-          line ^= 8;
-          unlike = (flows[line]! ^ src[row]!) | (flows[line + 1]! ^ dst[row]!) | (flows[line + 2]! ^ ports[row]!);
+          line ^= 8 << family;
+          unlike = unlikeness(row, line);
         }
+        if (family !== 0) unlike |= unlikeness6(view, row, line);
         // One branch for whether the line is the flow's, holds, and does nothing but count.
-        const kind = flows[line + 3]! ^ stamp;
+        const kind = flows[line + 3]! ^ (stamp | (family << 3));
         // Of what is counted the window may differ, of a SYN nothing.
         const whole = (FLOW_COUNTED - kind) >> 31;
         const differs = ((form ^ flows[line + 5]!) & (0xffff_0000 | whole)) | ((ends[row]! ^ flows[line + 6]!) & whole);

@@ -5,7 +5,7 @@
  * owner, endpoint, node; bucket, entry. One after the other that is microseconds. Here each step is a loop over all the packets
  * that wait for it, so that their misses overlap (as in plain.ts), and what is found is kept by row for match/simple.ts:
  *
- *   classes   both addresses -> trie -> address class
+ *   classes   both addresses -> trie (IPv6: hash and ranges) -> address class
  *   pairs     row of the destination + column of the source + protocol -> port function; read
  *   places    addresses -> owners -> node
  *   buckets   five-tuple and node -> bucket of the connection table -> entry; read
@@ -17,12 +17,12 @@ import { flowHashPorts, mixNode } from '../conntrack/key.ts';
 import type { Conntrack } from '../conntrack/table.ts';
 import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
-import { claimNode, classOf4, findOwner } from './lookup.ts';
+import { claimNode, classOf4, classOf6, findOwner } from './lookup.ts';
 import type { TrackedJudge, TrackedRows } from './tracked.ts';
 
 /** By row of the batch: what was found. */
 export interface WarmRows {
-  /** Word offsets in `classes4`. */
+  /** Word offsets in `classes4` or, of IPv6, `classes6`. */
   readonly srcClasses: Int32Array;
   readonly dstClasses: Int32Array;
   /** Port function of both checks, as SECTION_PAIRS has it, or NONE. */
@@ -33,10 +33,10 @@ export interface WarmRows {
 }
 
 export interface Warmer extends WarmRows {
-  /** Finds what the first `count` rows in `missing` (match/tracked.ts) need. */
-  all(count: number): void;
+  /** Finds what the first `count` rows in `missing` (match/tracked.ts), frames in `view`, need. */
+  all(view: DataView, count: number): void;
   /** The same for one row that is not among them; `missing` is used for it. */
-  one(row: number): void;
+  one(view: DataView, row: number): void;
   /** Whether what `row` needs has been found since the batch began. */
   has(row: number): boolean;
   /** A new batch is in the columns. */
@@ -70,16 +70,17 @@ export function createWarmer(
     OWNER_SIZE: layout.OWNER_SIZE,
     addressHash: layout.addressHash,
     classOf4,
+    classOf6,
     findOwner,
     claimNode,
     flowHashPorts,
     mixNode,
   });
-  const find = (count: number): void => {
+  const find = (view: DataView, count: number): void => {
     for (let i = 0; i < count; i++) listedIn[missing[i]!] = batch;
-    loops.classes(count);
+    loops.classes(view, count);
     loops.pairs(count);
-    if (place === layout.NONE) loops.places(count);
+    if (place === layout.NONE) loops.places(view, count);
     else loops.onePlace(count);
     loops.buckets(count);
   };
@@ -90,9 +91,9 @@ export function createWarmer(
     },
     has: (row) => listedIn[row] === batch,
     all: find,
-    one(row) {
+    one(view, row) {
       missing[0] = row;
-      find(1);
+      find(view, 1);
     },
   };
 }
@@ -113,6 +114,7 @@ interface Outside {
   readonly OWNER_SIZE: number;
   readonly addressHash: typeof layout.addressHash;
   readonly classOf4: typeof classOf4;
+  readonly classOf6: typeof classOf6;
   readonly findOwner: typeof findOwner;
   readonly claimNode: typeof claimNode;
   readonly flowHashPorts: typeof flowHashPorts;
@@ -120,9 +122,9 @@ interface Outside {
 }
 
 interface WarmLoops {
-  classes(count: number): void;
+  classes(view: DataView, count: number): void;
   pairs(count: number): number;
-  places(count: number): number;
+  places(view: DataView, count: number): number;
   onePlace(count: number): void;
   buckets(count: number): number;
 }
@@ -137,24 +139,32 @@ function warmLoops(
   place: number,
   outside: Outside,
 ): WarmLoops {
-  const { trie4, classes4, pairs, functions, owners, localNode } = tables;
-  const { src, dst, ports, forms } = rows;
+  const { trie4, classes4, classes6, pairs, functions, owners, localNode } = tables;
+  const { families, src, dst, ports, forms, offsets } = rows;
   const { srcClasses, dstClasses, refs, srcNodes, dstNodes } = found;
   const { words, headsAt, bucketBits } = ct;
   const { NONE, CLASS_FLAGS, CLASS_IS_LOCAL, CLASS_PAIR_ROW, CLASS_PAIR_COLUMN, OWNER_SIZE } = outside;
-  const { addressHash, classOf4, findOwner, claimNode, flowHashPorts, mixNode } = outside;
+  const { addressHash, classOf4, classOf6, findOwner, claimNode, flowHashPorts, mixNode } = outside;
   const ownerMask = owners.length / OWNER_SIZE - 1;
   const heads = new Int32Array(missing.length);
-  const nodeOf = (address: number): number => {
-    const node = claimNode(tables, findOwner(tables, 4, address, 0, 0, 0), 0);
+  const class6 = (view: DataView, at: number): number =>
+    classOf6(tables, view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
+  const hash6 = (view: DataView, at: number): number =>
+    addressHash(view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
+  const owner6 = (view: DataView, at: number): number =>
+    findOwner(tables, 6, view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
+  const nodeOf = (owner: number): number => {
+    const node = claimNode(tables, owner, 0);
     return localNode === NONE || node === localNode ? node : NONE;
   };
   return {
-    classes(count) {
+    classes(view, count) {
       for (let i = 0; i < count; i++) {
         const row = missing[i]!;
-        srcClasses[row] = classOf4(trie4, src[row]!);
-        dstClasses[row] = classOf4(trie4, dst[row]!);
+        const six = families[row] !== 0;
+        const at = offsets[row]! + 22;
+        srcClasses[row] = six ? class6(view, at) : classOf4(trie4, src[row]!);
+        dstClasses[row] = six ? class6(view, at + 16) : classOf4(trie4, dst[row]!);
       }
     },
     /** Returns a number that keeps the touched words alive, as do the others. */
@@ -163,7 +173,8 @@ function warmLoops(
       for (let i = 0; i < count; i++) {
         const row = missing[i]!;
         const udp = forms[row] === 0 ? 1 : 0;
-        const pair = classes4[srcClasses[row]! + CLASS_PAIR_COLUMN]! + classes4[dstClasses[row]! + CLASS_PAIR_ROW]!;
+        const classes = families[row] === 0 ? classes4 : classes6;
+        const pair = classes[srcClasses[row]! + CLASS_PAIR_COLUMN]! + classes[dstClasses[row]! + CLASS_PAIR_ROW]!;
         refs[row] = pairs[pair + udp]!;
       }
       for (let i = 0; i < count; i++) {
@@ -172,25 +183,32 @@ function warmLoops(
       }
       return touched;
     },
-    places(count) {
+    places(view, count) {
       let touched = 0;
       for (let i = 0; i < count; i++) {
         const row = missing[i]!;
-        touched = (touched + owners[(addressHash(src[row]!, 0, 0, 0) & ownerMask) * OWNER_SIZE]!) | 0;
-        touched = (touched + owners[(addressHash(dst[row]!, 0, 0, 0) & ownerMask) * OWNER_SIZE]!) | 0;
+        const six = families[row] !== 0;
+        const at = offsets[row]! + 22;
+        const from = six ? hash6(view, at) : addressHash(src[row]!, 0, 0, 0);
+        const to = six ? hash6(view, at + 16) : addressHash(dst[row]!, 0, 0, 0);
+        touched = (touched + owners[(from & ownerMask) * OWNER_SIZE]!) | 0;
+        touched = (touched + owners[(to & ownerMask) * OWNER_SIZE]!) | 0;
       }
       for (let i = 0; i < count; i++) {
         const row = missing[i]!;
-        srcNodes[row] = nodeOf(src[row]!);
-        dstNodes[row] = nodeOf(dst[row]!);
+        const six = families[row] !== 0;
+        const at = offsets[row]! + 22;
+        srcNodes[row] = nodeOf(six ? owner6(view, at) : findOwner(tables, 4, src[row]!, 0, 0, 0));
+        dstNodes[row] = nodeOf(six ? owner6(view, at + 16) : findOwner(tables, 4, dst[row]!, 0, 0, 0));
       }
       return touched;
     },
     onePlace(count) {
       for (let i = 0; i < count; i++) {
         const row = missing[i]!;
-        const isFrom = (classes4[srcClasses[row]! + CLASS_FLAGS]! & CLASS_IS_LOCAL) !== 0;
-        const isTo = (classes4[dstClasses[row]! + CLASS_FLAGS]! & CLASS_IS_LOCAL) !== 0;
+        const classes = families[row] === 0 ? classes4 : classes6;
+        const isFrom = (classes[srcClasses[row]! + CLASS_FLAGS]! & CLASS_IS_LOCAL) !== 0;
+        const isTo = (classes[dstClasses[row]! + CLASS_FLAGS]! & CLASS_IS_LOCAL) !== 0;
         srcNodes[row] = isFrom ? place : NONE;
         dstNodes[row] = isTo ? place : NONE;
       }

@@ -7,14 +7,19 @@
  *
  *   TCP   data offset (top four bits of the fourth word, in words)   20 to what the datagram holds
  *   UDP   length (third half-word)                                   8 to what the datagram holds
+ *
+ * Frames of IPv6 that are as plain take rows of the same columns (plain-tracked6.ts).
  */
 import { specialize } from '../base/specialize.ts';
 import { PLAIN_FORM, type PlainScan } from './plain.ts';
+import { createRowReader6, type ReadRow6 } from './plain-tracked6.ts';
 
 export interface TrackedColumns {
   /** Rows of the columns from `src` to `nanos`. */
   count: number;
-  /** IPv4 addresses as int32. */
+  /** 0 IPv4, 1 IPv6. */
+  readonly families: Int32Array;
+  /** Addresses: IPv4 as int32, IPv6 folded (base/ip.ts). */
   readonly src: Int32Array;
   readonly dst: Int32Array;
   /** Source port << 16 | destination port. */
@@ -40,12 +45,14 @@ export interface TrackedColumns {
   nanosPerTick: number;
   recordCount: number;
   position: number;
+  /** Fills a row if the frame is a plain one of IPv6. */
+  readonly readRow6: ReadRow6;
 }
 
 export function createTrackedColumns(capacity: number): TrackedColumns {
   const column = (): Int32Array => new Int32Array(capacity);
-  return {
-    count: 0,
+  const rows = {
+    families: column(),
     src: column(),
     dst: column(),
     ports: column(),
@@ -54,6 +61,10 @@ export function createTrackedColumns(capacity: number): TrackedColumns {
     bytes: column(),
     offsets: column(),
     captured: column(),
+  };
+  return {
+    count: 0,
+    ...rows,
     seconds: column(),
     nanos: column(),
     otherCount: 0,
@@ -63,6 +74,7 @@ export function createTrackedColumns(capacity: number): TrackedColumns {
     nanosPerTick: 1000,
     recordCount: 0,
     position: 0,
+    readRow6: createRowReader6(rows),
   };
 }
 
@@ -74,6 +86,7 @@ const SECONDS_MAX = 0x7fffffff;
 export function createTrackedScan(columns: TrackedColumns, capturedMax: number): PlainScan {
   return specialize(trackedScan)(
     columns,
+    columns.families,
     columns.src,
     columns.dst,
     columns.ports,
@@ -87,6 +100,7 @@ export function createTrackedScan(columns: TrackedColumns, capturedMax: number):
     columns.others,
     columns.otherRows,
     columns.otherRecords,
+    columns.readRow6,
     capturedMax,
     PLAIN_FORM,
     NANOS_PER_SECOND,
@@ -95,6 +109,7 @@ export function createTrackedScan(columns: TrackedColumns, capturedMax: number):
 
 function trackedScan(
   columns: TrackedColumns,
+  families: Int32Array,
   src: Int32Array,
   dst: Int32Array,
   ports: Int32Array,
@@ -108,6 +123,7 @@ function trackedScan(
   others: Int32Array,
   otherRows: Int32Array,
   otherRecords: Int32Array,
+  readRow6: ReadRow6,
   capturedMax: number,
   form: typeof PLAIN_FORM,
   nanosPerSecond: number,
@@ -155,6 +171,7 @@ function trackedScan(
           time;
         const differs = ((view.getInt32(frame + 12) & headMask) ^ head) | (protocol ^ (tcp + udpFromTcp * isUdp));
         if ((differs | (short >> 31)) === 0) {
+          families[plain] = 0;
           src[plain] = view.getInt32(frame + 26);
           dst[plain] = view.getInt32(frame + 30);
           ports[plain] = view.getInt32(frame + 34);
@@ -163,6 +180,12 @@ function trackedScan(
           bytes[plain] = wire;
           offsets[plain] = frame;
           capturedBytes[plain] = captured;
+          seconds[plain] = time;
+          nanos[plain] = Math.imul(ticks, nanosPerTick);
+          plain++;
+          continue;
+        }
+        if ((ticks | (lastTick - ticks) | time) >= 0 && readRow6(view, frame, captured, wire, plain)) {
           seconds[plain] = time;
           nanos[plain] = Math.imul(ticks, nanosPerTick);
           plain++;
@@ -192,7 +215,8 @@ export function readTracked(
   linkTypes: Int32Array,
   count: number,
 ): void {
-  const { src, dst, ports, forms, ends, bytes, offsets, captured, seconds, nanos, others, otherRows } = columns;
+  const { families, src, dst, ports, forms, ends, bytes, offsets, captured, seconds, nanos } = columns;
+  const { others, otherRows, readRow6 } = columns;
   const { ethernet, bytesMax, head, headMask, fragmentAndProtocol, tcp, udpFromTcp } = PLAIN_FORM;
   const { tcpHeadersBytes, tcpExcessBytes, leastBytes } = PLAIN_FORM;
   let plain = 0;
@@ -219,6 +243,7 @@ export function readTracked(
         (total - 34 - header);
       const differs = ((view.getInt32(frame + 12) & headMask) ^ head) | (protocol ^ (tcp + udpFromTcp * isUdp));
       if ((differs | (short >> 31)) === 0) {
+        families[plain] = 0;
         src[plain] = view.getInt32(frame + 26);
         dst[plain] = view.getInt32(frame + 30);
         ports[plain] = view.getInt32(frame + 34);
@@ -227,6 +252,12 @@ export function readTracked(
         bytes[plain] = wire;
         offsets[plain] = frame;
         captured[plain] = inView;
+        seconds[plain] = second;
+        nanos[plain] = frameNanos[i]!;
+        plain++;
+        continue;
+      }
+      if (readRow6(view, frame, inView, wire, plain)) {
         seconds[plain] = second;
         nanos[plain] = frameNanos[i]!;
         plain++;

@@ -1,6 +1,7 @@
 /** Both parses of tracked frames take from a frame what the decoder takes, and leave the same frames to it, whatever lies in a file. */
 import { expect, test } from 'vitest';
-import { buildFrame, Xorshift32 } from '../../src/packets/synthetic.ts';
+import { endOf } from '../../src/conntrack/key.ts';
+import { buildFrame, type SyntheticAddress, Xorshift32 } from '../../src/packets/synthetic.ts';
 import { decodePacket } from '../../src/wire/decode.ts';
 import { LINKTYPE_ETHERNET } from '../../src/wire/link.ts';
 import {
@@ -13,7 +14,12 @@ import * as record from '../../src/wire/record.ts';
 
 const CAPTURED_MAX = 4096;
 const LIMIT = 64;
-const REFUSED = record.FLAG_FRAGMENT | record.FLAG_L4_INVALID | record.FLAG_L4_TRUNCATED | record.FLAG_IP_OPTIONS;
+const REFUSED =
+  record.FLAG_FRAGMENT |
+  record.FLAG_L4_INVALID |
+  record.FLAG_L4_TRUNCATED |
+  record.FLAG_IP_OPTIONS |
+  record.FLAG_EXTENSION_HEADERS;
 
 interface Capture {
   readonly bytes: Uint8Array;
@@ -24,9 +30,14 @@ interface Capture {
 function capture(seed: number): Capture {
   const random = new Xorshift32(seed);
   const parts = Array.from({ length: LIMIT }, () => {
+    const isIpv6 = random.float() < 0.4;
+    const address = (): SyntheticAddress => {
+      const words = [random.next() | 0, random.next() | 0, random.next() | 0, random.next() | 0] as const;
+      return isIpv6 ? words : words[0];
+    };
     const frame = buildFrame({
-      src: random.next() | 0,
-      dst: random.next() | 0,
+      src: address(),
+      dst: address(),
       protocol: [6, 6, 17, 1][random.below(4)]!,
       srcPort: random.below(65_536),
       dstPort: random.below(65_536),
@@ -35,7 +46,7 @@ function capture(seed: number): Capture {
       tcpAck: random.next(),
       payload: random.bytes(random.below(30)),
     });
-    if (random.float() < 0.4) frame[12 + random.below(36)] = random.below(256);
+    if (random.float() < 0.4) frame[12 + random.below(isIpv6 ? 56 : 36)] = random.below(256);
     const kept = random.float() < 0.2 ? frame.subarray(0, random.below(frame.length + 1)) : frame;
     const out = new Uint8Array(16 + kept.length);
     const view = new DataView(out.buffer);
@@ -72,8 +83,8 @@ function batchOf({ bytes, view }: Capture) {
 type Row = readonly (number | string)[];
 
 function rowsOf(columns: TrackedColumns): Map<number, Row> {
-  const { count, src, dst, ports, forms, ends, bytes, offsets, captured, seconds, nanos } = columns;
-  const names = [src, dst, ports, forms, bytes, captured, seconds, nanos];
+  const { count, families, src, dst, ports, forms, ends, bytes, offsets, captured, seconds, nanos } = columns;
+  const names = [families, src, dst, ports, forms, bytes, captured, seconds, nanos];
   return new Map(
     Array.from({ length: count }, (_, i): [number, Row] => [
       offsets[i]!,
@@ -145,21 +156,23 @@ function rowOf(
   const flags = out[record.PACKET_FLAGS]!;
   const protocol = out[record.PACKET_PROTOCOL]!;
   const isTagged = out[record.PACKET_VLAN_ID] !== record.NO_VLAN;
-  if (isTagged || (flags & (REFUSED | record.FLAG_IPV6 | record.FLAG_LENGTH_FROM_FRAME)) !== 0) return undefined;
+  if (isTagged || (flags & (REFUSED | record.FLAG_LENGTH_FROM_FRAME)) !== 0) return undefined;
   if ((flags & record.FLAG_IP_LENGTH_EXCEEDS_FRAME) !== 0 || (protocol !== 6 && protocol !== 17)) return undefined;
   const headerBytes = out[record.PACKET_TRANSPORT_HEADER_BYTES]!;
   const tcpFlags = out[record.PACKET_TCP_FLAGS]!;
   const dataBytes = out[record.PACKET_TRANSPORT_BYTES]! - headerBytes;
   const isTcp = protocol === 6;
   // The four reserved bits below the data offset are part of the form.
-  const reserved = isTcp ? view.getUint8(offset + 46) & 15 : 0;
+  const isIpv6 = (flags & record.FLAG_IPV6) !== 0;
+  const reserved = isTcp ? view.getUint8(out[record.PACKET_TRANSPORT_OFFSET]! + 12) & 15 : 0;
   const form = isTcp
     ? ((headerBytes >> 2) << 28) | (reserved << 24) | (tcpFlags << 16) | out[record.PACKET_TCP_WINDOW]!
     : 0;
   const end = (out[record.PACKET_TCP_SEQ]! + dataBytes + ((tcpFlags >> 1) & 1) + (tcpFlags & 1)) | 0;
   return [
-    out[record.PACKET_SRC]!,
-    out[record.PACKET_DST]!,
+    isIpv6 ? 1 : 0,
+    endOf(isIpv6, out, record.PACKET_SRC),
+    endOf(isIpv6, out, record.PACKET_DST),
     (out[record.PACKET_SRC_PORT]! << 16) | out[record.PACKET_DST_PORT]!,
     form,
     wire,
