@@ -166,7 +166,8 @@ export class AgentState {
       generation: {
         number: generation?.number ?? 0,
         publishedAt: this.#publishedAt,
-        compileMs: Math.round(generation?.compileMs ?? 0),
+        how: generation?.how ?? 'compiled',
+        compileMs: roundMs(generation?.compileMs ?? 0),
         endpoints: generation?.endpoints ?? 0,
         localEndpoints: generation?.localEndpoints ?? 0,
         policies: generation?.policies ?? 0,
@@ -234,6 +235,11 @@ export class AgentState {
       : '';
     return { ...entry, steps: answer.steps, text: `${note}${answer.text}` };
   }
+}
+
+/** Whole milliseconds, or thousandths of one where there are few. */
+export function roundMs(ms: number): number {
+  return ms < 10 ? Math.round(ms * 1000) / 1000 : Math.round(ms);
 }
 
 /** Resident memory of this process and of those of the sources. */

@@ -14,7 +14,7 @@ import { userInfo } from 'node:os';
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseListen } from '../authz/listen.ts';
 import { viewTables } from '../tables/tables.ts';
-import { AgentState } from './agent-state.ts';
+import { AgentState, roundMs } from './agent-state.ts';
 import type { Accounting, ConfigValue } from './api.ts';
 import { pageFolder, readAssets } from './assets.ts';
 import { type AgentConfig, type ResolvedConfig, sourcesOf } from './config.ts';
@@ -304,11 +304,13 @@ class Agent {
   /** Puts a generation in use. The engine skips those that a newer one overtakes; changes of owners follow their tables. */
   async #publish(generation: Generation): Promise<void> {
     const { log } = this.#parts;
-    const { number, buffer, accountPods, compileMs, endpoints, localEndpoints, policies, warnings } = generation;
-    this.#state.steps.take(number, viewTables(buffer));
-    this.#state.graph.setPods(accountPods);
+    const { number, buffer, how, runs, begun, accountPods, compileMs, endpoints, localEndpoints } = generation;
+    const { policies, warnings } = generation;
+    if (how === 'written') this.#state.steps.follow(number, viewTables(buffer));
+    else this.#state.steps.take(number, viewTables(buffer));
+    if (accountPods !== undefined) this.#state.graph.setPods(accountPods);
     try {
-      await this.#engine?.publish(buffer, number);
+      await this.#engine?.publish(buffer, number, { runs, begun });
     } catch (error) {
       log.log('error', 'a generation could not be put in use', {
         generation: number,
@@ -318,11 +320,12 @@ class Agent {
     }
     if (number < (this.#state.generation?.number ?? 0)) return;
     this.#state.published(generation);
-    this.#retired.replacedBy(buffer.byteLength);
+    // What is written takes turns in two buffers.
+    if (how === 'compiled') this.#retired.replacedBy(buffer.byteLength * (begun === undefined ? 1 : 2));
     this.#metrics.generation(generation);
     for (const detail of generation.warningLines) log.log('warn', 'input', { detail });
     const counts = { generation: number, endpoints, local_endpoints: localEndpoints, policies, warnings };
-    log.log('info', 'policies in use', { ...counts, compile_ms: Math.round(compileMs) });
+    log.log('info', 'policies in use', { ...counts, how, compile_ms: roundMs(compileMs) });
   }
 
   #checkAge(): void {

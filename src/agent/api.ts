@@ -120,6 +120,9 @@ export interface AgentStatus {
   readonly generation: {
     readonly number: number;
     readonly publishedAt: string;
+    /** Compiled as a whole, or written into the tables of the generation before: labels of accounts and namespaces, pods. */
+    readonly how: 'compiled' | 'written';
+    /** From the changed input to its tables, to a thousandth where it is less than ten. */
     readonly compileMs: number;
     readonly endpoints: number;
     readonly localEndpoints: number;

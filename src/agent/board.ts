@@ -84,32 +84,39 @@ export interface StepName {
   readonly reason: string;
 }
 
-/** Generations whose steps are known: an older one may still report for a moment. */
-const GENERATIONS_KEPT = 2;
+/** Sets of tables whose steps are known: an older one may still report for a moment. */
+const TABLES_KEPT = 2;
+
+/** Generations of one set of tables: those that were written into it only add steps. */
+interface NamedSteps {
+  readonly first: number;
+  last: number;
+  tables: Tables;
+  readonly names: Map<number, StepName>;
+}
 
 /** Names of steps, of the newest generations. */
 export class StepNames {
-  readonly #tables = new Map<number, Tables>();
-  readonly #names = new Map<number, Map<number, StepName>>();
+  readonly #known: NamedSteps[] = [];
 
+  /** Tables that were compiled. */
   take(generation: number, tables: Tables): void {
-    this.#tables.set(generation, tables);
-    for (const old of this.#tables.keys()) {
-      if (this.#tables.size <= GENERATIONS_KEPT) break;
-      this.#tables.delete(old);
-      this.#names.delete(old);
-    }
+    this.#known.push({ first: generation, last: generation, tables, names: new Map() });
+    if (this.#known.length > TABLES_KEPT) this.#known.shift();
+  }
+
+  /** Tables that were written into those of the generation before. */
+  follow(generation: number, tables: Tables): void {
+    const newest = this.#known.at(-1);
+    if (newest === undefined) this.take(generation, tables);
+    else Object.assign(newest, { last: generation, tables });
   }
 
   /** Undefined for steps of generations that are forgotten, and for what is no step. */
   of(generation: number, step: number): StepName | undefined {
-    const tables = this.#tables.get(generation);
-    if (tables === undefined) return undefined;
-    let names = this.#names.get(generation);
-    if (names === undefined) {
-      names = new Map();
-      this.#names.set(generation, names);
-    }
+    const known = this.#known.find(({ first, last }) => first <= generation && generation <= last);
+    if (known === undefined) return undefined;
+    const { tables, names } = known;
     let name = names.get(step);
     if (name === undefined) {
       if (step < 0 || step >= tables.counts[layout.SECTION_STEPS]!) return undefined;
@@ -146,6 +153,12 @@ export class HitBoard {
       }
     }
     for (const name of this.#hits.keys()) if (!names.has(name)) this.#hits.delete(name);
+  }
+
+  /** Tables that were written into those of the generation before: policies and their rules are the same. */
+  follow(generation: number, tables: Tables): void {
+    this.#generation = generation;
+    this.#names.follow(generation, tables);
   }
 
   add({ generation, hits }: RuleHits): void {

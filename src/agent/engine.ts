@@ -79,9 +79,17 @@ export interface OwnerChange {
   readonly addresses: Int32Array;
 }
 
+/** How tables came to be, where it matters to who is given them. */
+export interface TablesOrigin {
+  /** They were written into those of the generation before: first word, how many, and the words themselves, again and again. */
+  readonly runs?: Int32Array | undefined;
+  /** They will be written to: one word, the newest generation that began to be. Two buffers take turns. */
+  readonly begun?: SharedArrayBuffer | undefined;
+}
+
 export interface CaptureEngine {
-  /** Hands a finished buffer to every child; they take it between two batches. Resolves when all that run judge by it. */
-  publish(tables: SharedArrayBuffer, generation: number): Promise<void>;
+  /** Hands a finished buffer, or what was written to it, to every child; they take it between two batches. Resolves when all that run judge by it. */
+  publish(tables: SharedArrayBuffer, generation: number, origin?: TablesOrigin): Promise<void>;
   /** Applies changes of owners to the tables of `change.generation`; those of an older generation are ignored. */
   setOwners(change: OwnerChange): void;
   /** While true, verdicts of policy are `stale-identity`. */

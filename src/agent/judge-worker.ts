@@ -71,6 +71,10 @@ function receive(message: ToChild, bytes: Uint8Array): void {
     case 'tables':
       takeTables(message.generation, message.isStale, bytes);
       break;
+    case 'written':
+      judging?.setWritten(message.generation, new Int32Array(bytes.buffer));
+      link.send({ kind: 'judging', generation: message.generation });
+      break;
     case 'owners':
       takeOwners(message.generation, message.storeWords, bytes);
       break;

@@ -40,6 +40,7 @@ import {
 import { LiveClock } from './live-clock.ts';
 import type { ChildSpec } from './messages.ts';
 import { NO_PACKETS, type SourceCounts, SourceReader } from './source-reader.ts';
+import { writeRuns } from './tables-in-use.ts';
 
 /** Batches that one `drain` judges before messages get their turn: about 10 ms. */
 const BATCHES_A_TURN = 32;
@@ -144,6 +145,16 @@ export class Judging {
   setTables(buffer: SharedArrayBuffer, generation: number): void {
     this.#next = { tables: viewTables(buffer), generation };
     this.#replayer.drain(NO_PACKETS, this.#batch);
+  }
+
+  /**
+   * Judges by the tables in use with `runs` written into them from the next batch on. No batch is in hand, and nobody else reads them: they are changed
+   * where they lie.
+   */
+  setWritten(generation: number, runs: Int32Array): void {
+    const { words, buffer } = this.#next?.tables ?? this.#tables;
+    writeRuns(words, runs);
+    this.setTables(buffer as SharedArrayBuffer, generation);
   }
 
   /** Stores words into the tables of `generation`, if it is that which is in use, and forgets the past of addresses (five words each). */

@@ -1,7 +1,7 @@
 /**
  * What the main process and a capture child say to each other (link.ts).
  *
- *   main ─ start, tables, owners, stale, findings, stop ─► child
+ *   main ─ start, tables, written, owners, stale, findings, stop ─► child
  *   main ◄─ ready, judging, sources, report, finding, findings, log, done ─ child
  *
  * A child starts to capture when it has both `start` and its first `tables`. Counts do not travel here: they are in the ledger (ledger.ts),
@@ -37,6 +37,8 @@ export type ToChild =
   | { readonly kind: 'start'; readonly spec: ChildSpec }
   /** The tables follow as bytes. */
   | { readonly kind: 'tables'; readonly generation: number; readonly isStale: boolean }
+  /** What to write into the tables that it has follows as bytes: runs of words (engine.ts). */
+  | { readonly kind: 'written'; readonly generation: number }
   /** `storeWords` int32 of stores follow as bytes, then the addresses. */
   | { readonly kind: 'owners'; readonly generation: number; readonly storeWords: number }
   | { readonly kind: 'stale'; readonly isStale: boolean }

@@ -39,7 +39,7 @@ export class AgentMetrics {
   readonly registry = new Registry();
   readonly #view: MetricsView;
   readonly #compile: Histogram;
-  readonly #updates: Counter;
+  readonly #updates: Counter<'how'>;
   readonly #refused: Counter;
   readonly #findings: Counter<'kind'>;
   readonly #verdicts = new Map<string, { labels: Readonly<Record<string, string>>; packets: number }>();
@@ -58,7 +58,13 @@ export class AgentMetrics {
       buckets: COMPILE_BUCKETS,
       registers,
     });
-    this.#updates = new Counter({ name: 'margay_updates_processed_total', help: 'Generations put in use.', registers });
+    this.#updates = new Counter({
+      name: 'margay_updates_processed_total',
+      help: 'Generations put in use: compiled as a whole, or written into the tables of the one before.',
+      labelNames: ['how'],
+      registers,
+    });
+    for (const how of ['compiled', 'written']) this.#updates.inc({ how }, 0);
     this.#refused = new Counter({
       name: 'margay_updates_refused_total',
       help: 'Changed input that was refused.',
@@ -89,9 +95,9 @@ export class AgentMetrics {
     return this.registry.metrics();
   }
 
-  generation({ compileMs }: Generation): void {
-    this.#compile.observe(compileMs / 1000);
-    this.#updates.inc();
+  generation({ compileMs, how }: Generation): void {
+    if (how === 'compiled') this.#compile.observe(compileMs / 1000);
+    this.#updates.inc({ how });
   }
 
   refused(): void {

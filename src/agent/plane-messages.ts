@@ -51,6 +51,13 @@ export interface BoardTier {
 export interface Generation {
   readonly number: number;
   readonly buffer: SharedArrayBuffer;
+  /** Written into the tables of the generation before (labels, pods), or compiled as a whole. */
+  readonly how: 'compiled' | 'written';
+  /** The words that were written: `TablesChange` of engine.ts. */
+  readonly runs?: Int32Array;
+  /** `TablesOrigin.begun` of engine.ts, where the buffer will be written to again. */
+  readonly begun?: SharedArrayBuffer;
+  /** From what was read to tables. */
   readonly compileMs: number;
   readonly endpoints: number;
   readonly localEndpoints: number;
@@ -61,8 +68,8 @@ export interface Generation {
   /** All of them, and the first few as lines. */
   readonly warnings: number;
   readonly warningLines: readonly string[];
-  /** Pods by `namespace/account`. */
-  readonly accountPods: readonly (readonly [string, number])[];
+  /** Pods by `namespace/account`; absent where they are those of the generation before. */
+  readonly accountPods?: readonly (readonly [string, number])[];
 }
 
 export interface PolicyStatus {

@@ -17,8 +17,10 @@ const retired = new RetiredMemory(() => setImmediate(collectGarbage));
 const port = parentPort!;
 const plane = new PolicyPlane(workerData as PlaneOptions, (report) => {
   port.postMessage(report, report.kind === 'board' ? [report.json.buffer] : []);
-  if (report.kind !== 'generation') return;
-  retired.replacedBy(report.generation.buffer.byteLength);
+  if (report.kind !== 'generation' || report.generation.how === 'written') return;
+  const { buffer, begun } = report.generation;
+  // What is written to takes turns in two buffers.
+  retired.replacedBy(buffer.byteLength * (begun === undefined ? 1 : 2));
   if (report.generation.endpoints >= LARGE_ENDPOINTS) collectOften();
 });
 port.on('message', (order: PlaneOrder) => {

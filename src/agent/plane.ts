@@ -5,6 +5,11 @@
  *   Kubernetes API ────────┤─► objects ─► plan ─► tables
  *   Redis ─► identities ───┘      └── refused: the last good generation stays, and is said to be old
  *
+ * Of the objects of files and of the API, those that changed are told apart: where it is labels, or pods, the next generation is written into the
+ * tables there are (policy-tables.ts), in a fraction of a millisecond. Owners of addresses that Redis knows have a way of their own
+ * (live-tables.ts): it keeps up with thousands of changes a second, in far less memory than a compiler with all its pods takes, and it has an
+ * answer where two claim an address for a moment.
+ *
  * It runs in a thread of its own (plane-worker.ts): a compile of a large cluster takes seconds, and the main process must answer meanwhile. What
  * came during a compile is compiled after it, all of it at once.
  */
@@ -13,9 +18,9 @@ import { explanationLines, wrapLines } from '../analyze/explain-text.ts';
 import { liveRoom } from '../analyze/live-room.ts';
 import { flowOfRecord } from '../analyze/read-record.ts';
 import { escapeControls, PolicyError } from '../base/errors.ts';
-import { packPlan, packTimedPlan } from '../compile/pack.ts';
+import { type PackOptions, packPlan, packTimedPlan } from '../compile/pack.ts';
 import type { Plan } from '../compile/plan.ts';
-import { newPlanCaches, planCluster } from '../compile/plan-cluster.ts';
+import { planCluster } from '../compile/plan-cluster.ts';
 import type { Change } from '../identity/keys.ts';
 import { formatProblem, type LoadProblem } from '../load/problem.ts';
 import { podAddressTexts } from '../model/pod-addresses.ts';
@@ -23,12 +28,14 @@ import type { Resources } from '../model/resources.ts';
 import { openTables } from '../tables/tables.ts';
 import type { ApiRecord } from './api.ts';
 import { boardOf, HitBoard } from './board.ts';
+import { Census } from './census.ts';
 import type { OwnerChange } from './engine.ts';
 import { explainSteps } from './explain-steps.ts';
 import { IdentityFeed } from './identity-feed.ts';
 import { LiveTables } from './live-tables.ts';
 import type { Explained, Generation, PlaneOptions, PlaneOrder, PlaneReport } from './plane-messages.ts';
 import { openPolicySource, type PolicySource } from './policy-source.ts';
+import { type MadeTables, PolicyTables } from './policy-tables.ts';
 
 /** Lines of errors and warnings that are told one by one. */
 const LINES_MAX = 20;
@@ -43,13 +50,20 @@ export const LARGE_ENDPOINTS = 20_000;
 export class PolicyPlane {
   readonly #options: PlaneOptions;
   readonly #send: (report: PlaneReport) => void;
-  #caches = newPlanCaches();
+  readonly #packOptions: PackOptions;
+  readonly #tables: PolicyTables;
   #source: PolicySource | undefined;
   #identities: IdentityFeed | undefined;
   #resources: Resources | undefined;
+  /** Of the last load of all objects. */
   #warnings: readonly LoadProblem[] = [];
-  /** Number of the tables in use, and what they were made of, unless that is large. */
-  #inUse: { readonly generation: number; readonly resources: Resources | undefined } | undefined;
+  /** How many warnings of the load in use are about pods (census.ts), and about all else. */
+  #podWarnings = 0;
+  #otherWarnings = 0;
+  /** Of the last plan, which generations that are written go on from. */
+  #ofPlan: OfPlan = { policies: 0, selectors: 0, tiers: 0, rules: 0, planWarnings: 0 };
+  /** Number of the tables in use, and what they were made of, unless that is large and not kept. */
+  #inUse: { readonly generation: number; readonly resources: () => Resources | undefined } | undefined;
   #live: LiveTables | undefined;
   readonly #hits = new HitBoard();
   #generation: number;
@@ -67,6 +81,9 @@ export class PolicyPlane {
     this.#options = options;
     this.#send = send;
     this.#generation = options.firstGeneration - 1;
+    const { node, dataplane } = options;
+    this.#packOptions = { node, dataplane, needsIdentity: options.redis !== undefined };
+    this.#tables = new PolicyTables(this.#packOptions);
   }
 
   async start(): Promise<void> {
@@ -87,6 +104,8 @@ export class PolicyPlane {
   async take(order: PlaneOrder): Promise<void> {
     switch (order.kind) {
       case 'reload':
+        // Whoever asks wants all of it compiled, whatever it looks like.
+        this.#tables.forget();
         this.#want('load', 0);
         return;
       case 'hits':
@@ -148,15 +167,33 @@ export class PolicyPlane {
     this.#wanted = 'nothing';
     const startedMs = performance.now();
     try {
-      if (wanted === 'load' && !this.#load()) return;
+      if (wanted === 'load') {
+        if (this.#takeChanges(startedMs)) return;
+        if (!this.#load()) return;
+      }
       if (this.#resources !== undefined && this.#identities?.isReady !== false)
         this.#compile(this.#resources, startedMs);
     } catch (error) {
+      // What was taken of it is not known.
+      this.#tables.forget();
       const detail = error instanceof PolicyError ? error.message : ((error as Error).stack ?? String(error));
       this.#refuse([detail]);
     } finally {
       this.#tellStatus();
     }
+  }
+
+  /** Takes what changed, object by object; false if all have to be loaded. */
+  #takeChanges(startedMs: number): boolean {
+    const source = this.#source;
+    if (!this.#tables.isLive || this.#isRefused || source?.isComplete !== true) return false;
+    const changes = source.takeChanges();
+    if (changes === undefined) return false;
+    if (changes.length === 0) return true;
+    const made = this.#tables.change(changes, this.#generation + 1);
+    if (made === undefined) return false;
+    this.#use(made, startedMs);
+    return true;
   }
 
   #load(): boolean {
@@ -173,68 +210,89 @@ export class PolicyPlane {
   }
 
   #compile(resources: Resources, startedMs: number): void {
-    const { node, dataplane } = this.#options;
-    const overlaid = this.#identities === undefined ? resources : this.#identities.overlay(resources);
-    // Pods of identities are made anew each time: nothing known of them is found again.
-    const plan = planCluster(overlaid, this.#identities === undefined ? this.#caches : newPlanCaches());
-    if (node !== undefined && !plan.nodes.some(({ name }) => name === node)) {
-      this.#refuse([`--node: no Node, pod or host endpoint of the input names the node '${escapeControls(node)}'`]);
+    if (this.#identities !== undefined) {
+      this.#compileIdentities(this.#identities, resources, startedMs);
       return;
     }
-    const identities = this.#identities;
-    const options = { node, dataplane, needsIdentity: identities !== undefined };
-    const packed = packTimedPlan(
-      plan,
-      identities === undefined ? options : { ...options, live: liveRoom(overlaid.nodes) },
-    );
-    const { buffer } = packed;
-    const tables = openTables(buffer);
+    // Of a large cluster plan and pods take more memory than all else: they are not kept, and read again by who asks. Pods of the API come and
+    // go one by one, so there they are.
+    const isLarge = resources.pods.length >= LARGE_ENDPOINTS && !this.#options.kubernetes;
+    const made = isLarge ? this.#tables.once(resources) : this.#tables.all(resources, this.#generation + 1);
+    // From here on the tables keep them, or nobody.
+    this.#resources = undefined;
+    if (made !== undefined) this.#use(made, startedMs, this.#warnings.length);
+    else if (this.#isRefused || this.#warnings.length !== this.#otherWarnings + this.#podWarnings) {
+      // The same objects once more, but something else is said of them.
+      this.#tables.forget();
+      this.#compile(resources, startedMs);
+    }
+  }
+
+  #compileIdentities(identities: IdentityFeed, resources: Resources, startedMs: number): void {
+    const overlaid = identities.overlay(resources);
+    const plan = planCluster(overlaid);
+    const packed = packTimedPlan(plan, { ...this.#packOptions, live: liveRoom(overlaid.nodes) });
+    const tables = openTables(packed.buffer);
+    const census = new Census(this.#options.node, plan.endpoints);
+    if (!this.#namesNode(plan, census)) return;
+    this.#live?.close();
+    const send = (change: OwnerChange): void => this.#send({ kind: 'owners', change });
+    this.#live = new LiveTables(tables, packed.live!, plan, identities.table, this.#generation + 1, send);
+    this.#inUse = { generation: this.#generation + 1, resources: () => resources };
+    this.#use({ tables, plan, census, hasOtherPods: true }, startedMs, this.#warnings.length);
+  }
+
+  /** Puts tables in use as the next generation. `loadWarnings`: how many the load gave, where all objects were loaded. */
+  #use({ tables, plan, runs, census, hasOtherPods }: MadeTables, startedMs: number, loadWarnings?: number): void {
+    if (!this.#namesNode(plan, census)) return;
+    // A pod without an address: nothing is otherwise than it was.
+    if (runs?.length === 0 && census.podWarnings === this.#podWarnings && loadWarnings === undefined) return;
     this.#compiledMs = performance.now();
     this.#lastCompileMs = this.#compiledMs - startedMs;
     this.#generation++;
-    this.#live?.close();
-    if (identities !== undefined && packed.live !== undefined) {
-      const send = (change: OwnerChange): void => this.#send({ kind: 'owners', change });
-      this.#live = new LiveTables(tables, packed.live, plan, identities.table, this.#generation, send);
-    }
-    // Of a large cluster plan and pods take more memory than all else: they are not kept, and read again by who asks.
-    const isLarge = plan.endpoints.length >= LARGE_ENDPOINTS && this.#identities === undefined;
-    this.#inUse = { generation: this.#generation, resources: isLarge ? undefined : resources };
-    if (isLarge) {
-      this.#caches = newPlanCaches();
-      this.#resources = undefined;
-    }
+    if (this.#identities === undefined)
+      this.#inUse = { generation: this.#generation, resources: () => this.#tables.resources() };
     this.#trouble = '';
     this.#isRefused = false;
-    this.#hits.take(this.#generation, tables, boardOf(plan));
-    this.#send({ kind: 'generation', generation: this.#describe(plan, buffer, this.#lastCompileMs) });
+    if (plan === undefined) this.#hits.follow(this.#generation, tables);
+    else {
+      this.#hits.take(this.#generation, tables, boardOf(plan));
+      this.#ofPlan = describePlan(plan);
+    }
+    const { planWarnings, ...counts } = this.#ofPlan;
+    this.#podWarnings = census.podWarnings;
+    if (loadWarnings !== undefined) this.#otherWarnings = loadWarnings - census.podWarnings;
+    const generation: Generation = {
+      number: this.#generation,
+      buffer: tables.buffer as SharedArrayBuffer,
+      how: plan === undefined ? 'written' : 'compiled',
+      ...(runs === undefined ? {} : { runs }),
+      ...(this.#tables.isLive ? { begun: this.#tables.begun } : {}),
+      compileMs: this.#lastCompileMs,
+      ...counts,
+      endpoints: census.endpoints,
+      localEndpoints: census.localEndpoints,
+      warnings: this.#otherWarnings + this.#podWarnings + planWarnings,
+      // They are told once.
+      warningLines: plan === undefined ? [] : this.#warnings.slice(0, LINES_MAX).map(formatProblem),
+      ...(hasOtherPods ? { accountPods: census.accountPods } : {}),
+    };
+    this.#send({ kind: 'generation', generation });
   }
 
-  #describe(plan: Plan, buffer: SharedArrayBuffer, compileMs: number): Generation {
+  /** Whether the input knows the node that is asked for; it is refused otherwise. */
+  #namesNode(plan: Plan | undefined, census: Census): boolean {
     const { node } = this.#options;
-    const pods = new Map<string, number>();
-    let local = 0;
-    for (const endpoint of plan.endpoints) {
-      if (node === undefined || endpoint.node === node) local++;
-      if (endpoint.kind !== 'wep') continue;
-      const account = `${endpoint.namespace}/${endpoint.serviceAccount}`;
-      pods.set(account, (pods.get(account) ?? 0) + 1);
-    }
-    const lines = this.#warnings.slice(0, LINES_MAX).map(formatProblem);
-    return {
-      number: this.#generation,
-      buffer,
-      compileMs,
-      endpoints: plan.endpoints.length,
-      localEndpoints: local,
-      policies: plan.policies.length,
-      selectors: plan.ipSets.length,
-      tiers: plan.tiers.length,
-      rules: plan.policies.reduce((sum, { ingress, egress }) => sum + ingress.length + egress.length, 0),
-      warnings: this.#warnings.length + plan.warnings.length,
-      warningLines: lines,
-      accountPods: [...pods],
-    };
+    if (node === undefined || census.localEndpoints > 0) return true;
+    const { nodes = [], hostEndpoints = [] } = (plan === undefined ? this.#tables.resources() : undefined) ?? {};
+    const isNamed =
+      plan?.nodes.some(({ name }) => name === node) === true ||
+      nodes.some(({ meta }) => meta.name === node) ||
+      hostEndpoints.some((host) => host.node === node);
+    if (isNamed) return true;
+    this.#tables.forget();
+    this.#refuse([`--node: no Node, pod or host endpoint of the input names the node '${escapeControls(node)}'`]);
+    return false;
   }
 
   #refuse(lines: readonly string[]): void {
@@ -275,7 +333,7 @@ export class PolicyPlane {
     if (flow === undefined) return { answer: undefined, error: 'policies cannot be asked about a flow without ports' };
     try {
       const { node, dataplane, capturePoint } = this.#options;
-      const all = inUse.resources ?? this.#source!.load().resources;
+      const all = inUse.resources() ?? this.#source!.load().resources;
       const resources = this.#around(all, [flow.src, flow.dst]);
       const plan = planCluster(resources);
       const needsIdentity = this.#identities !== undefined;
@@ -303,4 +361,19 @@ export class PolicyPlane {
   #log(level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, unknown>> = {}): void {
     this.#send({ kind: 'log', level, message, fields });
   }
+}
+
+/** What a plan tells of a generation. */
+interface OfPlan extends Pick<Generation, 'policies' | 'selectors' | 'tiers' | 'rules'> {
+  readonly planWarnings: number;
+}
+
+function describePlan({ policies, ipSets, tiers, warnings }: Plan): OfPlan {
+  return {
+    policies: policies.length,
+    selectors: ipSets.length,
+    tiers: tiers.length,
+    rules: policies.reduce((sum, { ingress, egress }) => sum + ingress.length + egress.length, 0),
+    planWarnings: warnings.length,
+  };
 }

@@ -8,9 +8,10 @@
 import { openKubernetesApi } from '../identity/kubernetes.ts';
 import { type Answer, type KubernetesApi, ListWatch, type ObjectSink } from '../identity/list-watch.ts';
 import { SYSTEM_CLOCK } from '../identity/system-clock.ts';
-import { type LoadResult, loadResources } from '../load/load.ts';
+import { type LoadResult, loadResources, type ObjectSource } from '../load/load.ts';
 import type { PlaneOptions } from './plane-messages.ts';
 import type { PolicySource, SourceEvents } from './policy-source.ts';
+import type { ObjectChange } from './policy-tables.ts';
 
 interface KindGroup {
   /** `/apis/networking.k8s.io/v1`. */
@@ -48,12 +49,23 @@ const IDENTITY_KINDS = ['pods', 'serviceaccounts'];
 
 const DISCOVERY_MS = 60_000;
 const RETRY_MS = 1_000;
-/** Changes within this time are one. */
+/** Changes within this time are one; those that can be written into the tables there are (policy-tables.ts) need not wait for so many others. */
 const BURST_MS = 100;
+const SINGLE_BURST_MS = 20;
 /** A watch that has stood for so long stands. */
 const STANDS_MS = 2_000;
 /** A watch ends by itself after so long, and is taken up again. */
 const WATCH_SECONDS = 300;
+
+/** Kinds of which one object can change without a look at the others. */
+const SINGLE_KINDS: ReadonlySet<string> = new Set(['pods', 'namespaces', 'serviceaccounts']);
+
+interface Changed {
+  /** Plural name. */
+  readonly kind: string;
+  readonly object: Fields;
+  readonly isGone: boolean;
+}
 
 interface Watched {
   readonly kind: string;
@@ -72,6 +84,8 @@ export class ClusterPolicies implements PolicySource {
   readonly #ended = new AbortController();
   /** By path: `/api/v1/pods`. */
   readonly #watched = new Map<string, Watched>();
+  /** Objects that came, changed or went since the last look, by name; undefined: whole lists were replaced. */
+  #changes: Map<string, Changed> | undefined;
   #isDiscovered = false;
   #discoveryTrouble: string | undefined;
   #burst: NodeJS.Timeout | undefined;
@@ -104,9 +118,43 @@ export class ClusterPolicies implements PolicySource {
 
   /** What the API took is not refused here for its form: plain CRD writes are checked by nobody. */
   load(): LoadResult {
+    this.#changes = new Map();
     const sources = [...this.#watched.values()].flatMap(({ objects }) =>
       [...objects].map(([name, value]) => ({ name, value: structuredClone(value) })),
     );
+    return this.#load(sources);
+  }
+
+  takeChanges(): readonly ObjectChange[] | undefined {
+    const changes = this.#changes;
+    this.#changes = changes === undefined ? undefined : new Map();
+    if (changes === undefined) return undefined;
+    const all: ObjectChange[] = [];
+    for (const [name, changed] of changes) {
+      const change = this.#changeOf(name, changed);
+      if (change === undefined) return undefined;
+      all.push(change);
+    }
+    return all;
+  }
+
+  /** What a changed object is in the model, or undefined if it takes all objects to know. */
+  #changeOf(name: string, { kind, object, isGone }: Changed): ObjectChange | undefined {
+    if (!SINGLE_KINDS.has(kind)) return undefined;
+    if (isGone) {
+      if (kind !== 'pods') return undefined;
+      const { name: own, namespace } = fieldsOf(object.metadata);
+      return { kind: 'delete', resource: { kind: 'Pod', meta: { namespace: String(namespace), name: String(own) } } };
+    }
+    const loaded = this.#load([{ name, value: structuredClone(object) }]);
+    if (loaded.errors.length + loaded.ownWarnings > 0) return undefined;
+    const { pods, namespaces, serviceAccounts } = loaded.resources;
+    const all = kind === 'pods' ? pods : kind === 'namespaces' ? namespaces : serviceAccounts;
+    const resource = all.find((each) => !each.isSynthesised);
+    return resource === undefined ? undefined : { kind: 'set', resource };
+  }
+
+  #load(sources: readonly ObjectSource[]): LoadResult {
     return loadResources(sources, { permissive: true, strict: false, asIs: this.#options.asIs });
   }
 
@@ -186,14 +234,19 @@ export class ClusterPolicies implements PolicySource {
 
   #sink(watched: Watched): ObjectSink {
     const { objects, kind, apiVersion } = watched;
+    const burstMs = SINGLE_KINDS.has(kind) ? SINGLE_BURST_MS : BURST_MS;
     const put = (raw: unknown): void => {
-      const object = kind === 'pods' ? slimPod(raw) : slim(raw);
-      const name = nameOf(kind, object);
-      if (name !== undefined) objects.set(name, { ...object, apiVersion, kind: KIND_NAMES[kind]! });
+      const slimmed = kind === 'pods' ? slimPod(raw) : slim(raw);
+      const name = nameOf(kind, slimmed);
+      if (name === undefined) return;
+      const object = { ...slimmed, apiVersion, kind: KIND_NAMES[kind]! };
+      objects.set(name, object);
+      this.#changes?.set(name, { kind, object, isGone: false });
     };
     return {
       replace: (all) => {
         objects.clear();
+        this.#changes = undefined;
         for (const each of all) put(each);
         watched.isListed = true;
         watched.trouble = undefined;
@@ -201,22 +254,26 @@ export class ClusterPolicies implements PolicySource {
       },
       set: (object) => {
         put(object);
-        this.#changed();
+        this.#changed(burstMs);
       },
       remove: (object) => {
-        const name = nameOf(kind, slim(object));
-        if (name !== undefined) objects.delete(name);
-        this.#changed();
+        const gone = slim(object);
+        const name = nameOf(kind, gone);
+        if (name !== undefined) {
+          objects.delete(name);
+          this.#changes?.set(name, { kind, object: gone, isGone: true });
+        }
+        this.#changed(burstMs);
       },
     };
   }
 
-  #changed(): void {
+  #changed(burstMs = BURST_MS): void {
     if (!this.isComplete || this.#burst !== undefined || this.#ended.signal.aborted) return;
     this.#burst = setTimeout(() => {
       this.#burst = undefined;
       this.#events.onChange();
-    }, BURST_MS);
+    }, burstMs);
   }
 }
 

@@ -4,6 +4,7 @@ import { expandFiles } from '../load/files.ts';
 import { type LoadResult, loadResources } from '../load/load.ts';
 import { FileWatch } from './file-watch.ts';
 import type { PlaneOptions } from './plane-messages.ts';
+import type { ObjectChange } from './policy-tables.ts';
 
 export interface PolicySource {
   /** For people: `files a, b`, `kubernetes host:port`. */
@@ -15,6 +16,11 @@ export interface PolicySource {
   readonly trouble: string | undefined;
   /** All there is now. Throws `PolicyError` or the system's error for what cannot be read. */
   load(): LoadResult;
+  /**
+   * What changed since this or `load` was last called, object by object. Undefined if it is known only by loading all; objects that have warnings of
+   * their own, or errors, are among these.
+   */
+  takeChanges(): readonly ObjectChange[] | undefined;
   /** The text of a source, by the name that origins have. */
   readonly textOf: (file: string) => string | undefined;
   close(): void;
@@ -56,6 +62,9 @@ class FileSource implements PolicySource {
     this.#files = new Set(files.map(({ path }) => path));
     return loadResources(files, { strict, permissive, asIs });
   }
+
+  /** Which objects of a file have changed, its new text must tell. */
+  takeChanges(): undefined {}
 
   readonly textOf = (file: string): string | undefined => {
     if (!this.#files.has(file)) return undefined;

@@ -16,6 +16,7 @@ import { LEDGER_NUMBERS, LedgerReader } from './ledger.ts';
 import { Link } from './link.ts';
 import type { ChildSource, ChildSpec, FromChild, ToChild } from './messages.ts';
 import { ledgerPathIn } from './runtime-directory.ts';
+import type { TablesInUse } from './tables-in-use.ts';
 
 /** Times of the supervision; tests shorten them. */
 export interface EngineTuning {
@@ -51,11 +52,6 @@ const FINDINGS_MS = 2000;
 /** Before a child's first report, where it has no ledger. */
 const NO_COUNTS: Float64Array = new Float64Array(LEDGER_NUMBERS);
 
-export interface NewestTables {
-  readonly buffer: SharedArrayBuffer;
-  readonly generation: number;
-}
-
 /** What the children of one engine share. */
 export interface Household {
   readonly host: ChildHost;
@@ -63,7 +59,7 @@ export interface Household {
   readonly tuning: EngineTuning;
   readonly directory: string | undefined;
   readonly past: PastCounts;
-  newest(): NewestTables | undefined;
+  readonly newest: TablesInUse;
   isStale(): boolean;
   /** Something changed: a state, a generation that is judged by, an end. */
   onChange(): void;
@@ -181,13 +177,17 @@ export class SupervisedChild {
     }));
   }
 
-  /** Sends the newest tables, unless some are underway: then after these. */
+  /** Sends the newest tables, or what was written to those that it has, unless some are underway: then after these. */
   publish(): void {
-    const newest = this.#home.newest();
-    if (newest === undefined || !this.#isReady || this.#underway !== 0 || newest.generation <= this.generation) return;
-    this.#underway = newest.generation;
+    const { newest } = this.#home;
     const { generation } = newest;
-    this.#link?.send({ kind: 'tables', generation, isStale: this.#home.isStale() }, new Uint8Array(newest.buffer));
+    if (!this.#isReady || this.#underway !== 0 || generation <= this.generation) return;
+    const runs = newest.since(this.generation);
+    const bytes = runs === undefined ? newest.whole() : new Uint8Array(runs.buffer);
+    if (bytes === undefined) return;
+    this.#underway = generation;
+    if (runs === undefined) this.#link?.send({ kind: 'tables', generation, isStale: this.#home.isStale() }, bytes);
+    else this.#link?.send({ kind: 'written', generation }, bytes);
   }
 
   setOwners({ generation, stores, addresses }: OwnerChange): void {
@@ -219,7 +219,7 @@ export class SupervisedChild {
 
   /** To be called a few times a second: kills a child that hangs. One that has no tables yet has nothing to say. */
   watch(): void {
-    if (this.#home.newest() === undefined) this.#heardAt = performance.now();
+    if (this.#home.newest.generation === 0) this.#heardAt = performance.now();
     if (this.#process === undefined || performance.now() - this.#heardAt < this.#home.tuning.stallMs) return;
     const message = 'a capture child says nothing any more and is killed';
     this.#home.events.onLog('error', message, { child: this.#plan.child, silentMs: this.#home.tuning.stallMs });

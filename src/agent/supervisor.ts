@@ -8,18 +8,13 @@ import { PolicyError } from '../base/errors.ts';
 import { accountingOf, createPastCounts } from './accounting.ts';
 import type { Accounting, SourceStatus } from './api.ts';
 import { type ChildHost, LocalHost } from './child-host.ts';
-import type { CaptureEngine, EngineEvents, EngineOptions, EngineSource, OwnerChange } from './engine.ts';
+import type { CaptureEngine, EngineEvents, EngineOptions, EngineSource, OwnerChange, TablesOrigin } from './engine.ts';
 import { LEDGER_FLOWS_ACTIVE, LEDGER_FLOWS_EVICTED } from './ledger.ts';
 import type { ChildSpec } from './messages.ts';
 import { findRuntimeDirectory } from './runtime-directory.ts';
 import { splitFilter } from './split-filter.ts';
-import {
-  ENGINE_TUNING,
-  type EngineTuning,
-  type Household,
-  type NewestTables,
-  SupervisedChild,
-} from './supervised-child.ts';
+import { ENGINE_TUNING, type EngineTuning, type Household, SupervisedChild } from './supervised-child.ts';
+import { TablesInUse } from './tables-in-use.ts';
 
 /** How often hanging children are looked for. */
 const WATCH_MS = 500;
@@ -40,7 +35,7 @@ class Engine implements CaptureEngine {
   readonly #past = createPastCounts();
   readonly #watch: NodeJS.Timeout;
   #watchedAt = performance.now();
-  #newest: NewestTables | undefined;
+  readonly #newest = new TablesInUse();
   #isStale = false;
   #hasEnded = false;
   #waiting: { readonly isMet: () => boolean; readonly resolve: () => void }[] = [];
@@ -60,7 +55,7 @@ class Engine implements CaptureEngine {
       tuning,
       directory,
       past: this.#past,
-      newest: () => this.#newest,
+      newest: this.#newest,
       isStale: () => this.#isStale,
       onChange: () => this.#changeLater(),
     };
@@ -77,14 +72,14 @@ class Engine implements CaptureEngine {
     this.#watch = setInterval(() => this.#watchChildren(), WATCH_MS);
   }
 
-  publish(tables: SharedArrayBuffer, generation: number): Promise<void> {
-    this.#newest = { buffer: tables, generation };
+  publish(tables: SharedArrayBuffer, generation: number, origin: TablesOrigin = {}): Promise<void> {
+    this.#newest.take(tables, generation, origin);
     for (const child of this.#children) child.publish();
     return this.#until(() => this.#children.every((child) => !child.isRunning || child.generation >= generation));
   }
 
   setOwners(change: OwnerChange): void {
-    if (change.generation !== this.#newest?.generation) return;
+    if (change.generation !== this.#newest.generation) return;
     for (const child of this.#children) child.setOwners(change);
   }
 

@@ -8,13 +8,26 @@
  * in it changes: labels of accounts and namespaces are inherited, and policies select, so a change of these leaves it alone. An object
  * must not be changed in place: `set` a new one.
  */
-import { addResource, emptyResources, type Resource, type Resources, resourceKey } from '../model/resources.ts';
+import {
+  addResource,
+  emptyResources,
+  type ObjectMeta,
+  type Resource,
+  type Resources,
+  resourceKey,
+} from '../model/resources.ts';
 import type { Plan } from './plan.ts';
 import { type Joined, newPlanCaches, type PlanCaches, planCluster, type Shapes } from './plan-cluster.ts';
 
 /** Interned identities may outnumber the groups in use this much before all caches are dropped. */
 const STALE_IDENTITY_FACTOR_MAX = 4;
 const STALE_IDENTITY_COUNT_MIN = 10_000;
+
+/** What an object is known by. */
+export interface ResourceName {
+  readonly kind: Resource['kind'];
+  readonly meta: Pick<ObjectMeta, 'namespace' | 'name'>;
+}
 
 type ListName = keyof Resources;
 
@@ -51,7 +64,7 @@ export class IncrementalCompiler {
   }
 
   /** The object of this kind, namespace and name, as it is now. */
-  get(resource: Pick<Resource, 'kind' | 'meta'>): Resource | undefined {
+  get(resource: ResourceName): Resource | undefined {
     return this.#listOf(resource).objects.get(resourceKey(resource));
   }
 
@@ -69,7 +82,7 @@ export class IncrementalCompiler {
   }
 
   /** Removes the object of this kind, namespace and name; whether there was one. */
-  delete(resource: Pick<Resource, 'kind' | 'meta'>): boolean {
+  delete(resource: ResourceName): boolean {
     const list = this.#listOf(resource);
     const isDeleted = list.objects.delete(resourceKey(resource));
     if (isDeleted) {
@@ -79,7 +92,7 @@ export class IncrementalCompiler {
     return isDeleted;
   }
 
-  #listOf(resource: Pick<Resource, 'kind' | 'meta'>): ObjectList {
+  #listOf(resource: ResourceName): ObjectList {
     let list = this.#listOfKind.get(resource.kind);
     if (list === undefined) {
       const probe = emptyResources();

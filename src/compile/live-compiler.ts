@@ -17,7 +17,7 @@ import { evaluate } from '../selector/evaluate.ts';
 import type { Selector } from '../selector/selector.ts';
 import { openTables, type Tables } from '../tables/tables.ts';
 import type { GroupIdentity } from './groups.ts';
-import { IncrementalCompiler } from './incremental.ts';
+import { IncrementalCompiler, type ResourceName } from './incremental.ts';
 import { addKeys, inheritingLookup } from './labels.ts';
 import { type PackOptions, type PackRoom, packPlan } from './pack.ts';
 import type { Plan, PlanEndpoint, PlanGroup } from './plan.ts';
@@ -31,6 +31,13 @@ interface Change {
   readonly before: Resource | undefined;
   readonly after: Resource | undefined;
 }
+
+export interface EndpointChanges {
+  readonly came: readonly PlanEndpoint[];
+  readonly gone: readonly PlanEndpoint[];
+}
+
+const NO_CHANGES: EndpointChanges = { came: [], gone: [] };
 
 export class LiveCompiler {
   /** Publications that were written into the tables, and those that were packed anew. */
@@ -59,7 +66,7 @@ export class LiveCompiler {
   }
 
   /** Removes the object of this kind, namespace and name; whether there was one. */
-  delete(resource: Pick<Resource, 'kind' | 'meta'>): boolean {
+  delete(resource: ResourceName): boolean {
     const before = this.#compiler.get(resource);
     if (before !== undefined) this.#changes.push({ before, after: undefined });
     return this.#compiler.delete(resource);
@@ -89,6 +96,16 @@ export class LiveCompiler {
     return this.#tables;
   }
 
+  /** The object of this kind, namespace and name, as it is now. */
+  get(resource: ResourceName): Resource | undefined {
+    return this.#compiler.get(resource);
+  }
+
+  /** Endpoints that the last publication added and took away, where it was written into the tables. */
+  get lastEndpoints(): EndpointChanges {
+    return (this.#isPatched ? this.#state?.endpointChanges : undefined) ?? NO_CHANGES;
+  }
+
   /**
    * Starts and ends, in words of the buffer, of what the last publication wrote into the tables, for who keeps a copy of them where memory
    * is not shared; `undefined` if they were packed anew.
@@ -111,15 +128,14 @@ export class LiveCompiler {
 
   #pack(): Tables {
     this.counts.packed++;
+    // What it holds is garbage before the new one is made.
+    this.#state = undefined;
     const { plan, joined, shapes } = this.#compiler.joined();
     const isRepackable =
       this.#options.live === undefined &&
       plan.rejectedPods.length === 0 &&
       plan.endpoints.every(({ spans }) => spans === undefined);
-    if (!isRepackable) {
-      this.#state = undefined;
-      return openTables(packPlan(plan, this.#options));
-    }
+    if (!isRepackable) return openTables(packPlan(plan, this.#options));
     this.#state = new PatchState(plan, joined, shapes, this.#options, this.#room);
     return this.#state.tables;
   }
@@ -154,6 +170,10 @@ class PatchState {
   readonly #endpoints: Map<string, { readonly index: number; readonly group: number }>;
   readonly #ruled: ReadonlySet<string>;
   readonly #nodes: ReadonlySet<string>;
+  /** Pods that the plan warns of, by key. */
+  readonly #warned: ReadonlySet<string>;
+  /** Of the last change. */
+  endpointChanges: { came: PlanEndpoint[]; gone: PlanEndpoint[] } = { came: [], gone: [] };
 
   constructor(plan: Plan, joined: Joined, shapes: Shapes, options: PackOptions, room: PackRoom | undefined) {
     this.#plan = plan;
@@ -185,6 +205,8 @@ class PatchState {
     this.#endpoints = new Map(plan.endpoints.map(({ key, group }, index) => [key, { index, group }]));
     this.#ruled = new Set(plan.profiles.map(({ name }) => name));
     this.#nodes = new Set(plan.nodes.map(({ name }) => name));
+    const ofPods = plan.warnings.filter(({ kind }) => kind === 'Pod');
+    this.#warned = new Set(ofPods.map(({ namespace, name }) => `wep:${namespace}/${name}`));
   }
 
   get tables(): Tables {
@@ -201,6 +223,7 @@ class PatchState {
     const pods = changes.filter(isPodChange) as readonly PodChange[];
     if (parents.length + pods.length < changes.length) return undefined;
     this.#packed.begin(isOlderFree);
+    this.endpointChanges = { came: [], gone: [] };
     for (const change of parents) this.#changeParent(change);
     this.#packed.settle();
     // All go before any comes: what comes may have the address of what goes.
@@ -275,10 +298,12 @@ class PatchState {
   }
 
   #removePod(key: string): void {
+    // Its warning would have to go as well.
+    if (this.#warned.has(key)) throw new NoRoomError();
     const endpoint = this.#endpoints.get(key);
     if (endpoint === undefined) return;
     this.#refuseListed(endpoint.group);
-    this.#packed.removePod(endpoint.index);
+    this.endpointChanges.gone.push(this.#packed.removePod(endpoint.index));
     this.#endpoints.delete(key);
   }
 
@@ -287,6 +312,7 @@ class PatchState {
     if (endpoint === undefined) return;
     const { group } = endpoint;
     this.#refuseListed(group);
+    this.endpointChanges.came.push(endpoint);
     this.#endpoints.set(key, { index: this.#packed.addPod(endpoint), group });
   }
 
@@ -299,7 +325,10 @@ class PatchState {
   #endpointOf(pod: Pod): PlanEndpoint | undefined {
     const { labelSets, identities } = this.#shapes;
     const draft = podDraft(pod, labelSets, identities);
-    if (draft.kind === 'none') return undefined;
+    if (draft.kind === 'none') {
+      if (draft.warnings.length > 0) throw new NoRoomError();
+      return undefined;
+    }
     const { allowedSourcePrefixes, floatingAddresses, identity, spans, ...rest } = draft;
     const isPlain = allowedSourcePrefixes.length === 0 && floatingAddresses.length === 0 && spans === undefined;
     if (!isPlain || !this.#nodes.has(draft.node)) throw new NoRoomError();

@@ -94,6 +94,8 @@ export class RepackableTables {
     const buffer = sections.finish(localNode, roomOf);
     this.#pair = new BufferPair(buffer);
     this.#pair.prepare();
+    // What the sections were made in is not needed any more.
+    sections.bind(buffer, this.#pair.note);
     for (const { kinds } of versions) kinds?.takeFresh();
     this.#tables = viewTables(buffer);
     this.#versions = versions.map((parts) => {
@@ -215,10 +217,12 @@ export class RepackableTables {
     return index;
   }
 
-  removePod(index: number): void {
+  /** A pod goes; gives what its endpoint was. */
+  removePod(index: number): PlanEndpoint {
     const { sections } = this.#parts;
+    const endpoint = this.#plan.endpoints[index]!;
     assert(this.#memberships.size === 0, 'pods go after memberships are settled');
-    const { addresses, group } = this.#plan.endpoints[index]!;
+    const { addresses, group } = endpoint;
     const alone = sections.ints([1, index, 0, 0]);
     for (const address of addresses) {
       const list = ownersOf(sections, address);
@@ -233,7 +237,8 @@ export class RepackableTables {
     const empty = sections.string('');
     for (let word = 0; word < layout.ENDPOINT_SIZE; word++) records.set(at + word, GONE.get(word) ?? 0);
     for (const word of TEXTS) records.set(at + word, empty);
-    this.#plan.endpoints[index] = { ...this.#plan.endpoints[index]!, key: '', addresses: [] };
+    this.#plan.endpoints[index] = { ...endpoint, key: '', addresses: [] };
+    return endpoint;
   }
 
   /** Works out what memberships and policies so far mean for addresses. */

@@ -101,6 +101,11 @@ function warnOfMissingNodes({ nodes, hostEndpoints }: Resources, problems: Probl
   }
 }
 
+/** Whether a pod is of those that one warning speaks of. */
+export function lacksAddress(pod: Pod): boolean {
+  return isLive(pod) && !hasAddress(pod);
+}
+
 const FINISHED: ReadonlySet<string> = new Set(['Failed', 'Succeeded', 'Completed']);
 
 /** A pod whose addresses are its own: on the pod network, and not finished. */
@@ -120,7 +125,7 @@ const ADDRESS_ANNOTATIONS = [
 
 /** One warning for all: manifests without a status are common, and none of their pods is an endpoint. */
 function warnOfPodsWithoutAddress(pods: readonly Pod[], problems: ProblemList): void {
-  const without = pods.filter((pod) => isLive(pod) && !hasAddress(pod));
+  const without = pods.filter(lacksAddress);
   if (without.length === 0) return;
   const more = without.length - 1;
   const others = more === 0 ? '' : ` (nor ${more === 1 ? 'has 1 more pod' : `have ${more} more pods`})`;

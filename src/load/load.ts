@@ -71,6 +71,8 @@ export interface LoadResult {
   readonly resources: Resources;
   readonly errors: readonly LoadProblem[];
   readonly warnings: readonly LoadProblem[];
+  /** So many of the warnings, the first ones, are about one object by itself; the others about what is missing, or does not fit together. */
+  readonly ownWarnings: number;
   readonly ignored: readonly IgnoredKind[];
 }
 
@@ -268,9 +270,10 @@ class Loader implements DocumentSink {
     const resources = emptyResources();
     for (const resource of this.amend(this.all)) addResource(resources, resource);
     if (resources.pods.length === 0) resources.pods = synthesisePods(this.workloads, resources.nodes, this.problems);
+    const ownWarnings = this.problems.warnings.length;
     addMissing(resources, this.problems, this.mode);
     warnOfContradictions(resources, this.problems);
-    return { resources, ...this.problems, ignored: [...this.ignored.values()] };
+    return { resources, ...this.problems, ownWarnings, ignored: [...this.ignored.values()] };
   }
 }
 

@@ -450,6 +450,9 @@ export function addResource(lists: MutableResources, resource: Resource): void {
 }
 
 /** `kind/namespace/name`, unique within one load; the namespace is empty for cluster-scoped kinds. */
-export function resourceKey(resource: { readonly kind: string; readonly meta: ObjectMeta }): string {
+export function resourceKey(resource: {
+  readonly kind: string;
+  readonly meta: Pick<ObjectMeta, 'namespace' | 'name'>;
+}): string {
   return `${resource.kind}/${resource.meta.namespace}/${resource.meta.name}`;
 }

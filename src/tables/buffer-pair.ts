@@ -74,9 +74,13 @@ export class BufferPair {
     this.#written.push(start, end);
   };
 
-  /** The buffer that was written becomes the newest. */
+  /** The buffer that was written becomes the newest; if nothing was, all stays as it is. */
   commit(): SharedArrayBuffer {
     check(this.#isOpen && this.#other !== undefined, 'no change of tables has begun');
+    if (this.#written.length === 0) {
+      this.#isOpen = false;
+      return this.#newest;
+    }
     const written = this.#other;
     this.#other = this.#newest;
     this.#newest = written;

@@ -338,7 +338,8 @@ export function statusAt(nowMs: number, banners: readonly Banner[]): AgentStatus
     generation: {
       number: 7,
       publishedAt: new Date(nowMs - 754_000).toISOString(),
-      compileMs: 18.4,
+      how: 'compiled',
+      compileMs: 18,
       endpoints: 1_204,
       localEndpoints: 41,
       policies: 38,

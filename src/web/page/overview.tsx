@@ -173,7 +173,7 @@ function NewestDenied(): JSX.Element {
 function Facts({ status }: { readonly status: AgentStatus }): JSX.Element {
   const { generation } = status;
   const ageMs = Date.parse(status.now) - Date.parse(generation.publishedAt);
-  const age = `${formatSpan(ageMs)} old, compiled in ${Math.round(generation.compileMs)} ms`;
+  const age = `${formatSpan(ageMs)} old, ${generation.how} in ${generation.compileMs} ms`;
   const facts: [string, string, string][] = [
     // Number 0 is the time before the first.
     generation.number === 0
