@@ -89,6 +89,12 @@ const IS_MARK = Uint8Array.from({ length: 256 }, (_, byte) =>
 /** As many as the longest thing that is looked at without a look at each byte: an escape. */
 const LOOK_AHEAD_BYTES = 8;
 
+/**
+ * So many bytes before the end of what has come no item is handed to the sink: it would seldom be whole, and a part of one goes the long
+ * way. Longer items do so anyway.
+ */
+const HOLD_BYTES = 64 * 1024;
+
 /** Levels of brackets, its own included, around what an item of a list holds. */
 export const ITEM_DEPTH = 3;
 
@@ -96,12 +102,15 @@ export class JsonCutter {
   private readonly sink: JsonSink;
   private readonly depthMax: number;
   private readonly pieceLengthMax: number;
+  private readonly holdBytes: number;
 
   /** Bytes not yet handed out, `length` of them and some zeros; all offsets below are into them. */
   private whole: WholeText;
   private bytes: Buffer = Buffer.alloc(LOOK_AHEAD_BYTES);
   private length = 0;
   private at = 0;
+  /** Items that begin before this offset may be handed to the sink. */
+  private readyTo = 0;
   /** Where to go on looking for the end of a string that began before: not before this offset. */
   private stringAt = 0;
   private line: number;
@@ -135,6 +144,7 @@ export class JsonCutter {
     this.sink = sink;
     this.depthMax = limits.depthMax;
     this.pieceLengthMax = limits.pieceLengthMax;
+    this.holdBytes = sink.readItem === undefined ? 0 : Math.min(HOLD_BYTES, limits.pieceLengthMax);
     this.line = origin.line;
     this.units = origin.column - 1;
   }
@@ -150,6 +160,7 @@ export class JsonCutter {
     this.countedTo -= keepFrom;
     this.valueStart -= keepFrom;
     this.itemStart -= keepFrom;
+    this.readyTo = this.length - this.holdBytes;
     this.scan();
     this.checkLength(this.length - this.keepFrom(), this.valuePlace);
   }
@@ -181,6 +192,8 @@ export class JsonCutter {
 
   /** Declares the end of the text. Throws `JsonCutError` if a value is still open. */
   end(): void {
+    this.readyTo = this.length;
+    this.scan();
     if (this.at < this.length) throw new JsonCutError('text in quotes without an end', this.place(this.at));
     if (this.depth > 0) {
       const what = this.isObject ? "object that '{' opened" : "list that '[' opened";
@@ -245,8 +258,10 @@ export class JsonCutter {
       } else if (code === LINE_FEED) {
         this.line++;
         this.newLine(++at);
-      } else if (code === OPEN_OBJECT || code === OPEN_LIST) at = this.open(code, at);
-      else {
+      } else if (code === OPEN_OBJECT || code === OPEN_LIST) {
+        if (this.depth === 2 && this.inItems && at >= this.readyTo) break;
+        at = this.open(code, at);
+      } else {
         this.close(code, at);
         at++;
       }

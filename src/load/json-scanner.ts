@@ -5,11 +5,10 @@
  * holds it to all that the native way holds it to: the grammar of RFC 8259, the depth, and keys that an object has twice.
  * It decides nothing by itself. Whatever is wrong or merely unusual (an escape in a key that has another spelling, many keys) it answers with
  * `FAIL`, and then the value is parsed natively, which takes it or says what is wrong with it.
- *
- * Keys are compared by four bytes of theirs and their length, then by content: the keys of one object seldom share these.
  */
 import { isUtf8 } from 'node:buffer';
 import { DOCUMENT_DEPTH_MAX } from '../model/limits.ts';
+import { type KeyTable, keyHash } from './key-table.ts';
 
 /** No value that the scanner takes, or not all of it is there. */
 export const FAIL = -1;
@@ -32,7 +31,7 @@ export const OPEN_OBJECT = 0x7b;
 export const CLOSE_OBJECT = 0x7d;
 
 /** Of a byte inside quotes: 0 = itself, 1 = the closing quote, an escape, a control character or not ASCII. */
-const IS_SPECIAL = Uint8Array.from({ length: 256 }, (_, byte) =>
+export const IS_SPECIAL = Uint8Array.from({ length: 256 }, (_, byte) =>
   byte < SPACE || byte === QUOTE || byte === BACKSLASH || byte >= 0x80 ? 1 : 0,
 );
 const IS_ESCAPE = Uint8Array.from({ length: 256 }, (_, byte) =>
@@ -50,7 +49,7 @@ const IN_LIST = -1;
 /** All methods take the offset of the first byte of what they read and give the offset behind it, or `FAIL`. */
 export class JsonScanner {
   protected bytes: Buffer = Buffer.alloc(0);
-  #view: DataView = new DataView(new ArrayBuffer(0));
+  protected view: DataView = new DataView(new ArrayBuffer(0));
   /** Line ends that were passed since `begin` (all stand in white space), and the offset behind the last one. */
   lines = 0;
   lineStart = 0;
@@ -67,7 +66,7 @@ export class JsonScanner {
   protected begin(bytes: Buffer): void {
     if (bytes !== this.bytes) {
       this.bytes = bytes;
-      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     }
     this.lines = 0;
     this.isWide = false;
@@ -82,7 +81,7 @@ export class JsonScanner {
 
   protected space(from: number): number {
     const bytes = this.bytes;
-    const view = this.#view;
+    const view = this.view;
     const wholeEnd = bytes.length - 3;
     let at = from;
     for (;;) {
@@ -186,7 +185,7 @@ export class JsonScanner {
         at++;
         while (IS_SPECIAL[bytes[at]!] === 0) at++;
         if (bytes[at] === QUOTE) at++;
-        else at = this.#stringRest(at);
+        else at = this.stringRest(at);
       } else if (code === OPEN_OBJECT || code === OPEN_LIST) {
         if (depth + open > DOCUMENT_DEPTH_MAX) return FAIL;
         outer[open++] = firstKey;
@@ -245,7 +244,7 @@ export class JsonScanner {
   }
 
   /** The rest of a text in quotes, from a byte that is not just itself. */
-  #stringRest(from: number): number {
+  protected stringRest(from: number): number {
     const bytes = this.bytes;
     let at = from;
     for (;;) {
@@ -341,93 +340,4 @@ export class JsonScanner {
     for (let at = from, other = otherFrom; at < to; at++, other++) if (bytes[at] !== bytes[other]) return false;
     return true;
   }
-}
-
-function keyHash(bytes: Uint8Array, from: number, to: number): number {
-  const length = to - from;
-  return length | (bytes[from]! << 8) | (bytes[from + (length >>> 1)]! << 16) | (bytes[to - 1]! << 24);
-}
-
-/** Slots of a table, a power of two that is many times the number of names. */
-const SLOT_MASK = 511;
-/** Members of an object whose order is remembered. */
-const EXPECTED_MAX = 64;
-
-/** Names to numbers, looked up by bytes, and the order in which the last object had them. */
-export class KeyTable {
-  /** By slot: 1 + number of the name, 0 = empty. */
-  readonly #slots = new Uint8Array(SLOT_MASK + 1);
-  /** The names in quotes, one after the other; by number where each begins. */
-  readonly #quoted: Uint8Array;
-  readonly #starts: Int32Array;
-  readonly #hashes: Int32Array;
-  /** By place in the object: the number of the name, -1 = some other key. */
-  readonly #expected = new Int16Array(EXPECTED_MAX);
-  #expectedCount = 0;
-
-  constructor(names: readonly string[]) {
-    const quoted = names.map((name) => Buffer.from(`"${name}"`));
-    this.#quoted = Buffer.concat(quoted);
-    this.#starts = new Int32Array(names.length + 1);
-    this.#hashes = new Int32Array(names.length);
-    for (const [number, name] of quoted.entries()) {
-      this.#starts[number + 1] = this.#starts[number]! + name.length;
-      this.#hashes[number] = keyHash(name, 1, name.length - 1);
-      let slot = keySlot(name, 1, name.length - 1);
-      while (this.#slots[slot] !== 0) slot = (slot + 1) & SLOT_MASK;
-      this.#slots[slot] = number + 1;
-    }
-  }
-
-  hashOf(number: number): number {
-    return this.#hashes[number]!;
-  }
-
-  /** The number of the name, or -1. */
-  find(bytes: Uint8Array, from: number, to: number): number {
-    for (let slot = keySlot(bytes, from, to); ; slot = (slot + 1) & SLOT_MASK) {
-      const number = this.#slots[slot]! - 1;
-      if (number < 0) return -1;
-      const start = this.#starts[number]! + 1;
-      const length = this.#starts[number + 1]! - start - 1;
-      if (length !== to - from) continue;
-      let i = 0;
-      while (i < length && this.#quoted[start + i] === bytes[from + i]) i++;
-      if (i === length) return number;
-    }
-  }
-
-  /** The number of the name that the last object had at this place. */
-  expected(place: number): number {
-    return this.#expected[place]!;
-  }
-
-  isUnknownExpected(place: number): boolean {
-    return place < this.#expectedCount && this.#expected[place] === -1;
-  }
-
-  /** Length of the expected name in its quotes if it stands at `at`, else 0. */
-  expectedLength(place: number, bytes: Uint8Array, at: number): number {
-    if (place >= this.#expectedCount) return 0;
-    const number = this.#expected[place]!;
-    if (number < 0) return 0;
-    const start = this.#starts[number]!;
-    const length = this.#starts[number + 1]! - start;
-    const quoted = this.#quoted;
-    for (let i = 0; i < length; i++) if (quoted[start + i] !== bytes[at + i]) return 0;
-    return length;
-  }
-
-  /** From now on this name is expected at this place, and nothing behind it. */
-  expect(place: number, number: number): void {
-    if (place >= EXPECTED_MAX) return;
-    this.#expected[place] = number;
-    this.#expectedCount = place + 1;
-  }
-}
-
-function keySlot(bytes: Uint8Array, from: number, to: number): number {
-  if (from === to) return 0;
-  const middle = bytes[from + ((to - from) >>> 1)]!;
-  return (bytes[from]! + 7 * middle + 31 * bytes[to - 1]! + 101 * (to - from)) & SLOT_MASK;
 }

@@ -71,7 +71,7 @@ function readDescriptor(
         : new PodsAhead(path, name, sink.pods.isAsIs, longBytes);
     try {
       const firstByte = start[0]!.length - withoutMark(start[0]!).length;
-      readLargeJson(name, chain(start, readPieces(descriptor)), sink, limits, firstByte, ahead);
+      readLargeJson(name, chain(start, readAgain(descriptor)), sink, limits, firstByte, ahead);
     } finally {
       ahead?.close();
     }
@@ -143,6 +143,16 @@ function* chain(start: readonly Buffer[], rest: Iterable<Buffer>): Generator<Buf
 function* readPieces(descriptor: number): Generator<Buffer> {
   for (;;) {
     const buffer = Buffer.allocUnsafe(READ_BYTES);
+    const count = readSome(descriptor, buffer);
+    if (count === 0) return;
+    yield buffer.subarray(0, count);
+  }
+}
+
+/** The same, every piece in the memory of the last: new memory costs as much as reading into it. */
+function* readAgain(descriptor: number): Generator<Buffer> {
+  const buffer = Buffer.allocUnsafe(SCAN_BYTES);
+  for (;;) {
     const count = readSome(descriptor, buffer);
     if (count === 0) return;
     yield buffer.subarray(0, count);

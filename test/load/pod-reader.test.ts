@@ -4,7 +4,9 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { FAIL } from '../../src/load/json-scanner.ts';
 import { type LoadOptions, type LoadResult, loadResources } from '../../src/load/load.ts';
 import { subdomainProblem } from '../../src/load/names.ts';
-import { isSubdomain, PodReader } from '../../src/load/pod-reader.ts';
+import { isSubdomain } from '../../src/load/pod-fields.ts';
+import { PodReader } from '../../src/load/pod-reader.ts';
+import { PodScanner } from '../../src/load/pod-scanner.ts';
 import { Xorshift32 } from '../../src/packets/synthetic.ts';
 
 afterEach(() => vi.restoreAllMocks());
@@ -195,4 +197,100 @@ test('the rule of names, asked of bytes', () => {
   );
   const long = Buffer.from('a'.repeat(254));
   expect([isSubdomain(long, 0, 253), isSubdomain(long, 0, 254)]).toEqual([true, false]);
+});
+
+/** Pods of few forms, many of each: nearly all are read by comparison with one that came before. */
+describe('forms', () => {
+  test('pods that differ in every scalar, in any order of their forms', () => {
+    const text = listOf(400, 2);
+    const scan = vi.spyOn(PodScanner.prototype as unknown as { scan(from: number): number }, 'scan');
+    const { result, taken } = load(text);
+    expect(taken).toBe(400);
+    expect(scan.mock.calls.length).toBeLessThan(300);
+    expect(result).toEqual(loadTheLongWay(text));
+  });
+
+  /** Every pod but the first has the form of the first, with one of its scalars replaced. */
+  test('whatever stands in a hole', () => {
+    const first = JSON.stringify(pod(new Xorshift32(3), 0));
+    const scalars = [...first.matchAll(/:("(?:[^"\\]|\\.)*"|[-\d.e]+|true|false|null)/g)];
+    expect(scalars.length).toBeGreaterThan(20);
+    const others = ['""', '"x"', '"X_"', '"-"', '"\\u0061"', '"\\""', '"é"', '"\\ud83d"', '"\uffff"', '"\\x"'];
+    const words = [
+      '0',
+      '-1',
+      '70000',
+      '1e3',
+      '01',
+      '1.',
+      'true',
+      'false',
+      'null',
+      'nul',
+      '{}',
+      '[]',
+      `"${'y'.repeat(300)}"`,
+    ];
+    for (const other of [...others, ...words]) {
+      const items = scalars.map(({ 0: match, 1: scalar, index }, number) => {
+        const at = index + match.length - scalar!.length;
+        const changed = first.slice(0, at) + other + first.slice(at + scalar!.length);
+        return changed.replace('"app-', `"app-${number}-`);
+      });
+      const text = `{"kind":"List","items":[${first},\n${items.join(',\n')}]}`;
+      expect(load(text).result, other).toEqual(loadTheLongWay(text));
+    }
+  });
+
+  test('two of what a pod has one of, and values of other lengths around them', () => {
+    const random = new Xorshift32(5);
+    const word = (): string => 'abcdefghijklmnopqrstuvwxyz'.slice(0, 1 + random.below(20));
+    const items = Array.from({ length: 200 }, (_, number) => ({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: {
+        labels: { b: word(), a: word(), ...(number % 2 === 0 ? { 7: word(), 3: word() } : {}) },
+        annotations: {
+          'cni.projectcalico.org/podIPs': random.below(5) === 0 ? '' : word(),
+          'cni.projectcalico.org/containerID': random.below(5) === 0 ? '' : word(),
+          note: random.below(2) === 0 ? `"${word()}"` : 'same',
+        },
+        name: `${word()}-${number}`,
+        namespace: `ns-${random.below(3)}`,
+      },
+      spec: {
+        containers: [
+          {
+            name: word(),
+            image: word(),
+            ports: [{ containerPort: random.below(70), name: word().slice(0, 9) }, { containerPort: 1 }],
+          },
+          { name: word(), ports: [] },
+          { name: word(), ports: [{ containerPort: 80, protocol: random.below(2) === 0 ? 'TCP' : 'UDP' }] },
+        ],
+        initContainers: [{ name: word(), ports: [{ containerPort: random.below(3) }] }],
+        hostNetwork: random.below(2) === 0,
+        serviceAccount: word(),
+      },
+      status: { phase: word(), podIPs: [{ ip: word() }, {}, { ip: word() }], podIP: word() },
+    }));
+    for (const indent of [undefined, 3]) {
+      const text = JSON.stringify({ kind: 'List', items }, undefined, indent);
+      const { result, taken } = load(text);
+      expect(taken).toBe(200);
+      expect(result).toEqual(loadTheLongWay(text));
+      const one = loadResources([{ name: 'pods.json', text }]).resources.pods.map(({ meta }) => [...meta.labels]);
+      expect(one).toEqual(loadTheLongWay(text).resources.pods.map(({ meta }) => [...meta.labels]));
+    }
+  });
+
+  test('more forms than are kept', () => {
+    const items = Array.from({ length: 300 }, (_, number) => ({
+      ...pod(new Xorshift32(number + 1), number),
+      status: { phase: 'Running', [`f${number % 100}`]: number },
+    }));
+    const text = JSON.stringify({ kind: 'List', items });
+    expect(load(text).taken).toBe(300);
+    expect(load(text).result).toEqual(loadTheLongWay(text));
+  });
 });
