@@ -20,19 +20,25 @@ import type { EntityRule, Rule } from '../model/rule.ts';
 import type { PlanConditions, PlanIdentityMatch, PlanSubject } from './plan.ts';
 import { LABEL_NAME } from './selectors.ts';
 
-/** `namespace` is the policy's, `''` for global policies and profiles. `undefined`: the rule asks nothing of this kind. */
-export function ruleConditions(rule: Rule, namespace: string): PlanConditions | undefined {
-  const source = identityMatch(rule.source, namespace);
-  const destination = identityMatch(rule.destination, namespace);
-  const methods = rule.http?.methods ?? [];
-  const paths = rule.http?.paths ?? [];
+/** `source` and `destination` are what the sides ask (`identityMatch`). `undefined`: the rule asks nothing of this kind. */
+export function ruleConditions(
+  rule: Rule,
+  source: PlanIdentityMatch,
+  destination: PlanIdentityMatch,
+): PlanConditions | undefined {
+  const methods = rule.http?.methods ?? NONE;
+  const paths = rule.http?.paths ?? NONE;
   if (source === ANYBODY && destination === ANYBODY && methods.length + paths.length === 0) return undefined;
   return { source, destination, methods, paths };
 }
 
-const ANYBODY: PlanIdentityMatch = { names: [], accountSelector: '', namespaceSelector: '', namespace: '' };
+const NONE: readonly never[] = [];
 
-function identityMatch(entity: EntityRule, policyNamespace: string): PlanIdentityMatch {
+/** Of a side that asks for no identity. */
+export const ANYBODY: PlanIdentityMatch = { names: [], accountSelector: '', namespaceSelector: '', namespace: '' };
+
+/** `policyNamespace` is `''` for global policies and profiles. */
+export function identityMatch(entity: EntityRule, policyNamespace: string): PlanIdentityMatch {
   const { selector, notSelector, namespaceSelector } = entity;
   const names = entity.serviceAccounts?.names ?? [];
   const accountSelector = entity.serviceAccounts?.selector ?? '';

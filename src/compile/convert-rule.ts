@@ -19,12 +19,13 @@ import { uniqueId } from '../base/hash.ts';
 import { parsePrefixOrAddress } from '../base/ip.ts';
 import type { EntityRule, IcmpMatch, Port, Protocol, Rule, ServiceMatch } from '../model/rule.ts';
 import type { Selector } from '../selector/selector.ts';
-import { ruleConditions } from './conditions.ts';
+import { ANYBODY, identityMatch, ruleConditions } from './conditions.ts';
 import { EMPTY_SIDE, type IpSetSpec, type PlacedRule, type RuleDraft, type SideDraft } from './draft.ts';
+import { type KnownSide, sideKey } from './known-sides.ts';
 import { type PeerSelectors, peerSelectors } from './peers.ts';
 import type { Prefix } from './plan.ts';
 import { impliedIpVersion, portProtocolName, protocolNumber } from './protocols.ts';
-import { type RuleProblem, ruleProblems } from './rule-limits.ts';
+import { headProblems, type RuleProblem, ruleProblems } from './rule-limits.ts';
 import { isSyntaxError, type SelectorCache } from './selectors.ts';
 
 /** Something in a rule that has an effect few would expect; `field` is below the object. */
@@ -44,19 +45,48 @@ export interface ConvertedRule {
 /** `namespace` is the policy's, `''` for global policies and profiles. */
 export function convertRule(placed: PlacedRule, namespace: string, selectors: SelectorCache): ConvertedRule {
   const { rule, path } = placed;
+  const sourceKey = keyOf(rule, 'source', namespace);
+  const destinationKey = keyOf(rule, 'destination', namespace);
+  const knownSource = sourceKey === UNCONSTRAINED ? NO_SIDE : selectors.sides.get(sourceKey);
+  const knownDestination = destinationKey === UNCONSTRAINED ? NO_SIDE : selectors.sides.get(destinationKey);
+  if (knownSource !== undefined && knownDestination !== undefined) {
+    const problems = placedBelow(path, headProblems(rule));
+    const draft = problems.length === 0 ? ruleDraft(rule, knownSource, knownDestination) : undefined;
+    return { draft, problems, notices: NONE };
+  }
   const problems = ruleProblems(rule, selectors);
   const notices: RuleNotice[] = [];
   const source = convertSide(rule, 'source', namespace, selectors, problems, notices);
   const destination = convertSide(rule, 'destination', namespace, selectors, problems, notices);
-  const isValid = problems.length === 0 && source !== undefined && destination !== undefined;
-  return {
-    draft: isValid ? ruleDraft(rule, namespace, source, destination) : undefined,
-    problems: problems.map((item) => ({ ...item, field: `${path}.${item.field}` })),
-    notices: notices.map((item) => ({ ...item, field: `${path}.${item.field}` })),
-  };
+  if (problems.length > 0 || source === undefined || destination === undefined) {
+    return { draft: undefined, problems: placedBelow(path, problems), notices: placedBelow(path, notices) };
+  }
+  const sides = [
+    { draft: source, identity: identityMatch(rule.source, namespace) },
+    { draft: destination, identity: identityMatch(rule.destination, namespace) },
+  ] as const;
+  // One that is known stays the one object that stands for all its likes.
+  const shared = [knownSource ?? sides[0], knownDestination ?? sides[1]] as const;
+  if (notices.length === 0) {
+    if (knownSource === undefined) selectors.sides.set(sourceKey, sides[0]);
+    if (knownDestination === undefined) selectors.sides.set(destinationKey, sides[1]);
+  }
+  return { draft: ruleDraft(rule, ...shared), problems: NONE, notices: placedBelow(path, notices) };
 }
 
-function ruleDraft(rule: Rule, namespace: string, source: SideDraft, destination: SideDraft): RuleDraft {
+/** Key of a side that asks nothing. */
+const UNCONSTRAINED = '';
+const NO_SIDE: KnownSide = { draft: EMPTY_SIDE, identity: ANYBODY };
+
+function keyOf(rule: Rule, side: 'source' | 'destination', namespace: string): string {
+  return isUnconstrained(rule[side]) ? UNCONSTRAINED : sideKey(rule, side, namespace);
+}
+
+function placedBelow<T extends { readonly field: string }>(path: string, items: readonly T[]): readonly T[] {
+  return items.length === 0 ? NONE : items.map((item) => ({ ...item, field: `${path}.${item.field}` }));
+}
+
+function ruleDraft(rule: Rule, source: KnownSide, destination: KnownSide): RuleDraft {
   return {
     action: ACTIONS[rule.action],
     ipVersion: rule.ipVersion ?? (rule.protocol === undefined ? 0 : impliedIpVersion(rule.protocol)),
@@ -68,9 +98,9 @@ function ruleDraft(rule: Rule, namespace: string, source: SideDraft, destination
     icmpCode: codeOf(rule.icmp),
     notIcmpType: rule.notICMP?.type ?? -1,
     notIcmpCode: codeOf(rule.notICMP),
-    source,
-    destination,
-    conditions: ruleConditions(rule, namespace),
+    source: source.draft,
+    destination: destination.draft,
+    conditions: ruleConditions(rule, source.identity, destination.identity),
     origin: rule.origin,
   };
 }

@@ -64,6 +64,9 @@ export class PredicateTable {
   readonly #plan: Plan;
   readonly #numbers = new Map<string, number>();
   readonly #tuples = new Map<number, readonly { protocol: number; port: number }[]>();
+  readonly #alternatives = new Map<PlanSide, readonly SideAlternative[]>();
+  /** By source, destination and protocol. */
+  readonly #terms = new Map<PlanSide, Map<PlanSide, Map<number, readonly Term[]>>>();
 
   constructor(plan: Plan) {
     this.#plan = plan;
@@ -92,6 +95,18 @@ export class PredicateTable {
     return tuples;
   }
 
+  /** What a side comes to, worked out once. */
+  alternatives(side: PlanSide, make: (side: PlanSide) => readonly SideAlternative[]): readonly SideAlternative[] {
+    return known(this.#alternatives, side, () => make(side));
+  }
+
+  /** The terms of all rules with these sides and this protocol, worked out once. */
+  terms(source: PlanSide, destination: PlanSide, protocol: number, make: () => readonly Term[]): readonly Term[] {
+    const bySource = known(this.#terms, source, () => new Map());
+    const byDestination = known(bySource, destination, () => new Map<number, readonly Term[]>());
+    return known(byDestination, protocol, make);
+  }
+
   #number(key: string, make: () => Predicate): number {
     let number = this.#numbers.get(key);
     if (number === undefined) {
@@ -103,13 +118,39 @@ export class PredicateTable {
   }
 }
 
+/** The value of `key`, made if there is none. */
+function known<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) {
+    value = make();
+    map.set(key, value);
+  }
+  return value;
+}
+
 /** The terms of `rule` for packets of `version` on `dataplane`; empty = the rule can match no such packet. */
-export function ruleTerms(rule: PlanRule, version: 4 | 6, table: PredicateTable, dataplane: Dataplane): Term[] {
+export function ruleTerms(
+  rule: PlanRule,
+  version: 4 | 6,
+  table: PredicateTable,
+  dataplane: Dataplane,
+): readonly Term[] {
   if (rule.ipVersion !== 0 && rule.ipVersion !== version) return [];
+  const isPlain = rule.notProtocol < 0 && rule.icmpType < 0 && rule.notIcmpType < 0;
+  if (!isPlain) return newTerms(rule, version, table, dataplane);
+  // Of the rules that ask for no more than a protocol beside their sides, many are alike in all of it.
+  const protocol = isUnknownToBpf(rule.protocol, rule.isProtocolNamed, dataplane) ? UNKNOWN : rule.protocol;
+  return table.terms(rule.source, rule.destination, protocol, () => newTerms(rule, version, table, dataplane));
+}
+
+/** Stands for a protocol that the dataplane does not know. */
+const UNKNOWN = -2;
+
+function newTerms(rule: PlanRule, version: 4 | 6, table: PredicateTable, dataplane: Dataplane): Term[] {
   const keys = protocolAndIcmpKeys(rule, version, dataplane);
   if (keys.length === 0) return [];
-  const sources = sideAlternatives(rule.source, version, table);
-  const destinations = sideAlternatives(rule.destination, version, table);
+  const sources = table.alternatives(rule.source, (side) => sideAlternatives(side, version, table));
+  const destinations = table.alternatives(rule.destination, (side) => sideAlternatives(side, version, table));
   const terms: Term[] = [];
   for (const source of sources) {
     for (const destination of destinations) {

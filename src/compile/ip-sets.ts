@@ -9,7 +9,7 @@
 import { compareBytewise } from '../base/bytewise.ts';
 import { comparePrefixes, formatAddress, formatPrefix, fullPrefix, parsePrefixOrAddress } from '../base/ip.ts';
 import type { EndpointSlice } from '../model/resources.ts';
-import { EMPTY_SIDE, type IpSetSpec, type RuleDraft } from './draft.ts';
+import { EMPTY_SIDE, type IpSetSpec, type RuleDraft, type SideDraft } from './draft.ts';
 import type { GroupIndex } from './group-index.ts';
 import type { NamedPort, Plan, PlanGroup, PlanIpSet, PlanTuple, Prefix } from './plan.ts';
 import { portProtocolName } from './protocols.ts';
@@ -17,10 +17,12 @@ import { portProtocolName } from './protocols.ts';
 /** Every set that one of the rules needs, once, sorted by ID. */
 export function distinctIpSets(ruleLists: Iterable<readonly RuleDraft[]>): IpSetSpec[] {
   const byId = new Map<string, IpSetSpec>();
+  const seen = new Set<SideDraft>([EMPTY_SIDE]);
   for (const rules of ruleLists) {
     for (const { source, destination } of rules) {
       for (const side of [source, destination]) {
-        if (side === EMPTY_SIDE) continue;
+        if (seen.has(side)) continue;
+        seen.add(side);
         const lists = [side.ipSets, side.notIpSets, side.namedPorts, side.notNamedPorts];
         for (const list of lists) for (const spec of list) byId.set(spec.id, spec);
         if (side.servicePorts !== undefined) byId.set(side.servicePorts.id, side.servicePorts);

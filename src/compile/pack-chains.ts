@@ -50,12 +50,16 @@ export class ChainPacker {
   readonly #numbers = new Map<string, number>();
   readonly #packed: PackedChain[] = [];
   readonly #slots = new Map<string, readonly number[]>();
+  readonly #sharedSlots = new Map<string, readonly number[]>();
+  readonly #listNumbers = new Map<readonly PlanTierPolicies[], number>();
   readonly #policyClasses = new Map<string, number>();
   readonly #maps = new WordInterner();
   readonly #mapOffsets: number[] = [];
   /** Port functions, and the refs of them by number. */
   readonly #functions = new WordInterner();
   readonly #functionRefs: number[] = [];
+  /** The first step that says the same: by rule, or of other steps by what they say. */
+  readonly #stepOfRule: number[] = [];
   readonly #sameSteps = new Map<string, number>();
   /** Peer classes that may come after those there are; > 0 = the tables are repacked. */
   readonly #room: number;
@@ -94,10 +98,33 @@ export class ChainPacker {
     const key = `${groupIndex}|${settingsKey}`;
     let slots = this.#slots.get(key);
     if (slots === undefined) {
-      slots = this.#makeSlots(this.#plan.groups[groupIndex]!, settings, settingsKey);
+      slots = this.#slotsOf(this.#plan.groups[groupIndex]!, settings, settingsKey);
       this.#slots.set(key, slots);
     }
     return slots;
+  }
+
+  /** Groups that run the same policies and profiles have one list, but in tables that are repacked, where a group may leave the others. */
+  #slotsOf(group: PlanGroup, settings: PlanSettings, settingsKey: number): readonly number[] {
+    if (this.#room > 0) return this.#makeSlots(group, settings, settingsKey);
+    // Equal lists of policies are one array (select-policies.ts).
+    const lists = [group.tiers, group.forwardTiers, group.preDnatTiers, group.untrackedTiers];
+    const key = [settingsKey, group.kind, ...lists.map((list) => this.#listNumber(list)), ...group.profiles].join('|');
+    let slots = this.#sharedSlots.get(key);
+    if (slots === undefined) {
+      slots = this.#makeSlots(group, settings, settingsKey);
+      this.#sharedSlots.set(key, slots);
+    }
+    return slots;
+  }
+
+  #listNumber(list: readonly PlanTierPolicies[]): number {
+    let number = this.#listNumbers.get(list);
+    if (number === undefined) {
+      number = this.#listNumbers.size;
+      this.#listNumbers.set(list, number);
+    }
+    return number;
   }
 
   /** The chains of a pod that Felix refuses, in the same form. */
@@ -432,11 +459,13 @@ export class ChainPacker {
   #packStep(step: Step, direction: number, numbers: ObjectNumbers): number {
     const rule = step.rule === undefined ? layout.NONE : numbers.rules.get(step.rule)!;
     const index = packStep(step, rule, this.#sections);
+    if (rule >= 0) {
+      const first = this.#stepOfRule[rule];
+      if (first === undefined) this.#stepOfRule[rule] = index;
+      return first ?? index;
+    }
     const { action, reason, tier, owner, traceIndex, traceName } = step;
-    const text =
-      rule >= 0
-        ? `${rule}`
-        : [direction, action, reason, tier, owner, traceIndex, traceName, step.selectedBy].join('|');
+    const text = [direction, action, reason, tier, owner, traceIndex, traceName, step.selectedBy].join('|');
     const same = this.#sameSteps.get(text);
     if (same === undefined) this.#sameSteps.set(text, index);
     return same ?? index;
@@ -472,15 +501,20 @@ function failsafeCount(steps: readonly Step[]): number {
 
 /** `rule` is its index, or NONE. */
 function packStep(step: Step, rule: number, sections: Sections): number {
-  return sections.record(layout.SECTION_STEPS, [
-    step.action,
-    step.reason,
-    rule,
-    step.tier,
-    step.owner,
-    step.traceIndex,
-    step.jump,
-    sections.string(step.traceName),
-    ...sections.intList(step.selectedBy),
-  ]);
+  const traceName = sections.name(step.traceName);
+  const [selectedBy, selectedCount] = sections.intList(step.selectedBy);
+  const records = sections.section(layout.SECTION_STEPS);
+  const at = records.extend(layout.STEP_SIZE);
+  const { room } = records;
+  room[at + layout.STEP_ACTION] = step.action;
+  room[at + layout.STEP_REASON] = step.reason;
+  room[at + layout.STEP_RULE] = rule;
+  room[at + layout.STEP_TIER] = step.tier;
+  room[at + layout.STEP_POLICY] = step.owner;
+  room[at + layout.STEP_TRACE_INDEX] = step.traceIndex;
+  room[at + layout.STEP_JUMP] = step.jump;
+  room[at + layout.STEP_TRACE_NAME] = traceName;
+  room[at + layout.STEP_SELECTED_BY] = selectedBy;
+  room[at + layout.STEP_SELECTED_BY + 1] = selectedCount;
+  return at / layout.STEP_SIZE;
 }

@@ -115,27 +115,30 @@ function packRules(
   sides: SidePool,
 ): [number, number] {
   const first = sections.count(layout.SECTION_RULES);
-  list.forEach((rule, index) => {
-    const number = sections.record(layout.SECTION_RULES, [
-      RULE_ACTIONS[rule.action],
-      rule.ipVersion,
-      rule.protocol,
-      rule.notProtocol,
-      rule.icmpType,
-      rule.icmpCode,
-      rule.notIcmpType,
-      rule.notIcmpCode,
-      sides.number(rule.source),
-      sides.number(rule.destination),
-      owner,
-      direction,
-      index,
-      sections.string(rule.origin.file),
-      rule.origin.line,
-      0,
-    ]);
-    rules.set(rule, number);
-  });
+  const records = sections.section(layout.SECTION_RULES);
+  const size = layout.RECORD_WORDS[layout.SECTION_RULES]!;
+  const start = records.extend(list.length * size);
+  const { room } = records;
+  for (let index = 0; index < list.length; index++) {
+    const rule = list[index]!;
+    const at = start + index * size;
+    room[at + layout.RULE_ACTION] = RULE_ACTIONS[rule.action];
+    room[at + layout.RULE_IP_VERSION] = rule.ipVersion;
+    room[at + layout.RULE_PROTOCOL] = rule.protocol;
+    room[at + layout.RULE_NOT_PROTOCOL] = rule.notProtocol;
+    room[at + layout.RULE_ICMP_TYPE] = rule.icmpType;
+    room[at + layout.RULE_ICMP_CODE] = rule.icmpCode;
+    room[at + layout.RULE_NOT_ICMP_TYPE] = rule.notIcmpType;
+    room[at + layout.RULE_NOT_ICMP_CODE] = rule.notIcmpCode;
+    room[at + layout.RULE_SOURCE] = sides.number(rule.source);
+    room[at + layout.RULE_DESTINATION] = sides.number(rule.destination);
+    room[at + layout.RULE_OWNER] = owner;
+    room[at + layout.RULE_DIRECTION] = direction;
+    room[at + layout.RULE_INDEX] = index;
+    room[at + layout.RULE_FILE] = sections.name(rule.origin.file);
+    room[at + layout.RULE_LINE] = rule.origin.line;
+    rules.set(rule, first + index);
+  }
   return [first, list.length];
 }
 

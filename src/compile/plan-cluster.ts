@@ -165,8 +165,10 @@ export function planCluster(resources: Resources, caches: PlanCaches = newPlanCa
 /** Those that decide which policies an endpoint runs and which sets it is in. */
 function selectorsOf(drafts: readonly PolicyDraft[], profiles: Profiles): ReadonlySet<Selector> {
   const selectors = new Set<Selector>();
+  const seen = new Set<SideDraft>([EMPTY_SIDE]);
   const addSide = (side: SideDraft): void => {
-    if (side === EMPTY_SIDE) return;
+    if (seen.has(side)) return;
+    seen.add(side);
     for (const list of [side.ipSets, side.notIpSets, side.namedPorts, side.notNamedPorts]) {
       for (const { selector } of list) if (selector !== undefined) selectors.add(selector);
     }
@@ -257,6 +259,7 @@ function number(specs: readonly IpSetSpec[], tiers: readonly PlanTier[], caches:
   const numbers: Numbers = {
     setOf: new Map(specs.map((spec, i) => [spec.id, i])),
     tierOf: new Map(tierNames.map((name, i) => [name, i])),
+    sides: new Map(),
   };
   caches.numbered = { specs, tierNames, numbers, planned: new Memo() };
   return caches.numbered;
@@ -371,6 +374,8 @@ function phantomTiers(resources: Resources, tiers: readonly PlanTier[]): PlanWar
 interface Numbers {
   readonly setOf: ReadonlyMap<string, number>;
   readonly tierOf: ReadonlyMap<string, number>;
+  /** Sides with these numbers: rules that share one share the other. */
+  readonly sides: Map<SideDraft, PlanSide>;
 }
 
 function planPolicy(draft: PolicyDraft, numbers: Numbers): PlanPolicy {
@@ -424,8 +429,17 @@ const EMPTY_PLAN_SIDE: PlanSide = {
   servicePorts: -1,
 };
 
-function planSide(draft: SideDraft, { setOf }: Numbers): PlanSide {
+function planSide(draft: SideDraft, { setOf, sides }: Numbers): PlanSide {
   if (draft === EMPTY_SIDE) return EMPTY_PLAN_SIDE;
+  let side = sides.get(draft);
+  if (side === undefined) {
+    side = newPlanSide(draft, setOf);
+    sides.set(draft, side);
+  }
+  return side;
+}
+
+function newPlanSide(draft: SideDraft, setOf: Numbers['setOf']): PlanSide {
   const indexes = (specs: readonly IpSetSpec[]): readonly number[] =>
     specs.length === 0 ? NONE : specs.map((spec) => setOf.get(spec.id)!);
   return {

@@ -17,16 +17,22 @@ export interface RuleProblem {
 
 /** All that the validator finds wrong in the raw fields of one rule. Combined selectors are checked where they are built. */
 export function ruleProblems(rule: Rule, selectors: SelectorCache): RuleProblem[] {
-  const problems: RuleProblem[] = [];
-  checkProtocol(rule.protocol, 'protocol', problems);
-  checkProtocol(rule.notProtocol, 'notProtocol', problems);
-  checkIcmp(rule.icmp, 'icmp', problems);
-  checkIcmp(rule.notICMP, 'notICMP', problems);
+  const problems = headProblems(rule);
   for (const side of ['source', 'destination'] as const) {
     checkSelectors(rule[side], side, selectors, problems);
     checkPorts(rule[side].ports, rule.protocol, `${side}.ports`, problems);
     checkPorts(rule[side].notPorts, rule.protocol, `${side}.notPorts`, problems);
   }
+  return problems;
+}
+
+/** What is wrong in a rule beside its two sides. */
+export function headProblems(rule: Rule): RuleProblem[] {
+  const problems: RuleProblem[] = [];
+  checkProtocol(rule.protocol, 'protocol', problems);
+  checkProtocol(rule.notProtocol, 'notProtocol', problems);
+  checkIcmp(rule.icmp, 'icmp', problems);
+  checkIcmp(rule.notICMP, 'notICMP', problems);
   return problems;
 }
 

@@ -24,6 +24,7 @@ import { IntPool, TextPool } from './pools.ts';
 export class Sections {
   readonly #sections: readonly Words[] = Array.from({ length: SECTION_COUNT }, () => new Words());
   readonly #texts = new TextPool();
+  readonly #names = new Map<string, number>();
   readonly #ints = new IntPool(this.#sections[SECTION_INTS]!);
   #bound: SharedArrayBuffer | undefined;
 
@@ -51,6 +52,16 @@ export class Sections {
     const known = this.#texts.count;
     const number = this.#texts.number(text);
     return number === known ? this.#written(number) : number;
+  }
+
+  /** The same for one of few texts that are asked for again and again (files, policies): the text object is looked up, not its bytes. */
+  name(text: string): number {
+    let number = this.#names.get(text);
+    if (number === undefined) {
+      number = this.string(text);
+      this.#names.set(text, number);
+    }
+    return number;
   }
 
   /** The same for a text that is hardly anywhere else: it is stored once more if it is. */

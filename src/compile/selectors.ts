@@ -9,6 +9,7 @@ import { canonicalText } from '../selector/canonical.ts';
 import { prefixKeys } from '../selector/prefix.ts';
 import { parseSelector, type Selector } from '../selector/selector.ts';
 import type { IpSetSpec } from './draft.ts';
+import type { KnownSide } from './known-sides.ts';
 
 /** Prefixes that inherited labels carry on an endpoint (semantics 2.2). */
 export const NAMESPACE_PREFIX = 'pcns.';
@@ -25,6 +26,8 @@ export class SelectorCache {
   readonly #byText = new Map<string, Selector | PolicyError>();
   readonly #prefixed = new Map<string, string | undefined>();
   readonly #ipSets = new Map<string, IpSetSpec>();
+  /** Sides of rules by what they say (known-sides.ts). */
+  readonly sides = new Map<string, KnownSide>();
 
   /**
    * The selector, or the syntax error that Calico would find too. A text beyond our own limits (`SELECTOR_LIMIT`) is
