@@ -20,7 +20,7 @@ await build({
     'src/cli/main.ts',
     'src/analyze/replay-worker.ts',
     'src/packets/unpack-worker.ts',
-    'src/load/pods-ahead-worker.ts',
+    'src/load/read-ahead-worker.ts',
     'src/cli/authz-load-worker.ts',
     'src/agent/plane-worker.ts',
     'src/agent/capture-child.ts',

@@ -18,13 +18,11 @@ import {
   JsonCutter,
   type JsonSink,
   type ListHeader,
-  type WholeText,
 } from './json-cutter.ts';
 import { FAIL } from './json-scanner.ts';
 import { type JsonNode, JsonSyntaxError, offsetOfPath, parseJsonTree } from './json-tree.ts';
 import { LineTable } from './line-table.ts';
 import { PodReader } from './pod-reader.ts';
-import type { PodsAhead } from './pods-ahead.ts';
 import type { FieldPath, Place } from './problem.ts';
 import { newYamlBudget, readYaml, type TextPart, type YamlBudget } from './yaml.ts';
 import { countLines, cutYamlList, type YamlList } from './yaml-list.ts';
@@ -190,20 +188,16 @@ function problemOf(error: unknown, file: string): TextProblem {
   throw error;
 }
 
-/**
- * Delivers the JSON values of a long text given in pieces of bytes; `objectBytesMax` limits each of them. `firstByte` is the offset of the first one in
- * its file, `ahead` what another thread reads of it.
- */
+/** Delivers the JSON values of a long text given in pieces of bytes; `objectBytesMax` limits each of them. */
 export function readJsonPieces(
   file: string,
   pieces: Iterable<Buffer>,
   sink: DocumentSink,
   objectBytesMax: number,
-  { firstByte = 0, ahead }: { readonly firstByte?: number; readonly ahead?: PodsAhead | undefined } = {},
 ): void {
-  const reader = new JsonReader(file, sink, false, ahead);
+  const reader = new JsonReader(file, sink, false);
   const limits = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: objectBytesMax };
-  const cutter = new JsonCutter(reader, limits, { line: 1, column: 1 }, firstByte);
+  const cutter = new JsonCutter(reader, limits, { line: 1, column: 1 });
   try {
     for (const piece of pieces) {
       cutter.feed(piece);
@@ -237,33 +231,19 @@ class JsonReader implements JsonSink {
   /** A first value that is not JSON is no error yet. */
   private readonly isYamlPossible: boolean;
   private readonly pods: PodReader | undefined;
-  private readonly ahead: PodsAhead | undefined;
   /** Items without a kind of their own, until the kind of the list is known. */
   private waiting: { readonly cut: JsonCut; readonly index: number }[] = [];
 
-  constructor(file: string, sink: DocumentSink, isYamlPossible: boolean, ahead?: PodsAhead) {
-    this.ahead = ahead;
+  constructor(file: string, sink: DocumentSink, isYamlPossible: boolean) {
     this.file = file;
     this.sink = sink;
     this.isYamlPossible = isYamlPossible;
     this.pods = sink.pods === undefined ? undefined : new PodReader(file, sink.pods.isAsIs);
   }
 
-  readItem(
-    bytes: Buffer,
-    from: number,
-    line: number,
-    header: ListHeader,
-    { base, end: wholeEnd }: WholeText,
-  ): ItemRead | undefined {
+  readItem(bytes: Buffer, from: number, line: number, header: ListHeader): ItemRead | undefined {
     const { pods } = this;
     if (pods === undefined || isOther(header)) return undefined;
-    const ahead = this.ahead?.take(base + from, line);
-    if (ahead !== undefined && ahead.end <= wholeEnd) {
-      if (this.sink.pods?.add(ahead.pod) !== true) return undefined;
-      this.isUntouched = false;
-      return { end: ahead.end - base, lines: ahead.lines, lineStart: ahead.lineStart - base };
-    }
     const isBare = header.kind === 'PodList' && header.apiVersion === 'v1';
     const end = pods.read(bytes, from, ITEM_DEPTH, isBare);
     if (end === FAIL || this.sink.pods?.add(pods.pod(line)) !== true) return undefined;

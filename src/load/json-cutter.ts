@@ -50,17 +50,11 @@ export interface JsonSink {
    * May take the item that begins at `from` before it is cut out, and then says where it ends; `undefined` = cut it out.
    * The item may go on behind the end of `bytes`, which LOOK_AHEAD_BYTES of zeros mark.
    */
-  readItem?(bytes: Buffer, from: number, line: number, header: ListHeader, whole: WholeText): ItemRead | undefined;
+  readItem?(bytes: Buffer, from: number, line: number, header: ListHeader): ItemRead | undefined;
   /** An object of the top-level `items`; `index` counts from 0. */
   item(cut: JsonCut, index: number, header: ListHeader): void;
   /** A top-level value, its `items` emptied; `itemCount` is `undefined` if it had no list of that name. */
   value(cut: JsonCut, itemCount: number | undefined): void;
-}
-
-/** Where bytes lie in the text as a whole: offset of the first, and offset behind those there are so far. */
-export interface WholeText {
-  readonly base: number;
-  readonly end: number;
 }
 
 /** An item that the sink took by itself: the offset behind it, the line ends in it and the offset behind the last of them. */
@@ -105,7 +99,6 @@ export class JsonCutter {
   private readonly holdBytes: number;
 
   /** Bytes not yet handed out, `length` of them and some zeros; all offsets below are into them. */
-  private whole: WholeText;
   private bytes: Buffer = Buffer.alloc(LOOK_AHEAD_BYTES);
   private length = 0;
   private at = 0;
@@ -139,8 +132,7 @@ export class JsonCutter {
   private itemColons = 0;
   private isItemDue = false;
 
-  constructor(sink: JsonSink, limits: { depthMax: number; pieceLengthMax: number }, origin: Place, firstByte = 0) {
-    this.whole = { base: firstByte, end: firstByte };
+  constructor(sink: JsonSink, limits: { depthMax: number; pieceLengthMax: number }, origin: Place) {
     this.sink = sink;
     this.depthMax = limits.depthMax;
     this.pieceLengthMax = limits.pieceLengthMax;
@@ -153,7 +145,6 @@ export class JsonCutter {
   feed(piece: Buffer): void {
     const keepFrom = this.keepFrom();
     if (this.countedTo < keepFrom) this.count(keepFrom);
-    this.whole = { base: this.whole.base + keepFrom, end: this.whole.end + piece.length };
     this.append(keepFrom, piece);
     this.at -= keepFrom;
     this.stringAt -= keepFrom;
@@ -312,7 +303,7 @@ export class JsonCutter {
     else if (depth === 2 && code === OPEN_LIST && this.isObject && this.key === 'items') this.openItems(at);
     else if (depth === ITEM_DEPTH && this.inItems) {
       if (code !== OPEN_OBJECT || !this.isItemDue) throw this.unexpected(at);
-      const read = this.sink.readItem?.(this.bytes, at, this.line, this.header, this.whole);
+      const read = this.sink.readItem?.(this.bytes, at, this.line, this.header);
       if (read !== undefined) {
         this.checkLength(read.end - at, this.place(at));
         return this.skipItem(read);

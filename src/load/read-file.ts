@@ -12,7 +12,7 @@ import { decode, INVALID_BYTES } from './decode.ts';
 import type { DocumentSink } from './document.ts';
 import { FLOW_LENGTH_MAX, readDocuments, readJsonPieces } from './documents.ts';
 import type { FileSource } from './files.ts';
-import { AHEAD_BYTES_MIN, PodsAhead } from './pods-ahead.ts';
+import { AHEAD_BYTES_MIN, ReadAhead } from './read-ahead.ts';
 
 const STDIN = 0;
 const READ_BYTES = 4 * 1024 * 1024;
@@ -22,7 +22,7 @@ export interface FileLimits {
   readonly yamlBytesMax: number;
   readonly jsonBytesMax: number;
   readonly objectBytesMax: number;
-  /** Files of more bytes are read by two threads; default: none. */
+  /** Files of more bytes are read by a thread of its own; default: none. */
   readonly aheadBytesMin?: number;
 }
 
@@ -40,41 +40,31 @@ export function readFileDocuments(source: FileSource, sink: DocumentSink, limits
     const stat = fstatSync(descriptor);
     sink.begin?.(source.name, stat.isFile() ? stat.size : undefined);
     const isLong =
-      stat.isFile() && stat.size > Math.max(limits.aheadBytesMin ?? Number.POSITIVE_INFINITY, limits.yamlBytesMax);
-    readDescriptor(descriptor, source, isLong ? stat.size : undefined, sink, limits);
+      stat.isFile() && descriptor !== STDIN && stat.size > (limits.aheadBytesMin ?? Number.POSITIVE_INFINITY);
+    readDescriptor(descriptor, source, isLong, sink, limits);
   } finally {
     if (descriptor !== STDIN) closeSync(descriptor);
   }
 }
 
-/** `longBytes`: the length of a file that two threads may read. */
 function readDescriptor(
   descriptor: number,
   { name, path }: FileSource,
-  longBytes: number | undefined,
+  isLong: boolean,
   sink: DocumentSink,
   limits: FileLimits,
 ): void {
   const start: Buffer[] = [];
   let lengthBytes = 0;
-  const pieces = readPieces(descriptor);
-  for (const piece of pieces) {
+  for (const piece of readPieces(descriptor)) {
     start.push(piece);
     lengthBytes += piece.length;
     if (lengthBytes > limits.yamlBytesMax) break;
   }
   if (lengthBytes <= limits.yamlBytesMax) readWhole(name, Buffer.concat(start), sink);
   else if (isJson(start[0]!)) {
-    const ahead =
-      longBytes === undefined || sink.pods === undefined
-        ? undefined
-        : new PodsAhead(path, name, sink.pods.isAsIs, longBytes);
-    try {
-      const firstByte = start[0]!.length - withoutMark(start[0]!).length;
-      readLargeJson(name, chain(start, readAgain(descriptor)), sink, limits, firstByte, ahead);
-    } finally {
-      ahead?.close();
-    }
+    const rest = isLong ? readLong(descriptor, path, lengthBytes) : readAgain(descriptor, null);
+    readLargeJson(name, chain(start, rest), sink, limits);
   } else {
     const message = `YAML of more than ${limits.yamlBytesMax} bytes`;
     sink.problem({ file: name, place: { line: 1, column: 1 }, message, fix: 'split it, or convert it to JSON' });
@@ -110,14 +100,7 @@ function isJson(start: Buffer): boolean {
   return /^(?:\xef\xbb\xbf)?\s*\{/.test(start.toString('latin1'));
 }
 
-function readLargeJson(
-  name: string,
-  pieces: Iterable<Buffer>,
-  sink: DocumentSink,
-  limits: FileLimits,
-  firstByte: number,
-  ahead: PodsAhead | undefined,
-): void {
+function readLargeJson(name: string, pieces: Iterable<Buffer>, sink: DocumentSink, limits: FileLimits): void {
   let lengthBytes = 0;
   const limited = function* (): Generator<Buffer> {
     for (const piece of pieces) {
@@ -131,7 +114,7 @@ function readLargeJson(
       yield* piecesOf(isFirst ? withoutMark(piece) : piece);
     }
   };
-  readJsonPieces(name, limited(), sink, limits.objectBytesMax, { firstByte, ahead });
+  readJsonPieces(name, limited(), sink, limits.objectBytesMax);
 }
 
 function* chain(start: readonly Buffer[], rest: Iterable<Buffer>): Generator<Buffer> {
@@ -143,26 +126,47 @@ function* chain(start: readonly Buffer[], rest: Iterable<Buffer>): Generator<Buf
 function* readPieces(descriptor: number): Generator<Buffer> {
   for (;;) {
     const buffer = Buffer.allocUnsafe(READ_BYTES);
-    const count = readSome(descriptor, buffer);
+    const count = readSome(descriptor, buffer, null);
     if (count === 0) return;
     yield buffer.subarray(0, count);
   }
 }
 
-/** The same, every piece in the memory of the last: new memory costs as much as reading into it. */
-function* readAgain(descriptor: number): Generator<Buffer> {
+/** The rest of a file from an offset, read by a thread of its own as long as that does it. */
+function* readLong(descriptor: number, path: string, fromByte: number): Generator<Buffer> {
+  const ahead = new ReadAhead(path, fromByte);
+  let at = fromByte;
+  try {
+    for (let piece = ahead.next(); piece !== undefined; piece = ahead.next()) {
+      if (piece.length === 0) return;
+      at += piece.length;
+      yield piece;
+    }
+  } finally {
+    ahead.close();
+  }
+  yield* readAgain(descriptor, at);
+}
+
+/**
+ * The bytes of a descriptor from an offset, or from where it stands (null); every piece lies in the memory of the last, since new memory costs
+ * as much as reading into it.
+ */
+function* readAgain(descriptor: number, from: number | null): Generator<Buffer> {
   const buffer = Buffer.allocUnsafe(SCAN_BYTES);
+  let at = from;
   for (;;) {
-    const count = readSome(descriptor, buffer);
+    const count = readSome(descriptor, buffer, at);
     if (count === 0) return;
+    if (at !== null) at += count;
     yield buffer.subarray(0, count);
   }
 }
 
-function readSome(descriptor: number, buffer: Buffer): number {
+function readSome(descriptor: number, buffer: Buffer, position: number | null): number {
   for (;;) {
     try {
-      return readSync(descriptor, buffer, 0, buffer.length, null);
+      return readSync(descriptor, buffer, 0, buffer.length, position);
     } catch (error) {
       // Standard input may have been made non-blocking by whoever shares it.
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;

@@ -20,7 +20,7 @@ export function bundleThreadEntries(): () => void {
     entryPoints: [
       'src/analyze/replay-worker.ts',
       'src/packets/unpack-worker.ts',
-      'src/load/pods-ahead-worker.ts',
+      'src/load/read-ahead-worker.ts',
       'src/agent/plane-worker.ts',
       'src/agent/capture-child.ts',
       'src/agent/judge-worker.ts',
