@@ -1,18 +1,17 @@
 /**
  * The fast path of a replay, where nothing but counts of packets by themselves is asked for: plain frames of IPv4 in batches (match/plain.ts),
- * those of IPv6 one by one over the same tables (match/plain6.ts), and the rest through `slow`.
+ * those of IPv6 in batches of their own (fast-path6.ts), and the rest through `slow`.
  *
  * Records of an ordinary pcap file are walked and parsed in one loop over the read buffer; other formats come as batches that their
  * reader has found. The loops run as WebAssembly where they can (wasm-lane.ts), else as scripts; the answers are the same.
  */
 import type { Counters } from '../match/counters.ts';
 import { account, countPlain, createPlainJudge, foldPlainCounts, judgePlain, type PlainJudge } from '../match/plain.ts';
-import { judgePlain6 } from '../match/plain6.ts';
 import { BATCH_RECORDS, type CaptureReader, RECORD_BYTES_MAX, type RecordBatch } from '../packets/source.ts';
 import type { Tables } from '../tables/tables.ts';
 import { LINKTYPE_ETHERNET } from '../wire/link.ts';
 import { createPlainColumns, createPlainScan, type PlainColumns, type PlainScan, readPlain } from '../wire/plain.ts';
-import { PLAIN6_WORDS, readPlain6 } from '../wire/plain6.ts';
+import { FastPath6 } from './fast-path6.ts';
 import {
   STAGE_CLASSIFY,
   STAGE_COUNT,
@@ -31,6 +30,12 @@ type SlowPath = (batch: RecordBatch, row: number, number: number) => void;
 export type WasmUse = 'never' | 'at-once' | 'later';
 const WASM_FROM_PACKETS = 131_072;
 
+/** Rows of the columns, and the bytes of all of them. */
+interface BatchSize {
+  readonly count: number;
+  readonly byteCount: number;
+}
+
 export class FastPath {
   readonly #tables: Tables;
   #wasm: WasmUse;
@@ -43,7 +48,7 @@ export class FastPath {
   #packets = 0;
   readonly #slow: SlowPath;
   readonly #times: StageTimes | undefined;
-  readonly #words6 = new Int32Array(PLAIN6_WORDS);
+  readonly #six: FastPath6;
   #reader: CaptureReader | undefined;
   #isTimed = false;
 
@@ -51,6 +56,7 @@ export class FastPath {
     this.#tables = tables;
     this.#times = times;
     this.#slow = slow;
+    this.#six = new FastPath6(tables);
     this.#wasm = wasm;
     this.#columns = createPlainColumns(BATCH_RECORDS);
     this.#scan = createPlainScan(this.#columns, RECORD_BYTES_MAX);
@@ -81,11 +87,16 @@ export class FastPath {
     const parsing = this.#startBatch();
     readPlain(columns, view, offsets, capturedBytes, wireBytes, linkTypes, count);
     const { frames, others } = columns;
-    const slow = this.#match(parsing);
+    let now = this.#match(this.#judge, columns, parsing);
+    if (columns.otherCount > 0) {
+      const six = this.#six;
+      six.takeRows(batch, others, columns.otherCount);
+      if (six.columns.count > 0) now = this.#match(six.judge, six.columns, now);
+    }
     const { side, sideCount } = this.#judge;
     for (let i = 0; i < sideCount; i++) this.#slow(batch, frames[side[i]!]!, frames[side[i]!]! + 1);
-    for (let i = 0; i < columns.otherCount; i++) this.#other(batch, others[i]!, others[i]! + 1);
-    if (this.#isTimed) this.#times!.add(STAGE_SLOW, slow);
+    if (columns.otherCount > 0) this.#six.forLeft((place) => this.#slow(batch, others[place]!, others[place]! + 1));
+    if (this.#isTimed) this.#times!.add(STAGE_SLOW, now);
     this.#note(count);
   }
 
@@ -96,10 +107,8 @@ export class FastPath {
     return this.#isTimed ? performance.now() : 0;
   }
 
-  /** Judges what is in the columns; returns when the slow path begins, if the batch is timed. */
-  #match(parsingMs: number): number {
-    const judge = this.#judge;
-    const { count, byteCount } = this.#columns;
+  /** Judges what is in `columns`, whose reading began at `parsingMs`; returns the time if the batch is timed. */
+  #match(judge: PlainJudge, { count, byteCount }: BatchSize, parsingMs: number): number {
     if (!this.#isTimed) {
       judgePlain(judge, count, byteCount);
       return 0;
@@ -130,36 +139,26 @@ export class FastPath {
     const taken = reader.scan(this.#scan, columns);
     if (taken <= 0) return taken;
     const { frames, others, otherNumbers } = columns;
-    const slow = this.#match(parsing);
+    let now = this.#match(this.#judge, columns, parsing);
+    if (columns.otherCount > 0) {
+      const six = this.#six;
+      six.takeRecords(reader.view!, others, columns.otherCount);
+      if (six.columns.count > 0) now = this.#match(six.judge, six.columns, now);
+    }
     const { side, sideCount } = this.#judge;
     for (let i = 0; i < sideCount; i++) {
       reader.describe?.(batch, frames[side[i]!]!);
       this.#slow(batch, 0, taken);
     }
-    for (let i = 0; i < columns.otherCount; i++) {
-      reader.describe?.(batch, others[i]!);
-      this.#other(batch, 0, otherNumbers[i]! + 1);
+    if (columns.otherCount > 0) {
+      this.#six.forLeft((place) => {
+        reader.describe?.(batch, others[place]!);
+        this.#slow(batch, 0, otherNumbers[place]! + 1);
+      });
     }
-    if (this.#isTimed) this.#times!.add(STAGE_SLOW, slow);
+    if (this.#isTimed) this.#times!.add(STAGE_SLOW, now);
     this.#note(taken);
     return taken;
-  }
-
-  /** A frame that is no plain one of IPv4. */
-  #other(batch: RecordBatch, row: number, number: number): void {
-    const bytes = batch.wireBytes[row]!;
-    const words = this.#words6;
-    if (
-      batch.linkTypes[row] === LINKTYPE_ETHERNET &&
-      readPlain6(words, batch.view, batch.offsets[row]!, batch.capturedBytes[row]!, bytes)
-    ) {
-      const value = judgePlain6(this.#tables, words);
-      if (value >= 0) {
-        countPlain(this.#judge, value, bytes);
-        return;
-      }
-    }
-    this.#slow(batch, row, number);
   }
 
   /** Counts one packet that `slow` found an answer for in the folded tables (match/folded.ts). */
@@ -171,5 +170,6 @@ export class FastPath {
   fold(counters: Counters): void {
     if (this.#scriptJudge !== undefined) foldPlainCounts(this.#scriptJudge, counters);
     foldPlainCounts(this.#judge, counters);
+    this.#six.fold(counters);
   }
 }

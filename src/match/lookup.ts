@@ -57,8 +57,8 @@ export function findOwner(tables: Tables, version: number, w0: number, w1: numbe
   }
 }
 
-/** Class of the last range that starts at or before the address; compares as unsigned. */
-function rangeOf6(ranges: Int32Array, w0: number, w1: number, w2: number, w3: number): number {
+/** Number of the class of the last range that starts at or before the address; compares as unsigned. */
+export function rangeOf6(ranges: Int32Array, w0: number, w1: number, w2: number, w3: number): number {
   let low = 0;
   let high = ranges.length / RANGE_WORDS - 1;
   while (low < high) {

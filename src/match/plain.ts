@@ -68,11 +68,12 @@ export interface PlainLoops {
 }
 
 /** A judge of the batches that come in `rows`, the same columns each time. */
-export function createPlainJudge(
-  tables: Tables,
-  rows: PlainRows,
-  loops: PlainLoops = createScriptLoops(tables, rows, layOutDirect(tables)),
-): PlainJudge {
+export function createPlainJudge(tables: Tables, rows: PlainRows, loops?: PlainLoops): PlainJudge {
+  return judgeWith(tables, loops ?? createScriptLoops(tables, rows, layOutDirect(tables)));
+}
+
+/** A judge of the batches that `loops` are bound to. */
+export function judgeWith(tables: Tables, loops: PlainLoops): PlainJudge {
   const byStep = (): Float64Array => new Float64Array(tables.counts[layout.SECTION_STEPS]!);
   return {
     tables,
@@ -99,44 +100,40 @@ export function account(judge: PlainJudge, sideCount: number, count: number, byt
   noteCounted(judge, count, byteCount);
 }
 
-/** The loops over a batch, bound to their arrays (base/specialize.ts). */
-interface Stages {
-  aim(count: number): void;
-  touch(count: number): number;
-  search(count: number): void;
-  /** Returns the number of rows put aside. */
-  tally(count: number): number;
-}
+/** Writes the pair of each of the first `count` rows into `work`; what it returns only keeps touched words alive. */
+export type Aim = (count: number) => number;
+
+/** Of both, what the loops behind the lookup of addresses read. */
+type KeysAndBytes = Pick<PlainRows, 'keys' | 'bytes'>;
 
 /** The loops as scripts: with the direct table where there is one, else with the search. */
 export function createScriptLoops(tables: Tables, rows: PlainRows, direct: DirectTable | undefined): PlainLoops {
+  const { trie4, classes4 } = tables;
+  const { src, dst, keys } = rows;
+  const aim = (work: Int32Array): Aim => specialize(aim4)(trie4, classes4, src, dst, keys, work, PAIR_ROW, PAIR_COLUMN);
+  return loopsBehind(tables, aim, rows, direct);
+}
+
+/** All loops of which the first is made by `aim`, for the column that it fills. */
+export function loopsBehind(
+  tables: Tables,
+  makeAim: (work: Int32Array) => Aim,
+  { keys, bytes }: KeysAndBytes,
+  direct: DirectTable | undefined,
+): PlainLoops {
   /** A row's pair, then its function, then its step. */
-  const work = new Int32Array(rows.src.length);
-  const side = new Int32Array(rows.src.length);
+  const work = new Int32Array(keys.length);
+  const side = new Int32Array(keys.length);
   const counts = new Float64Array(tables.counts[layout.SECTION_STEPS]!);
-  const { trie4, classes4, pairs, functions } = tables;
-  const { src, dst, keys, bytes } = rows;
-  const { aim, touch } = specialize(aimAndTouch)(
-    trie4,
-    classes4,
-    pairs,
-    functions,
-    src,
-    dst,
-    keys,
-    work,
-    PAIR_ROW,
-    PAIR_COLUMN,
-  );
-  const { tally } = specialize(tallies)(work, bytes, side, counts, PACKET_UNIT);
+  const { pairs, functions } = tables;
+  const aim = makeAim(work);
+  const touch = specialize(touches)(pairs, functions, work);
   const search =
     direct === undefined
       ? searchOfDepth(largestFunction(tables))(functions, work, keys)
       : specialize(directSearch)(direct.portClasses, direct.rows, direct.steps, work, keys);
-  const lookUp = (count: number): number => {
-    aim(count);
-    return direct === undefined ? touch(count) : 0;
-  };
+  const tally = specialize(tallies)(work, bytes, side, counts, PACKET_UNIT);
+  const lookUp = direct === undefined ? (count: number): number => aim(count) + touch(count) : aim;
   const find = (count: number): number => {
     search(count);
     return 0;
@@ -149,42 +146,42 @@ export function createScriptLoops(tables: Tables, rows: PlainRows, direct: Direc
   return { run, steps: work, side, counts, parts: [lookUp, find, tally] };
 }
 
-function aimAndTouch(
+function aim4(
   trie: Int32Array,
   classes: Int32Array,
-  pairs: Int32Array,
-  functions: Int32Array,
   src: Int32Array,
   dst: Int32Array,
   keys: Int32Array,
   work: Int32Array,
   pairRow: number,
   pairColumn: number,
-): Pick<Stages, 'aim' | 'touch'> {
-  return {
-    aim(count) {
-      for (let i = 0; i < count; i++) {
-        const from = src[i]!;
-        const to = dst[i]!;
-        const fromRoot = trie[from >>> 16]!;
-        const toRoot = trie[to >>> 16]!;
-        const fromMiddle = trie[(fromRoot >>> 1) + ((from >>> 8) & 255 & -(fromRoot & 1))]!;
-        const toMiddle = trie[(toRoot >>> 1) + ((to >>> 8) & 255 & -(toRoot & 1))]!;
-        const udp = keys[i]! >>> 16;
-        const column = classes[trie[(fromMiddle >>> 1) + (from & 255 & -(fromMiddle & 1))]! + pairColumn]!;
-        work[i] = udp + column + classes[trie[(toMiddle >>> 1) + (to & 255 & -(toMiddle & 1))]! + pairRow]!;
-      }
-    },
-    /** Returns a number that keeps the touched words alive. */
-    touch(count) {
-      let touched = 0;
-      for (let i = 0; i < count; i++) {
-        const ref = pairs[work[i]!]!;
-        work[i] = ref;
-        touched = (touched + functions[(ref & ~(ref >> 31)) >>> 5]!) | 0;
-      }
-      return touched;
-    },
+): Aim {
+  return (count) => {
+    for (let i = 0; i < count; i++) {
+      const from = src[i]!;
+      const to = dst[i]!;
+      const fromRoot = trie[from >>> 16]!;
+      const toRoot = trie[to >>> 16]!;
+      const fromMiddle = trie[(fromRoot >>> 1) + ((from >>> 8) & 255 & -(fromRoot & 1))]!;
+      const toMiddle = trie[(toRoot >>> 1) + ((to >>> 8) & 255 & -(toRoot & 1))]!;
+      const udp = keys[i]! >>> 16;
+      const column = classes[trie[(fromMiddle >>> 1) + (from & 255 & -(fromMiddle & 1))]! + pairColumn]!;
+      work[i] = udp + column + classes[trie[(toMiddle >>> 1) + (to & 255 & -(toMiddle & 1))]! + pairRow]!;
+    }
+    return 0;
+  };
+}
+
+/** Replaces each pair of `work` by its function; returns a number that keeps the touched words alive. */
+function touches(pairs: Int32Array, functions: Int32Array, work: Int32Array): (count: number) => number {
+  return (count) => {
+    let touched = 0;
+    for (let i = 0; i < count; i++) {
+      const ref = pairs[work[i]!]!;
+      work[i] = ref;
+      touched = (touched + functions[(ref & ~(ref >> 31)) >>> 5]!) | 0;
+    }
+    return touched;
   };
 }
 
@@ -198,6 +195,8 @@ function largestFunction({ pairs }: Tables): number {
   return depth;
 }
 
+type Search = (count: number) => void;
+
 /**
  * Makes a search of `depth` halvings, written out: a loop inside the loop cost twice as much (g1k, depth 5). It replaces each function
  * ref of `work` by the step at the row's port; NONE stays.
@@ -205,7 +204,7 @@ function largestFunction({ pairs }: Tables): number {
  * `mask` is the function's size less one. A halving wider than the function has `step & mask` 0, so it compares nothing and
  * moves nowhere. `functions[at + step] - port - 1` is negative where the start there is at most the port.
  */
-function searchOfDepth(depth: number): (functions: Int32Array, work: Int32Array, keys: Int32Array) => Stages['search'] {
+function searchOfDepth(depth: number): (functions: Int32Array, work: Int32Array, keys: Int32Array) => Search {
   const halvings = Array.from({ length: depth }, (_, i) => {
     const step = `${1 << (depth - 1 - i)} & mask`;
     return `at += ${step} & ((functions[at + (${step})] - next) >> 31);`;
@@ -236,29 +235,28 @@ function directSearch(
   steps: Uint16Array | Int32Array,
   work: Int32Array,
   keys: Int32Array,
-): Stages['search'] {
+): Search {
   return (count) => {
     for (let i = 0; i < count; i++) work[i] = steps[rows[work[i]!]! + portClasses[keys[i]! & 0xffff]!]! - 1;
   };
 }
 
+/** Counts each row's step; returns the number of rows put aside. */
 function tallies(
   work: Int32Array,
   bytes: Int32Array,
   side: Int32Array,
   counts: Float64Array,
   packetUnit: number,
-): Pick<Stages, 'tally'> {
-  return {
-    tally(count) {
-      let sideCount = 0;
-      for (let i = 0; i < count; i++) {
-        const step = work[i]!;
-        if (step < 0) side[sideCount++] = i;
-        else counts[step]! += bytes[i]! + packetUnit;
-      }
-      return sideCount;
-    },
+): RunBatch {
+  return (count) => {
+    let sideCount = 0;
+    for (let i = 0; i < count; i++) {
+      const step = work[i]!;
+      if (step < 0) side[sideCount++] = i;
+      else counts[step]! += bytes[i]! + packetUnit;
+    }
+    return sideCount;
   };
 }
 

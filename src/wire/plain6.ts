@@ -1,49 +1,181 @@
 /**
  * The short way for plain frames of IPv6: Ethernet, no extension header, TCP or UDP, whole headers. See plain.ts for IPv4.
  *
- * They are fewer in most captures, so they are taken one by one from what the scans put aside, and judged by match/plain6.ts.
- * A frame is plain only if `decodePacket` would read the same from it; a test holds that.
+ * Most captures have fewer of them, so they are taken from what the scans of IPv4 put aside, into columns of their own, and judged by the same
+ * loops (match/plain6.ts). A frame is plain only if `decodePacket` would read the same from it; a test holds that.
  */
+import { specialize } from '../base/specialize.ts';
+import { LINKTYPE_ETHERNET } from './link.ts';
 import { PLAIN_FORM } from './plain.ts';
 
-/* Words of `Plain6`: addresses most significant word first, key as in the columns of plain.ts. */
-export const PLAIN6_SRC = 0;
-export const PLAIN6_DST = 4;
-export const PLAIN6_KEY = 8;
-export const PLAIN6_WORDS = 9;
+/** Words of a row of `addresses`: source, then destination, each most significant word first. */
+export const PLAIN6_ADDRESS_WORDS = 8;
 
-const ETHERTYPE_IPV6 = 0x86dd;
-const ETHERNET_BYTES = 14;
-const IPV6_HEADER_BYTES = 40;
-const TCP = 6;
-const UDP = 17;
-const TCP_HEADER_BYTES = 20;
-const UDP_HEADER_BYTES = 8;
-const BYTES_MAX = PLAIN_FORM.bytesMax;
+export interface Plain6Columns {
+  /** Rows of the columns up to `places`, and the bytes on the wire of all of them. */
+  count: number;
+  byteCount: number;
+  readonly addresses: Int32Array;
+  /** As in the columns of IPv4: bit 16: 0 TCP, 1 UDP; bits 0-15: destination port. */
+  readonly keys: Int32Array;
+  readonly bytes: Int32Array;
+  /** What the caller calls the frame. */
+  readonly places: Int32Array;
+  /** The same of the frames that are not plain. */
+  restCount: number;
+  readonly rest: Int32Array;
+}
 
-/**
- * Fills `out` from the frame at `offset` of `view` and returns true if it is a plain one.
- *
- * @param capturedBytes, wireBytes  of the frame in the capture and on the wire
- */
+export function createPlain6Columns(capacity: number): Plain6Columns {
+  const column = (): Int32Array => new Int32Array(capacity);
+  return {
+    count: 0,
+    byteCount: 0,
+    addresses: new Int32Array(PLAIN6_ADDRESS_WORDS * capacity),
+    keys: column(),
+    bytes: column(),
+    places: column(),
+    restCount: 0,
+    rest: column(),
+  };
+}
+
+/** What the loops compare with; they get it as an argument since they may name nothing outside themselves. */
+const PLAIN6_FORM = {
+  recordHeaderBytes: PLAIN_FORM.recordHeaderBytes,
+  bytesMax: PLAIN_FORM.bytesMax,
+  addressWords: PLAIN6_ADDRESS_WORDS,
+  /** Ethernet type IPv6, then version 6; traffic class may be anything. */
+  head: 0x86dd_6000 | 0,
+  headMask: 0xffff_f000 | 0,
+  /** Where fields of the frame lie: payload length and next header in one word, addresses, destination port. */
+  payloadAt: 18,
+  addressesAt: 22,
+  portAt: 56,
+  headersBytes: 54,
+  tcp: 6,
+  /** UDP's number, 17, less TCP's; bit 4 tells the two apart. */
+  udpFromTcp: 11,
+  /** TCP's header, and how much longer it is than UDP's. */
+  tcpBytes: 20,
+  tcpExcessBytes: 12,
+} as const;
+
+/** Takes the first `count` records, little-endian ones of classic pcap, whose positions in `view` are in `records`; places are indices there. */
+export type Plain6Scan = (view: DataView, records: Int32Array, count: number) => void;
+
+export function createPlain6Scan(columns: Plain6Columns): Plain6Scan {
+  const { addresses, keys, bytes, places, rest } = columns;
+  return specialize(plain6Scan)(columns, addresses, keys, bytes, places, rest, PLAIN6_FORM);
+}
+
+/** Takes `count` frames of any capture, that `rows` lists, from where the columns of a record batch (packets/source.ts) say; places are indices in `rows`. */
 export function readPlain6(
-  out: Int32Array,
+  columns: Plain6Columns,
   view: DataView,
-  offset: number,
-  capturedBytes: number,
-  wireBytes: number,
-): boolean {
-  if (capturedBytes < ETHERNET_BYTES + IPV6_HEADER_BYTES + UDP_HEADER_BYTES || wireBytes > BYTES_MAX) return false;
-  if (view.getUint16(offset + 12) !== ETHERTYPE_IPV6) return false;
-  const ip = offset + ETHERNET_BYTES;
-  const protocol = view.getUint8(ip + 6);
-  if (view.getUint8(ip) >>> 4 !== 6 || (protocol !== TCP && protocol !== UDP)) return false;
-  const payloadBytes = view.getUint16(ip + 4);
-  const frameBytes = ETHERNET_BYTES + IPV6_HEADER_BYTES + payloadBytes;
-  const leastBytes = protocol === TCP ? TCP_HEADER_BYTES : UDP_HEADER_BYTES;
-  if (payloadBytes < leastBytes || frameBytes > Math.max(wireBytes, capturedBytes)) return false;
-  if (capturedBytes < ETHERNET_BYTES + IPV6_HEADER_BYTES + leastBytes) return false;
-  for (let word = 0; word < 8; word++) out[word] = view.getInt32(ip + 8 + 4 * word);
-  out[PLAIN6_KEY] = ((protocol === UDP ? 1 : 0) << 16) | view.getUint16(ip + IPV6_HEADER_BYTES + 2);
-  return true;
+  offsets: Int32Array,
+  capturedBytes: Int32Array,
+  wireBytes: Float64Array,
+  linkTypes: Int32Array,
+  rows: Int32Array,
+  count: number,
+): void {
+  columns.count = 0;
+  columns.byteCount = 0;
+  columns.restCount = 0;
+  for (let i = 0; i < count; i++) {
+    const row = rows[i]!;
+    const isEthernet = linkTypes[row] === LINKTYPE_ETHERNET;
+    if (isEthernet && isPlain6(view, offsets[row]!, capturedBytes[row]!, wireBytes[row]!)) {
+      take(columns, i, view, offsets[row]!, wireBytes[row]!);
+    } else {
+      columns.rest[columns.restCount++] = i;
+    }
+  }
+}
+
+function isPlain6(view: DataView, frame: number, captured: number, wire: number): boolean {
+  const { headersBytes, tcpBytes, tcpExcessBytes, bytesMax, head, headMask, payloadAt, tcp, udpFromTcp } = PLAIN6_FORM;
+  if (captured < headersBytes + tcpBytes - tcpExcessBytes || wire > bytesMax) return false;
+  if ((view.getInt32(frame + 12) & headMask) !== head) return false;
+  const payload = view.getUint16(frame + payloadAt);
+  const protocol = view.getUint8(frame + payloadAt + 2);
+  if (protocol !== tcp && protocol !== tcp + udpFromTcp) return false;
+  const least = protocol === tcp ? tcpBytes : tcpBytes - tcpExcessBytes;
+  return payload >= least && captured >= headersBytes + least && headersBytes + payload <= Math.max(wire, captured);
+}
+
+function take(columns: Plain6Columns, place: number, view: DataView, frame: number, wire: number): void {
+  const { addressWords, addressesAt, payloadAt, portAt, tcp } = PLAIN6_FORM;
+  const { addresses, count } = columns;
+  for (let word = 0; word < addressWords; word++) {
+    addresses[addressWords * count + word] = view.getInt32(frame + addressesAt + 4 * word);
+  }
+  const isUdp = view.getUint8(frame + payloadAt + 2) === tcp ? 0 : 1;
+  columns.keys[count] = (isUdp << 16) | view.getUint16(frame + portAt);
+  columns.bytes[count] = wire;
+  columns.places[count] = place;
+  columns.byteCount += wire;
+  columns.count = count + 1;
+}
+
+function plain6Scan(
+  columns: Plain6Columns,
+  addresses: Int32Array,
+  keys: Int32Array,
+  bytes: Int32Array,
+  places: Int32Array,
+  rest: Int32Array,
+  form: typeof PLAIN6_FORM,
+): Plain6Scan {
+  const { recordHeaderBytes, bytesMax, addressWords, head, headMask, payloadAt, addressesAt, portAt } = form;
+  const { headersBytes, tcp, udpFromTcp, tcpBytes, tcpExcessBytes } = form;
+  return (view, records, count) => {
+    let plain = 0;
+    let left = 0;
+    let byteCount = 0;
+    for (let i = 0; i < count; i++) {
+      const record = records[i]!;
+      const captured = view.getInt32(record + 8, true);
+      if (captured >= headersBytes + tcpBytes - tcpExcessBytes) {
+        const wire = view.getInt32(record + 12, true);
+        const frame = record + recordHeaderBytes;
+        const word = view.getInt32(frame + payloadAt);
+        const protocol = (word >>> 8) & 0xff;
+        const payload = word >>> 16;
+        const isUdp = (protocol >> 4) & 1;
+        const least = tcpBytes - tcpExcessBytes * isUdp;
+        const longest = Math.max(wire, captured);
+        const short =
+          (captured - headersBytes - least) |
+          (payload - least) |
+          (longest - headersBytes - payload) |
+          (bytesMax - wire) |
+          wire;
+        const differs = ((view.getInt32(frame + 12) & headMask) ^ head) | (protocol ^ (tcp + udpFromTcp * isUdp));
+        if ((differs | (short >> 31)) === 0) {
+          const at = addressWords * plain;
+          const from = frame + addressesAt;
+          addresses[at] = view.getInt32(from);
+          addresses[at + 1] = view.getInt32(from + 4);
+          addresses[at + 2] = view.getInt32(from + 8);
+          addresses[at + 3] = view.getInt32(from + 12);
+          addresses[at + 4] = view.getInt32(from + 16);
+          addresses[at + 5] = view.getInt32(from + 20);
+          addresses[at + 6] = view.getInt32(from + 24);
+          addresses[at + 7] = view.getInt32(from + 28);
+          keys[plain] = (isUdp << 16) | view.getUint16(frame + portAt);
+          bytes[plain] = wire;
+          places[plain] = i;
+          byteCount += wire;
+          plain++;
+          continue;
+        }
+      }
+      rest[left++] = i;
+    }
+    columns.count = plain;
+    columns.byteCount = byteCount;
+    columns.restCount = left;
+  };
 }

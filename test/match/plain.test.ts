@@ -13,7 +13,13 @@ import { buildFrame, Xorshift32 } from '../../src/packets/synthetic.ts';
 import { openTables } from '../../src/tables/tables.ts';
 import { decodePacket } from '../../src/wire/decode.ts';
 import { createPlainColumns, readPlain } from '../../src/wire/plain.ts';
-import { PLAIN6_KEY, PLAIN6_WORDS, readPlain6 } from '../../src/wire/plain6.ts';
+import {
+  createPlain6Columns,
+  createPlain6Scan,
+  PLAIN6_ADDRESS_WORDS,
+  type Plain6Columns,
+  readPlain6,
+} from '../../src/wire/plain6.ts';
 import {
   DECODE_OK,
   FLAG_FRAGMENT,
@@ -97,18 +103,10 @@ describe('readPlain', () => {
     expect(plainCount).toBeGreaterThan(10_000);
   });
 
-  test('readPlain6 takes what decodePacket takes', () => {
+  test('readPlain6 and its scan take what decodePacket takes, and name the rest', () => {
     const random = new Xorshift32(6);
-    const words = new Int32Array(PLAIN6_WORDS);
-    const record = new Int32Array(PACKET_WORDS);
-    let plain = 0;
-    for (let i = 0; i < 20_000; i++) {
-      const address = (): [number, number, number, number] => [
-        0xfd00_0000 | 0,
-        random.next() | 0,
-        0,
-        random.next() | 0,
-      ];
+    const address = (): [number, number, number, number] => [0xfd00_0000 | 0, random.next() | 0, 0, random.next() | 0];
+    const frame = (): Uint8Array => {
       const whole = buildFrame({
         src: address(),
         dst: address(),
@@ -119,17 +117,64 @@ describe('readPlain', () => {
         ...(random.float() < 0.2 ? { extensionHeaders: [{ protocol: 0, bytes: 8 }] } : {}),
       });
       if (random.float() < 0.3) whole[12 + random.below(whole.length - 12)] = random.below(256);
-      const frame = random.float() < 0.2 ? whole.slice(0, random.below(whole.length + 1)) : whole;
-      const view = new DataView(frame.buffer, frame.byteOffset);
-      if (!readPlain6(words, view, 0, frame.length, whole.length)) continue;
-      plain++;
-      expect(decodePacket(view, 0, frame.length, whole.length, 1, record, 0)).toBe(DECODE_OK);
-      expect(record[PACKET_FLAGS]! & (FLAG_FRAGMENT | FLAG_IPV6 | FLAG_L4_PORTS)).toBe(FLAG_IPV6 | FLAG_L4_PORTS);
-      expect(words.subarray(0, 4)).toEqual(record.subarray(PACKET_SRC, PACKET_SRC + 4));
-      expect(words.subarray(4, 8)).toEqual(record.subarray(PACKET_DST, PACKET_DST + 4));
-      const slot = record[PACKET_PROTOCOL] === 6 ? 0 : 1;
-      expect(words[PLAIN6_KEY]).toBe((slot << 16) | record[PACKET_DST_PORT]!);
+      return random.float() < 0.2 ? whole.slice(0, random.below(whole.length + 1)) : whole;
+    };
+    const record = new Int32Array(PACKET_WORDS);
+    const scanned = createPlain6Columns(256);
+    const scan = createPlain6Scan(scanned);
+    const read = createPlain6Columns(256);
+    const all = Int32Array.from({ length: 256 }, (_, i) => i);
+    let plain = 0;
+    for (let round = 0; round < 80; round++) {
+      const batch = Array.from({ length: 256 }, frame);
+      const wire = Float64Array.from(batch, ({ length }) => length + (random.float() < 0.1 ? random.below(100) : 0));
+      const records = batch.map((bytes, i) => Buffer.concat([recordHeader(bytes.length, wire[i]!), bytes]));
+      const view = new DataView(new Uint8Array(Buffer.concat(records)).buffer);
+      const positions = new Int32Array(256);
+      for (let i = 1; i < 256; i++) positions[i] = positions[i - 1]! + records[i - 1]!.length;
+      const captured = Int32Array.from(batch, ({ length }) => length);
+      const offsets = positions.map((position) => position + 16);
+      scan(view, positions, 256);
+      readPlain6(read, view, offsets, captured, wire, new Int32Array(256).fill(1), all, 256);
+      expect(rowsOf(scanned)).toEqual(rowsOf(read));
+      expect([...rowsOf(read).places, ...rowsOf(read).rest].sort((a, b) => a - b)).toEqual([...all]);
+      for (let row = 0; row < read.count; row++, plain++) {
+        const place = read.places[row]!;
+        expect(decodePacket(view, offsets[place]!, captured[place]!, wire[place]!, 1, record, 0)).toBe(DECODE_OK);
+        expect(record[PACKET_FLAGS]! & (FLAG_FRAGMENT | FLAG_IPV6 | FLAG_L4_PORTS)).toBe(FLAG_IPV6 | FLAG_L4_PORTS);
+        const at = PLAIN6_ADDRESS_WORDS * row;
+        expect(read.addresses.subarray(at, at + 4)).toEqual(record.subarray(PACKET_SRC, PACKET_SRC + 4));
+        expect(read.addresses.subarray(at + 4, at + 8)).toEqual(record.subarray(PACKET_DST, PACKET_DST + 4));
+        const slot = record[PACKET_PROTOCOL] === 6 ? 0 : 1;
+        expect(read.keys[row]).toBe((slot << 16) | record[PACKET_DST_PORT]!);
+        expect(read.bytes[row]).toBe(wire[place]);
+      }
     }
     expect(plain).toBeGreaterThan(4000);
+    readPlain6(read, new DataView(new ArrayBuffer(100)), all, all, new Float64Array(256), new Int32Array(256), all, 1);
+    expect([read.count, read.restCount]).toEqual([0, 1]);
   });
 });
+
+/** Of a classic pcap record, little-endian. */
+function recordHeader(captured: number, wire: number): Buffer {
+  const header = Buffer.alloc(16);
+  header.writeInt32LE(captured, 8);
+  header.writeInt32LE(wire, 12);
+  return header;
+}
+
+function rowsOf(
+  columns: Plain6Columns,
+): Record<string, Int32Array | number> & { places: Int32Array; rest: Int32Array } {
+  const { count, byteCount, restCount, addresses, keys, bytes, places, rest } = columns;
+  return {
+    count,
+    byteCount,
+    addresses: addresses.slice(0, PLAIN6_ADDRESS_WORDS * count),
+    keys: keys.slice(0, count),
+    bytes: bytes.slice(0, count),
+    places: places.slice(0, count),
+    rest: rest.slice(0, restCount),
+  };
+}

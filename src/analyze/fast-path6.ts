@@ -1,0 +1,63 @@
+/**
+ * The part of the fast path that IPv6 takes: frames that the scans of IPv4 have put aside are read into columns of their own and judged
+ * in the same loops (match/plain6.ts). Made when the first such frame comes; captures of IPv4 pay nothing for it.
+ */
+import type { Counters } from '../match/counters.ts';
+import { foldPlainCounts, judgeWith, type PlainJudge } from '../match/plain.ts';
+import { layOutDirect } from '../match/plain-direct.ts';
+import { createLoops6 } from '../match/plain6.ts';
+import { BATCH_RECORDS, type RecordBatch } from '../packets/source.ts';
+import type { Tables } from '../tables/tables.ts';
+import {
+  createPlain6Columns,
+  createPlain6Scan,
+  type Plain6Columns,
+  type Plain6Scan,
+  readPlain6,
+} from '../wire/plain6.ts';
+
+export class FastPath6 {
+  readonly #tables: Tables;
+  readonly columns: Plain6Columns;
+  #judge: PlainJudge | undefined;
+  #scan: Plain6Scan | undefined;
+
+  constructor(tables: Tables) {
+    this.#tables = tables;
+    this.columns = createPlain6Columns(BATCH_RECORDS);
+  }
+
+  get judge(): PlainJudge {
+    this.#judge ??= judgeWith(this.#tables, createLoops6(this.#tables, this.columns, layOutDirect(this.#tables)));
+    return this.#judge;
+  }
+
+  /** Fills the columns from the first `count` rows of `batch` that `others` lists; places are indices in that list. */
+  takeRows(
+    { view, offsets, capturedBytes, wireBytes, linkTypes }: RecordBatch,
+    others: Int32Array,
+    count: number,
+  ): void {
+    readPlain6(this.columns, view, offsets, capturedBytes, wireBytes, linkTypes, others, count);
+  }
+
+  /** The same from Ethernet records of an ordinary pcap file at the positions in `others`. */
+  takeRecords(view: DataView, others: Int32Array, count: number): void {
+    this.#scan ??= createPlain6Scan(this.columns);
+    this.#scan(view, others, count);
+  }
+
+  /** Calls `each` with the places of the frames that are left: those that need the full path, and those that are not plain. */
+  forLeft(each: (place: number) => void): void {
+    const { count, places, rest, restCount } = this.columns;
+    if (count > 0) {
+      const { side, sideCount } = this.judge;
+      for (let i = 0; i < sideCount; i++) each(places[side[i]!]!);
+    }
+    for (let i = 0; i < restCount; i++) each(rest[i]!);
+  }
+
+  fold(counters: Counters): void {
+    if (this.#judge !== undefined) foldPlainCounts(this.#judge, counters);
+  }
+}
