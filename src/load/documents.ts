@@ -352,6 +352,7 @@ class JsonDocument implements RawDocument {
   readonly value: unknown;
   readonly prefix: FieldPath;
   private readonly cut: JsonCut;
+  private isOneLine: boolean | undefined;
   private positions: { readonly root: JsonNode; readonly lines: LineTable } | undefined;
 
   constructor(file: string, value: unknown, prefix: FieldPath, cut: JsonCut) {
@@ -366,7 +367,8 @@ class JsonDocument implements RawDocument {
   }
 
   lineOf(path: FieldPath): number {
-    if (path.length === 0) return this.cut.place.line;
+    this.isOneLine ??= !this.cut.text.includes('\n');
+    if (path.length === 0 || this.isOneLine) return this.cut.place.line;
     this.positions ??= {
       root: parseJsonTree(this.cut.text, DOCUMENT_DEPTH_MAX).root,
       lines: new LineTable(this.cut.text, this.cut.place),

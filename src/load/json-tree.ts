@@ -104,7 +104,7 @@ class TreeReader {
       if (depth > this.depthMax) throw new JsonSyntaxError(`nested deeper than ${this.depthMax} levels`, start);
       return code === OPEN_OBJECT ? this.object(depth) : this.list(depth);
     }
-    if (code === QUOTE) this.string();
+    if (code === QUOTE) this.stringEnd();
     else this.literal();
     return { start, members: undefined, items: undefined };
   }
@@ -161,19 +161,35 @@ class TreeReader {
   /** Reads a string and gives its value. */
   private string(): string {
     const start = this.at;
+    const hasEscapes = this.stringEnd();
+    const text = this.text.slice(start, this.at);
+    return hasEscapes ? (JSON.parse(text) as string) : text.slice(1, -1);
+  }
+
+  /** Reads a string; whether it has escapes. */
+  private stringEnd(): boolean {
+    const { text, at: start } = this;
+    let hasEscapes = false;
     let at = start + 1;
     for (;;) {
-      const code = this.text.charCodeAt(at);
+      const code = text.charCodeAt(at);
       if (code === QUOTE) break;
-      if (code === BACKSLASH) at += 2;
-      else if (code >= 0x20) at++;
-      else if (at >= this.text.length) throw new JsonSyntaxError('text in quotes without an end', start);
+      if (code === BACKSLASH) {
+        hasEscapes = true;
+        at += 2;
+      } else if (code >= 0x20) at++;
+      else if (at >= text.length) throw new JsonSyntaxError('text in quotes without an end', start);
       else throw new JsonSyntaxError('control character or line end inside quotes', at);
     }
-    if (at >= this.text.length) throw new JsonSyntaxError('text in quotes without an end', start);
+    if (at >= text.length) throw new JsonSyntaxError('text in quotes without an end', start);
     this.at = at + 1;
+    if (hasEscapes) this.checkEscapes(start);
+    return hasEscapes;
+  }
+
+  private checkEscapes(start: number): void {
     try {
-      return JSON.parse(this.text.slice(start, this.at)) as string;
+      JSON.parse(this.text.slice(start, this.at));
     } catch {
       throw new JsonSyntaxError('escape sequence that JSON does not know', start);
     }

@@ -6,14 +6,7 @@
  * Nothing is thrown for bad input: every error and warning of the load is in the result, each with its file and line.
  * An object with an error is left out of the model, so a result with errors must not be judged by.
  */
-import {
-  addResource,
-  emptyResources,
-  type Origin,
-  type Pod,
-  type Resource,
-  type Resources,
-} from '../model/resources.ts';
+import { addResource, emptyResources, type Pod, type Resource, type Resources } from '../model/resources.ts';
 import { warnOfContradictions } from './consistency.ts';
 import { addMissing } from './defaults.ts';
 import type { DocumentSink, PodSink, RawDocument, TextProblem } from './document.ts';
@@ -26,6 +19,7 @@ import { type LoadMode, ObjectContext, type ObjectName } from './object.ts';
 import { type FieldPath, type LoadProblem, ProblemList } from './problem.ts';
 import { readFileDocuments } from './read-file.ts';
 import { checkSchema } from './schema-check.ts';
+import { SeenObjects } from './seen-objects.ts';
 import { unfoldMetadata } from './stored-metadata.ts';
 import { synthesisePods, type Workload } from './workloads.ts';
 
@@ -109,8 +103,7 @@ class Loader implements DocumentSink {
   private readonly problems = new ProblemList();
   private readonly all: Resource[] = [];
   private readonly workloads: Workload[] = [];
-  /** Objects so far: by kind, namespace and name. */
-  private readonly seen = new Map<string, Map<string, Map<string, Origin>>>();
+  private readonly seen = new SeenObjects();
   private readonly ignored = new Map<string, { apiVersion: string; kind: string; count: number }>();
 
   constructor(options: LoadOptions) {
@@ -224,41 +217,22 @@ class Loader implements DocumentSink {
   }
 
   private addPod(pod: Pod): boolean {
-    const { namespace, name, origin } = pod.meta;
-    const names = this.namesOf('Pod', namespace);
-    if (names.has(name)) return false;
-    names.set(name, origin);
+    if (this.seen.add('Pod', pod.meta) !== undefined) return false;
     this.all.push(pod);
     return true;
   }
 
   private add(object: Resource | Workload, context: ObjectContext): void {
     const kind = object.kind === 'Workload' ? object.workloadKind : object.kind;
-    const names = this.namesOf(kind, object.meta.namespace);
-    const first = names.get(object.meta.name);
+    const first = this.seen.add(kind, object.meta)?.origin;
     if (first !== undefined) {
       const message = `the same object is already at ${first.file}:${first.line}`;
       if (this.mode.takesDuplicates) context.warn([], message, 'keep one of the two; other verbs refuse both');
       else context.error([], message, 'keep one of the two');
       return;
     }
-    names.set(object.meta.name, object.meta.origin);
     if (object.kind === 'Workload') this.workloads.push(object);
     else this.all.push(object);
-  }
-
-  private namesOf(kind: string, namespace: string): Map<string, Origin> {
-    let byNamespace = this.seen.get(kind);
-    if (byNamespace === undefined) {
-      byNamespace = new Map();
-      this.seen.set(kind, byNamespace);
-    }
-    let names = byNamespace.get(namespace);
-    if (names === undefined) {
-      names = new Map();
-      byNamespace.set(namespace, names);
-    }
-    return names;
   }
 
   private reject(document: RawDocument, message: string, fix: string): void {
