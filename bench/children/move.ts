@@ -19,20 +19,22 @@ export function moveAddresses(tables: Tables): number {
   const start = performance.now();
   for (let i = 0; i < moves.length; i += 2) {
     const to = moves[i + 1]!;
-    const newClass = classOf(tables.trie4, owners[to + layout.OWNER_WORDS]!);
-    setAddressOwner(tables, 4, owners, moves[i]! + layout.OWNER_WORDS, newClass, owners[to + layout.OWNER_LIST]!);
+    const newClass = classOf(tables.trie4, owners[to + layout.OWNER_ADDRESS]!);
+    setAddressOwner(tables, 4, owners, moves[i]!, newClass, owners[to + layout.OWNER_OWNER]! - 1);
   }
   const ns = ((performance.now() - start) * 1e6) / MOVES;
   const [last, model] = [moves.at(-2)!, moves.at(-1)!];
-  const [moved, wanted] = [last, model].map((slot) => classOf(tables.trie4, owners[slot + layout.OWNER_WORDS]!));
+  const [moved, wanted] = [last, model].map((slot) => classOf(tables.trie4, owners[slot + layout.OWNER_ADDRESS]!));
   if (moved !== wanted) throw new Error('an address that was moved has not the class of its new owner');
   return ns;
 }
 
-/** Word offsets of the slots in use by IPv4 addresses. */
+/** Word offsets of the slots in use. */
 function usedSlots(owners: Int32Array): number[] {
   const slots: number[] = [];
-  for (let at = 0; at < owners.length; at += layout.OWNER_SIZE) if (owners[at] === 4) slots.push(at);
+  for (let at = 0; at < owners.length; at += layout.OWNER_SIZE) {
+    if (owners[at + layout.OWNER_OWNER] !== 0) slots.push(at);
+  }
   return slots;
 }
 

@@ -229,8 +229,8 @@ export function sortedEntries(
     const changes = kind === 'wep' && timed.size > 0 && timed.has(addressKey(address));
     if (!changes && address.version === version) few.push({ prefix: address, list: group });
   }
-  plan.groups.forEach(({ kind, prefixes }, group) => {
-    if (kind === 'ns') add(prefixes, group);
+  plan.groups.forEach((group, index) => {
+    if (group.kind === 'ns') add(group.prefixes, index);
   });
   for (const address of timed.values()) {
     const prefix = address.address;

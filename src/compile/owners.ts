@@ -50,6 +50,11 @@ export class Owners {
     return this.#count;
   }
 
+  /** How many of them are addresses of IPv6. */
+  get count6(): number {
+    return this.#addresses6.size;
+  }
+
   /** The entry of an address, or -1. */
   entryOf(address: Prefix): number {
     return address.version === 4 ? this.entryOfWord(address.words[0]) : (this.#ipv6.get(addressKey(address)) ?? -1);
@@ -185,7 +190,12 @@ export function ownersInTime(plan: Plan, { states }: TimedAddress, { address, ho
   });
 }
 
-/** The list of an owner, in the form of OWNER_LIST. */
+/** The pod that an owner is alone, if it is one. */
+export function podAlone({ pods, nodes, hostEndpoints }: Owner): number | undefined {
+  return pods.length === 1 && nodes.length + hostEndpoints.length === 0 ? pods[0] : undefined;
+}
+
+/** The list of an owner, in the form of SECTION_OWNERS. */
 export function ownerList({ pods, nodes, hostEndpoints }: Owner): number[] {
   return [pods.length, ...pods, nodes.length, ...nodes, hostEndpoints.length, ...hostEndpoints];
 }

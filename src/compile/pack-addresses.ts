@@ -9,7 +9,7 @@ import { Words, zeroWords } from '../base/words.ts';
 import * as layout from '../tables/layout.ts';
 import type { PeerClasses } from './classes.ts';
 import type { KindsOfAddresses, KindTable } from './kinds.ts';
-import { type Owner, type Owners, ownerList, ownersInTime } from './owners.ts';
+import { type Owner, type Owners, ownerList, ownersInTime, podAlone } from './owners.ts';
 import { type ChainPacker, NO_CHECK_CLASS } from './pack-chains.ts';
 import type { Plan, Prefix } from './plan.ts';
 import type { PrefixColumns } from './prefix-columns.ts';
@@ -26,27 +26,48 @@ export function addressMarks(plan: Plan): Prefix[] {
   ];
 }
 
-/** SECTION_OWNERS: an open-addressing hash at most half full, also with `room` addresses more. */
+/** SECTION_OWNERS and SECTION_OWNERS_6: open-addressing hashes at most half full, also with `room` addresses more. */
 export function packOwners(owners: Owners, sections: Sections, room = 0): void {
-  let slots = 2;
-  while (slots < (owners.count + room) * 2) slots *= 2;
-  const table = zeroWords(slots * layout.OWNER_SIZE);
-  const single = [1, 0, 0, 0];
-  for (let entry = 0; entry < owners.count; entry++) {
-    const { version, words } = owners.addressAt(entry);
-    const [w0, w1, w2, w3] = words;
-    let slot = layout.addressHash(w0, w1, w2, w3) & (slots - 1);
-    while (table[slot * layout.OWNER_SIZE] !== 0) slot = (slot + 1) & (slots - 1);
-    single[1] = owners.podAt(entry);
-    const at = slot * layout.OWNER_SIZE;
-    table[at + layout.OWNER_VERSION] = version;
-    table[at + layout.OWNER_WORDS] = w0;
-    table[at + layout.OWNER_WORDS + 1] = w1;
-    table[at + layout.OWNER_WORDS + 2] = w2;
-    table[at + layout.OWNER_WORDS + 3] = w3;
-    table[at + layout.OWNER_LIST] = sections.ints(single[1] >= 0 ? single : ownerList(owners.ownerAt(entry)));
+  const { count, count6 } = owners;
+  const [four, six] = [
+    zeroWords(slotsFor(count - count6 + room) * layout.OWNER_SIZE),
+    zeroWords(slotsFor(count6 + room) * layout.OWNER_6_SIZE),
+  ];
+  const mask = four.length / layout.OWNER_SIZE - 1;
+  for (let entry = 0; entry < count; entry++) {
+    const pod = owners.podAt(entry);
+    const owner = pod >= 0 ? layout.podAlone(pod) : listOf(owners.ownerAt(entry), sections);
+    const address = owners.wordAt(entry);
+    if (address === undefined) putOwner6(six, owners.addressAt(entry), owner);
+    else {
+      let slot = layout.addressHash(address, 0, 0, 0) & mask;
+      while (four[2 * slot + layout.OWNER_OWNER] !== 0) slot = (slot + 1) & mask;
+      four[2 * slot + layout.OWNER_ADDRESS] = address;
+      four[2 * slot + layout.OWNER_OWNER] = owner + 1;
+    }
   }
-  sections.section(layout.SECTION_OWNERS).append(table);
+  sections.section(layout.SECTION_OWNERS).append(four);
+  sections.section(layout.SECTION_OWNERS_6).append(six);
+}
+
+function slotsFor(count: number): number {
+  let slots = 2;
+  while (slots < 2 * count) slots *= 2;
+  return slots;
+}
+
+function listOf(owner: Owner, sections: Sections): number {
+  const pod = podAlone(owner);
+  return pod === undefined ? sections.ints(ownerList(owner)) : layout.podAlone(pod);
+}
+
+function putOwner6(table: Int32Array, { words }: Prefix, owner: number): void {
+  const size = layout.OWNER_6_SIZE;
+  const mask = table.length / size - 1;
+  let slot = layout.addressHash(...words) & mask;
+  while (table[slot * size + layout.OWNER_6_OWNER] !== 0) slot = (slot + 1) & mask;
+  table.set(words, slot * size);
+  table[slot * size + layout.OWNER_6_OWNER] = owner + 1;
 }
 
 /**

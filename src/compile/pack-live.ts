@@ -19,7 +19,7 @@ export function packLive(
   const spares = packSpares(spareEndpoints, sections);
   const endpointCount = sections.count(layout.SECTION_ENDPOINTS);
   const lists = new Int32Array(endpointCount);
-  for (let endpoint = 0; endpoint < endpointCount; endpoint++) lists[endpoint] = sections.ints([1, endpoint, 0, 0]);
+  for (let endpoint = 0; endpoint < endpointCount; endpoint++) lists[endpoint] = layout.podAlone(endpoint);
   const addresses = new Int32Array(classes.size * LIVE_SIZE);
   let at = 0;
   for (const [{ address, states }, numbers] of classes) {

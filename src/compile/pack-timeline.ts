@@ -1,7 +1,8 @@
 /** The changes of owners over time, in the form of tables/live.ts. */
 import { comparePrefixes } from '../base/ip.ts';
+import * as layout from '../tables/layout.ts';
 import { CHANGE_AFTER, CHANGE_BEFORE, CHANGE_SIZE, type TimelineData } from '../tables/live.ts';
-import { type Owner, type Owners, ownerList, ownersInTime } from './owners.ts';
+import { type Owner, type Owners, ownerList, ownersInTime, podAlone } from './owners.ts';
 import type { Plan, Prefix } from './plan.ts';
 import type { Sections } from './sections.ts';
 import type { TimedAddress } from './timed-owners.ts';
@@ -26,6 +27,8 @@ export function packTimeline(
   const changes: Change[] = [];
   const lists = new Map<string, number>();
   const listOf = (owner: Owner): number => {
+    const pod = podAlone(owner);
+    if (pod !== undefined) return layout.podAlone(pod);
     const list = ownerList(owner);
     const key = list.join();
     const offset = lists.get(key) ?? sections.ints(list);

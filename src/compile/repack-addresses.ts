@@ -26,52 +26,52 @@ function nodeBelow(trie: Words, at: number): number {
 /** The same for a full IPv6 address. */
 export function setClass6(sections: Sections, { words }: Prefix, classNumber: number): void {
   const exact = sections.section(layout.SECTION_EXACT_6);
-  const slot = slotOf(exact, layout.EXACT_SIZE, 0, 4, words, (at) => exact.at(at + 4) === 0);
+  const slot = slotOf(exact, layout.EXACT_SIZE, 4, words, (at) => exact.at(at + 4) === 0);
   const at = slot * layout.EXACT_SIZE;
   if (exact.at(at + 4) === 0) for (let i = 0; i < 4; i++) exact.set(at + i, words[i]!);
   exact.set(at + 4, classNumber + 1);
 }
 
-/** Word offset in SECTION_INTS of the list of an address's owners, or NONE. */
+/** The owner of an address as SECTION_OWNERS has it, or NONE. */
 export function ownersOf(sections: Sections, address: Prefix): number {
-  const owners = sections.section(layout.SECTION_OWNERS);
-  const at = ownerSlot(owners, address);
-  return owners.at(at) === 0 ? layout.NONE : owners.at(at + layout.OWNER_LIST);
+  const { owners, ownerAt } = ownerPlace(sections, address);
+  return owners.at(ownerAt) - 1;
 }
 
-export function setOwners(sections: Sections, address: Prefix, list: number): void {
-  const owners = sections.section(layout.SECTION_OWNERS);
-  const at = ownerSlot(owners, address);
-  if (owners.at(at) === 0) {
-    owners.set(at, address.version);
-    for (let i = 0; i < 4; i++) owners.set(at + layout.OWNER_WORDS + i, address.words[i]!);
+export function setOwners(sections: Sections, address: Prefix, owner: number): void {
+  const { owners, at, ownerAt } = ownerPlace(sections, address);
+  if (owners.at(ownerAt) === 0) {
+    for (let i = 0; at + i < ownerAt; i++) owners.set(at + i, address.words[i as 0 | 1 | 2 | 3]);
   }
-  owners.set(at + layout.OWNER_LIST, list);
+  owners.set(ownerAt, owner + 1);
 }
 
-/** Word offset of the slot that an address has, or that it would get. */
-function ownerSlot(owners: Words, { version, words }: Prefix): number {
-  const isFree = (at: number): boolean => owners.at(at) === 0;
-  const isOf = (at: number): boolean => owners.at(at) === version;
-  return slotOf(owners, layout.OWNER_SIZE, layout.OWNER_WORDS, 4, words, isFree, isOf) * layout.OWNER_SIZE;
+/** Word offsets of the slot that an address has or would get, and in it of its owner. */
+function ownerPlace(
+  sections: Sections,
+  { version, words }: Prefix,
+): { readonly owners: Words; readonly at: number; readonly ownerAt: number } {
+  const owners = sections.section(version === 4 ? layout.SECTION_OWNERS : layout.SECTION_OWNERS_6);
+  const size = version === 4 ? layout.OWNER_SIZE : layout.OWNER_6_SIZE;
+  const ownerWord = size - 1;
+  const at = slotOf(owners, size, ownerWord, words, (slot) => owners.at(slot + ownerWord) === 0) * size;
+  return { owners, at, ownerAt: at + ownerWord };
 }
 
 function slotOf(
   table: Words,
   size: number,
-  wordsAt: number,
   count: number,
   words: Prefix['words'],
   isFree: (at: number) => boolean,
-  isCandidate: (at: number) => boolean = () => true,
 ): number {
   const mask = table.length / size - 1;
   let slot = layout.addressHash(words[0], words[1], words[2], words[3]) & mask;
   for (let steps = 0; steps <= mask / 2; steps++, slot = (slot + 1) & mask) {
     const at = slot * size;
     if (isFree(at)) return slot;
-    let isSame = isCandidate(at);
-    for (let i = 0; isSame && i < count; i++) isSame = table.at(at + wordsAt + i) === words[i];
+    let isSame = true;
+    for (let i = 0; isSame && i < count; i++) isSame = table.at(at + i) === words[i];
     if (isSame) return slot;
   }
   throw new NoRoomError();

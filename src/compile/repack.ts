@@ -21,6 +21,7 @@ import { BufferPair } from '../tables/buffer-pair.ts';
 import * as layout from '../tables/layout.ts';
 import { type Tables, viewTables } from '../tables/tables.ts';
 import { union } from './classes.ts';
+import { DirectAddresses } from './direct-addresses.ts';
 import type { KindTable } from './kinds.ts';
 import { type PackOptions, type PackParts, type PackRoom, packParts, type VersionParts } from './pack.ts';
 import { netSetsByGroup, packPolicyList } from './pack-objects.ts';
@@ -34,6 +35,7 @@ const ROOM: PackRoom = { classes: 256, pairs: 128, addresses: 4096 };
 function roomOf(section: number, length: number): number {
   switch (section) {
     case layout.SECTION_OWNERS:
+    case layout.SECTION_OWNERS_6:
     case layout.SECTION_EXACT_6:
     case layout.SECTION_PAIRS:
       // Their room is inside.
@@ -70,7 +72,7 @@ interface Version extends VersionParts {
 
 export class RepackableTables {
   /** The plan as it is now; endpoints and groups that came are behind the others. */
-  readonly #plan: { groups: PlanGroup[]; endpoints: PlanEndpoint[] };
+  readonly #plan: Omit<Plan, 'groups' | 'endpoints'> & { groups: PlanGroup[]; endpoints: PlanEndpoint[] };
   readonly #parts: PackParts;
   readonly #versions: readonly Version[];
   readonly #pair: BufferPair;
@@ -82,6 +84,11 @@ export class RepackableTables {
   #memberships = new Set<number>();
   #replacedSlots = new Set<readonly number[]>();
   #tables: Tables;
+  readonly #direct: DirectAddresses;
+  /** What was stored in the newest tables themselves since `start`. */
+  #mark = 0;
+  #stored: readonly number[] = [];
+  #written: readonly number[] = [];
 
   /** Packs in full. The plan must not have owners that change with time, or refused pods. */
   constructor(plan: Plan, options: PackOptions, room: PackRoom = ROOM) {
@@ -116,15 +123,55 @@ export class RepackableTables {
         settled: numbers.origins.length,
       };
     });
+    const used = this.#parts.owners.count;
+    this.#direct = new DirectAddresses(plan, sections, this.#versions[0]!, this.#nobody, used);
   }
 
   get tables(): Tables {
     return this.#tables;
   }
 
-  /** Starts and ends of the words that the last change wrote. */
+  /** Starts and ends of the words that were written since `start`. */
   get lastWritten(): readonly number[] {
-    return this.#pair.lastWritten;
+    return this.#stored.length === 0 ? this.#written : [...this.#stored, ...this.#written];
+  }
+
+  /** A publication begins: some addresses may be stored at once (`move`), then a change may be written. `isOlderFree`: as in `begin`. */
+  start(isOlderFree: () => boolean): void {
+    this.#pair.catchUp(isOlderFree);
+    this.#mark = this.#pair.lacked;
+    this.#stored = [];
+    this.#written = [];
+  }
+
+  /** All that was to be stored is stored. */
+  endStores(): void {
+    this.#stored = this.#pair.lackedFrom(this.#mark);
+  }
+
+  /**
+   * A pod has one other address and is the same otherwise: stored in the newest tables themselves (direct-addresses.ts). False: nothing was stored, and
+   * it has to be written as a change.
+   */
+  move(index: number, addresses: readonly Prefix[]): boolean {
+    const endpoint = this.#plan.endpoints[index]!;
+    const before = endpoint.addresses;
+    if (before.length !== addresses.length) return false;
+    let other = -1;
+    for (let i = 0; i < addresses.length; i++) {
+      if (isSameAddress(addresses[i]!, before[i]!)) continue;
+      if (other >= 0) return false;
+      other = i;
+    }
+    if (other < 0) return true;
+    const [from, to] = [before[other]!, addresses[other]!];
+    if (from.version === 6 || to.version === 6 || isTwice(addresses, other)) return false;
+    if (!this.#direct.move(index, endpoint.group, from.words[0], to.words[0])) return false;
+    const { sections } = this.#parts;
+    const list = sections.section(layout.SECTION_ENDPOINTS).at(index * layout.ENDPOINT_SIZE + layout.ENDPOINT_ADDRESSES);
+    sections.section(layout.SECTION_PREFIXES).set((list + other) * layout.PREFIX_SIZE + 1, to.words[0]);
+    this.#plan.endpoints[index] = { ...endpoint, addresses };
+    return true;
   }
 
   /** A change begins. `isOlderFree`: nobody reads the tables before the newest any more. */
@@ -208,10 +255,10 @@ export class RepackableTables {
     const at = records.extend(layout.ENDPOINT_SIZE);
     writer.write(endpoint, index, records.room, at);
     this.#endpoints(endpoint.group).add(index);
-    const list = sections.ints([1, index, 0, 0]);
     for (const address of endpoint.addresses) {
       if (!this.#isNobodys(address)) throw new NoRoomError();
-      setOwners(sections, address, list);
+      if (address.version === 4) this.#direct.noteOwner(address.words[0]);
+      setOwners(sections, address, layout.podAlone(index));
       this.#setClass(address, endpoint.group, index);
     }
     return index;
@@ -223,11 +270,8 @@ export class RepackableTables {
     const endpoint = this.#plan.endpoints[index]!;
     assert(this.#memberships.size === 0, 'pods go after memberships are settled');
     const { addresses, group } = endpoint;
-    const alone = sections.ints([1, index, 0, 0]);
     for (const address of addresses) {
-      const list = ownersOf(sections, address);
-      const isAlone = list === alone || this.#isList(list, [1, index, 0, 0]);
-      if (!isAlone) throw new NoRoomError();
+      if (ownersOf(sections, address) !== layout.podAlone(index)) throw new NoRoomError();
       setOwners(sections, address, this.#nobody);
       this.#setClass(address, undefined, undefined);
     }
@@ -280,6 +324,7 @@ export class RepackableTables {
     const { sections } = this.#parts;
     sections.writeCounts(this.#pair.note);
     this.#tables = viewTables(this.#pair.commit());
+    this.#written = this.#pair.lastWritten;
     return this.#tables;
   }
 
@@ -343,6 +388,14 @@ export class RepackableTables {
     }
     return endpoints;
   }
+}
+
+function isSameAddress(a: Prefix, b: Prefix): boolean {
+  return a.version === b.version && a.words.every((word, i) => word === b.words[i]);
+}
+
+function isTwice(addresses: readonly Prefix[], index: number): boolean {
+  return addresses.some((address, i) => i !== index && isSameAddress(address, addresses[index]!));
 }
 
 type Lists = Pick<PlanGroup, 'tiers' | 'forwardTiers' | 'preDnatTiers' | 'untrackedTiers'> & {

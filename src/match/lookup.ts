@@ -8,6 +8,7 @@ const CLASS_WORDS = layout.ADDRESS_CLASS_SIZE;
 const EXACT_WORDS = layout.EXACT_SIZE;
 const RANGE_WORDS = layout.RANGE_SIZE;
 const OWNER_WORDS = layout.OWNER_SIZE;
+const OWNER_6_WORDS = layout.OWNER_6_SIZE;
 
 /** Word offset in `tables.classes4` of the class of an IPv4 address (int32). Three dependent loads, no branch. */
 export function classOf4(trie: Int32Array, address: number): number {
@@ -37,23 +38,24 @@ export function classAt(tables: Tables, version: number, records: Int32Array, at
   return classOf6(tables, records[at]!, records[at + 1]!, records[at + 2]!, records[at + 3]!);
 }
 
-/** Word offset in `tables.ints` of the owner list `endpointCount endpoints… node`, or NONE if nobody owns the address. */
+/** The owner of an address as SECTION_OWNERS has it, or NONE if nobody owns the address. */
 export function findOwner(tables: Tables, version: number, w0: number, w1: number, w2: number, w3: number): number {
-  const owners = tables.owners;
-  const mask = owners.length / OWNER_WORDS - 1;
+  if (version === 4) return findOwner4(tables.owners, w0);
+  const owners = tables.owners6;
+  const mask = owners.length / OWNER_6_WORDS - 1;
   for (let slot = layout.addressHash(w0, w1, w2, w3) & mask; ; slot = (slot + 1) & mask) {
-    const at = slot * OWNER_WORDS;
-    const slotVersion = owners[at]!;
-    if (slotVersion === 0) return layout.NONE;
-    if (
-      slotVersion === version &&
-      owners[at + 1] === w0 &&
-      owners[at + 2] === w1 &&
-      owners[at + 3] === w2 &&
-      owners[at + 4] === w3
-    ) {
-      return owners[at + layout.OWNER_LIST]!;
-    }
+    const at = slot * OWNER_6_WORDS;
+    const owner = owners[at + 4]! - 1;
+    if (owner === layout.NONE) return owner;
+    if (owners[at] === w0 && owners[at + 1] === w1 && owners[at + 2] === w2 && owners[at + 3] === w3) return owner;
+  }
+}
+
+function findOwner4(owners: Int32Array, address: number): number {
+  const mask = owners.length / OWNER_WORDS - 1;
+  for (let slot = layout.addressHash(address, 0, 0, 0) & mask; ; slot = (slot + 1) & mask) {
+    const owner = owners[slot * OWNER_WORDS + 1]! - 1;
+    if (owner === layout.NONE || owners[slot * OWNER_WORDS] === address) return owner;
   }
 }
 
@@ -77,26 +79,30 @@ function startsAtOrBefore(ranges: Int32Array, at: number, w0: number, w1: number
 }
 
 /*
- * An owner (word offset in SECTION_INTS, or NONE) lists who claims an address. Each of its pods is a claim, then each node
- * whose host processes the address stands for; an address that nobody owns has one claim, outside.
+ * An owner (as in SECTION_OWNERS) says who claims an address. Each of its pods is a claim, then each node whose host processes the address
+ * stands for; an address that nobody owns has one claim, outside.
  */
 
 /** Number of claims, at least 1. */
 export function claimCount(tables: Tables, owner: number): number {
-  if (owner === layout.NONE) return 1;
+  if (owner < 0) return 1;
   const pods = tables.ints[owner]!;
   return Math.max(1, pods + tables.ints[owner + pods + 1]!);
 }
 
 /** The pod of claim number `claim`, or NONE. */
 export function claimPod(tables: Tables, owner: number, claim: number): number {
+  if (owner < layout.NONE) return claim === 0 ? layout.podAlone(owner) : layout.NONE;
   return owner === layout.NONE || claim >= tables.ints[owner]! ? layout.NONE : tables.ints[owner + 1 + claim]!;
 }
 
 /** The node of claim number `claim`: the pod's, or the one whose host process it is; NONE = outside. */
 export function claimNode(tables: Tables, owner: number, claim: number): number {
-  if (owner === layout.NONE) return layout.NONE;
   const { ints, endpoints } = tables;
+  if (owner < 0) {
+    if (owner === layout.NONE || claim > 0) return layout.NONE;
+    return endpoints[layout.podAlone(owner) * ENDPOINT_WORDS + layout.ENDPOINT_NODE]!;
+  }
   const pods = ints[owner]!;
   if (claim < pods) return endpoints[ints[owner + 1 + claim]! * ENDPOINT_WORDS + layout.ENDPOINT_NODE]!;
   const nodes = owner + 1 + pods;
@@ -105,7 +111,7 @@ export function claimNode(tables: Tables, owner: number, claim: number): number 
 
 /** The first host endpoint that expects the address, or NONE. */
 export function ownerHostEndpoint(tables: Tables, owner: number): number {
-  if (owner === layout.NONE) return layout.NONE;
+  if (owner < 0) return layout.NONE;
   const nodes = owner + 1 + tables.ints[owner]!;
   const hosts = nodes + 1 + tables.ints[nodes]!;
   return tables.ints[hosts]! === 0 ? layout.NONE : tables.ints[hosts + 1]!;

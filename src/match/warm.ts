@@ -68,6 +68,7 @@ export function createWarmer(
     CLASS_PAIR_ROW: layout.CLASS_PAIR_ROW,
     CLASS_PAIR_COLUMN: layout.CLASS_PAIR_COLUMN,
     OWNER_SIZE: layout.OWNER_SIZE,
+    OWNER_6_SIZE: layout.OWNER_6_SIZE,
     addressHash: layout.addressHash,
     classOf4,
     classOf6,
@@ -112,6 +113,7 @@ interface Outside {
   readonly CLASS_PAIR_ROW: number;
   readonly CLASS_PAIR_COLUMN: number;
   readonly OWNER_SIZE: number;
+  readonly OWNER_6_SIZE: number;
   readonly addressHash: typeof layout.addressHash;
   readonly classOf4: typeof classOf4;
   readonly classOf6: typeof classOf6;
@@ -139,13 +141,15 @@ function warmLoops(
   place: number,
   outside: Outside,
 ): WarmLoops {
-  const { trie4, classes4, classes6, pairs, functions, owners, localNode } = tables;
+  const { trie4, classes4, classes6, pairs, functions, owners, owners6, localNode } = tables;
   const { families, src, dst, ports, forms, offsets } = rows;
   const { srcClasses, dstClasses, refs, srcNodes, dstNodes } = found;
   const { words, headsAt, bucketBits } = ct;
-  const { NONE, CLASS_FLAGS, CLASS_IS_LOCAL, CLASS_PAIR_ROW, CLASS_PAIR_COLUMN, OWNER_SIZE } = outside;
+  const { NONE, CLASS_FLAGS, CLASS_IS_LOCAL, CLASS_PAIR_ROW, CLASS_PAIR_COLUMN } = outside;
+  const { OWNER_SIZE, OWNER_6_SIZE } = outside;
   const { addressHash, classOf4, classOf6, findOwner, claimNode, flowHashPorts, mixNode } = outside;
   const ownerMask = owners.length / OWNER_SIZE - 1;
+  const ownerMask6 = owners6.length / OWNER_6_SIZE - 1;
   const heads = new Int32Array(missing.length);
   const class6 = (view: DataView, at: number): number =>
     classOf6(tables, view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
@@ -189,10 +193,13 @@ function warmLoops(
         const row = missing[i]!;
         const six = families[row] !== 0;
         const at = offsets[row]! + 22;
-        const from = six ? hash6(view, at) : addressHash(src[row]!, 0, 0, 0);
-        const to = six ? hash6(view, at + 16) : addressHash(dst[row]!, 0, 0, 0);
-        touched = (touched + owners[(from & ownerMask) * OWNER_SIZE]!) | 0;
-        touched = (touched + owners[(to & ownerMask) * OWNER_SIZE]!) | 0;
+        if (six) {
+          touched = (touched + owners6[(hash6(view, at) & ownerMask6) * OWNER_6_SIZE]!) | 0;
+          touched = (touched + owners6[(hash6(view, at + 16) & ownerMask6) * OWNER_6_SIZE]!) | 0;
+        } else {
+          touched = (touched + owners[(addressHash(src[row]!, 0, 0, 0) & ownerMask) * OWNER_SIZE]!) | 0;
+          touched = (touched + owners[(addressHash(dst[row]!, 0, 0, 0) & ownerMask) * OWNER_SIZE]!) | 0;
+        }
       }
       for (let i = 0; i < count; i++) {
         const row = missing[i]!;

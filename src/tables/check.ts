@@ -372,26 +372,9 @@ function checkIpv6(tables: Tables): void {
 }
 
 function checkOwners(tables: Tables): void {
-  const slots = tables.counts[layout.SECTION_OWNERS]!;
+  checkOwnerHash(tables, tables.owners, layout.OWNER_SIZE, layout.OWNER_OWNER);
+  checkOwnerHash(tables, tables.owners6, layout.OWNER_6_SIZE, layout.OWNER_6_OWNER);
   const chainSlots = 2 * layout.CHAIN_SLOT_COUNT;
-  check(isPowerOfTwo(slots), 'the owner hash has not a power of two slots');
-  let used = 0;
-  eachRecord(tables, layout.SECTION_OWNERS, (at, index) => {
-    if (at(layout.OWNER_VERSION) === 0) return;
-    used++;
-    const offset = at(layout.OWNER_LIST);
-    let next = offset;
-    for (const section of [layout.SECTION_ENDPOINTS, layout.SECTION_NODES, layout.SECTION_ENDPOINTS]) {
-      const count = tables.ints[next] ?? -1;
-      if (count < 0 || !list(next, count + 1, tables.ints.length)) fail(`owner ${index} has its list outside`);
-      for (let i = 1; i <= count; i++) {
-        const number = tables.ints[next + i]!;
-        if (number < 0 || number >= tables.counts[section]!) fail(`owner ${index} names no endpoint or node`);
-      }
-      next += count + 1;
-    }
-  });
-  check(used < slots, 'the owner hash is full');
   // Pods of a group share their chains: each list is looked at once.
   const seen = new Set<number>([layout.NONE]);
   eachRecord(tables, layout.SECTION_ENDPOINTS, (at, index) => {
@@ -406,6 +389,35 @@ function checkOwners(tables: Tables): void {
       );
     }
   });
+}
+
+/** `word` of each record of `size` words is the owner. */
+function checkOwnerHash(tables: Tables, owners: Int32Array, size: number, word: number): void {
+  const endpoints = tables.counts[layout.SECTION_ENDPOINTS]!;
+  const slots = owners.length / size;
+  check(isPowerOfTwo(slots), 'the owner hash has not a power of two slots');
+  let used = 0;
+  for (let slot = 0; slot < slots; slot++) {
+    const owner = owners[slot * size + word]! - 1;
+    if (owner === layout.NONE) continue;
+    used++;
+    if (owner >= 0) checkOwnerList(tables, owner, slot);
+    else if (layout.podAlone(owner) >= endpoints) fail(`owner ${slot} names no endpoint or node`);
+  }
+  check(used < slots, 'the owner hash is full');
+}
+
+function checkOwnerList({ ints, counts }: Tables, start: number, index: number): void {
+  let next = start;
+  for (const section of [layout.SECTION_ENDPOINTS, layout.SECTION_NODES, layout.SECTION_ENDPOINTS]) {
+    const count = ints[next] ?? -1;
+    if (count < 0 || !list(next, count + 1, ints.length)) fail(`owner ${index} has its list outside`);
+    for (let i = 1; i <= count; i++) {
+      const number = ints[next + i]!;
+      if (number < 0 || number >= counts[section]!) fail(`owner ${index} names no endpoint or node`);
+    }
+    next += count + 1;
+  }
 }
 
 function checkFailsafes(tables: Tables): void {

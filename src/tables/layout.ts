@@ -36,7 +36,7 @@ export { ACTION_ALLOW, ACTION_DENY, ACTION_PASS } from '../model/flow.ts';
 
 /** `mrgy` */
 export const MAGIC = 0x6d726779;
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 export const NONE = -1;
 
 export const HEADER_LENGTH = 2;
@@ -77,7 +77,8 @@ export const SECTION_EXACT_6 = 27;
 export const SECTION_RANGES_6 = 28;
 export const SECTION_NETWORK_SETS = 29;
 export const SECTION_PAIRS = 30;
-export const SECTION_COUNT = 31;
+export const SECTION_OWNERS_6 = 31;
+export const SECTION_COUNT = 32;
 
 export const HEADER_WORDS = HEADER_DIRECTORY + 2 * SECTION_COUNT;
 
@@ -86,7 +87,8 @@ export const PREFIX_SIZE = 5;
 export const ENDPOINT_SIZE = 18;
 export const NODE_SIZE = 20;
 export const SERVICE_SIZE = 5;
-export const OWNER_SIZE = 6;
+export const OWNER_SIZE = 2;
+export const OWNER_6_SIZE = 5;
 export const CHAIN_SIZE = 17;
 export const STEP_SIZE = 10;
 export const POLICY_CLASS_SIZE = 5;
@@ -127,6 +129,7 @@ export const RECORD_WORDS: readonly number[] = [
   RANGE_SIZE,
   3,
   1,
+  OWNER_6_SIZE,
 ];
 
 /* ---- SECTION_STRINGS: UTF-8 text; string 0 is '' ---- */
@@ -326,12 +329,23 @@ export const SERVICE_BACKENDS = 3;
 
 /* ---- SECTION_LOOP_PREFIXES: prefix indexes ---- */
 
-/* ---- SECTION_OWNERS: open-addressing hash of exact addresses, a power of two slots ---- */
-/** 0 = empty, 4 or 6 */
-export const OWNER_VERSION = 0;
-export const OWNER_WORDS = 1;
-/** ints: word offset of `podCount pods… nodeCount nodes… hostEndpointCount hostEndpoints…` */
-export const OWNER_LIST = 5;
+/*
+ * ---- SECTION_OWNERS, SECTION_OWNERS_6: open-addressing hashes of exact addresses of IPv4 and IPv6, a power of two slots each ----
+ * A slot is the address (one word, or four) and `owner + 1`, so that empty slots, which are zero, say NONE. Nearly all addresses belong to one pod
+ * and nobody else, and such an owner is the pod's number itself; the others are lists:
+ *
+ *   owner    -1             NONE: nobody
+ *            -2 - endpoint  that pod alone (`podAlone`)
+ *            0 or more      word offset in SECTION_INTS of `podCount pods… nodeCount nodes… hostEndpointCount hostEndpoints…`
+ */
+export const OWNER_ADDRESS = 0;
+export const OWNER_OWNER = 1;
+export const OWNER_6_OWNER = 4;
+
+/** The owner that is pod `endpoint` alone; and of such an owner the endpoint. */
+export function podAlone(endpoint: number): number {
+  return -2 - endpoint;
+}
 
 /* ---- SECTION_CHAINS: the steps of one check, as bit rows ---- */
 export const CHAIN_VERSION = 0;
@@ -475,7 +489,7 @@ export function keyOf(slot: number, protocol: number, first: number, second: num
   return (slot << SLOT_BITS) | (slot === KEY_SLOT_ICMP ? (first << 8) | second : second);
 }
 
-/** Hash of an address for SECTION_OWNERS and SECTION_EXACT_6: uint32, good in its low bits. */
+/** Hash of an address for SECTION_OWNERS, SECTION_OWNERS_6 and SECTION_EXACT_6: uint32, good in its low bits. */
 export function addressHash(w0: number, w1: number, w2: number, w3: number): number {
   let h = Math.imul(w0, 0x9e3779b1) ^ Math.imul(w1, 0x85ebca77) ^ Math.imul(w2, 0xc2b2ae3d) ^ Math.imul(w3, 0x27d4eb2f);
   h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);

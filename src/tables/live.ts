@@ -33,7 +33,7 @@ export const CHANGE_SIZE = 9;
 /** 4 or 6 */
 const CHANGE_VERSION = 0;
 const CHANGE_ADDRESS = 1;
-/** Number of an address class of the version, then word offset in SECTION_INTS of an owner list. */
+/** Number of an address class of the version, then an owner as in SECTION_OWNERS. */
 export const CHANGE_BEFORE = 5;
 export const CHANGE_AFTER = 7;
 
@@ -42,7 +42,7 @@ export const CHANGE_AFTER = 7;
  * address as a whole one (it had an owner there, at some time); throws an `InvariantError` otherwise.
  *
  * @param classNumber  address class of its version
- * @param ownerList  word offset in SECTION_INTS
+ * @param newOwner  as in SECTION_OWNERS
  */
 export function setAddressOwner(
   tables: Tables,
@@ -50,10 +50,10 @@ export function setAddressOwner(
   words: Int32Array,
   at: number,
   classNumber: number,
-  ownerList: number,
+  newOwner: number,
   onStore?: OnStore,
 ): void {
-  const owner = ownerSlot(tables.owners, version, words, at);
+  const owner = version === 4 ? ownerWord4(tables.owners, words[at]!) : ownerWord6(tables.owners6, words, at);
   check(owner >= 0, 'an address that changes its owner has no place among the owners');
   if (version === 4) {
     const leaf = leafOf4(tables.trie4, words[at]!);
@@ -66,15 +66,15 @@ export function setAddressOwner(
     tables.exact6[slot + 4] = classNumber + 1;
     onStore?.(tables.starts[layout.SECTION_EXACT_6]! + slot + 4, 1);
   }
-  tables.owners[owner + layout.OWNER_LIST] = ownerList;
-  onStore?.(tables.starts[layout.SECTION_OWNERS]! + owner + layout.OWNER_LIST, 1);
+  (version === 4 ? tables.owners : tables.owners6)[owner] = newOwner + 1;
+  onStore?.(tables.starts[version === 4 ? layout.SECTION_OWNERS : layout.SECTION_OWNERS_6]! + owner, 1);
 }
 
 /** Called after each store, with the words of the buffer that changed: for who keeps a copy of it in step. */
 export type OnStore = (firstWord: number, words: number) => void;
 
 /** Index in `trie` of the leaf of one address, or -1 if it shares its leaf with others. */
-function leafOf4(trie: Int32Array, address: number): number {
+export function leafOf4(trie: Int32Array, address: number): number {
   const root = trie[address >>> 16]!;
   if ((root & 1) === 0) return -1;
   const middle = trie[(root >>> 1) + ((address >>> 8) & 255)]!;
@@ -90,12 +90,22 @@ function exactSlot(exact: Int32Array, words: Int32Array, from: number): number {
   }
 }
 
-function ownerSlot(owners: Int32Array, version: number, words: Int32Array, from: number): number {
+/** Index in `owners` of the word that says who owns an address, or -1 if it has no slot. */
+function ownerWord4(owners: Int32Array, address: number): number {
   const mask = owners.length / layout.OWNER_SIZE - 1;
-  for (let slot = hashAt(words, from) & mask; ; slot = (slot + 1) & mask) {
+  for (let slot = layout.addressHash(address, 0, 0, 0) & mask; ; slot = (slot + 1) & mask) {
     const at = slot * layout.OWNER_SIZE;
-    if (owners[at] === 0) return -1;
-    if (owners[at] === version && isSame(owners, at + layout.OWNER_WORDS, words, from)) return at;
+    if (owners[at + layout.OWNER_OWNER] === 0) return -1;
+    if (owners[at + layout.OWNER_ADDRESS] === address) return at + layout.OWNER_OWNER;
+  }
+}
+
+function ownerWord6(owners: Int32Array, words: Int32Array, from: number): number {
+  const mask = owners.length / layout.OWNER_6_SIZE - 1;
+  for (let slot = hashAt(words, from) & mask; ; slot = (slot + 1) & mask) {
+    const at = slot * layout.OWNER_6_SIZE;
+    if (owners[at + layout.OWNER_6_OWNER] === 0) return -1;
+    if (isSame(owners, at, words, from)) return at + layout.OWNER_6_OWNER;
   }
 }
 
@@ -114,9 +124,9 @@ function isSame(a: Int32Array, aAt: number, b: Int32Array, bAt: number): boolean
 export interface LiveData {
   /** LIVE_SIZE words an address. */
   readonly addresses: Int32Array;
-  /** Word offset of the owner list of nobody. */
+  /** The owner that is nobody, as in SECTION_OWNERS: an empty list, since the address keeps its slot. */
   readonly nobody: number;
-  /** By endpoint: word offset of the owner list of it alone. */
+  /** By endpoint: the owner that it is alone. */
   readonly lists: Int32Array;
   /** SPARE_SIZE words for each endpoint that is nobody yet. */
   readonly spares: Int32Array;
@@ -130,7 +140,7 @@ export const LIVE_ADDRESS = 1;
 export const LIVE_VACANT = 5;
 export const LIVE_DOUBT = 6;
 export const LIVE_OWNED = 7;
-/** As it was compiled: its owner list, and the endpoint if that is one alone; NONE = nobody owned it. */
+/** As it was compiled: its owner, and the endpoint if that is one alone; NONE = nobody owned it. */
 export const LIVE_LIST = 8;
 export const LIVE_ENDPOINT = 9;
 

@@ -33,6 +33,7 @@ export interface Tables {
   readonly exact6: Int32Array;
   readonly ranges6: Int32Array;
   readonly owners: Int32Array;
+  readonly owners6: Int32Array;
   readonly endpoints: Int32Array;
   readonly nodes: Int32Array;
   readonly services: Int32Array;
@@ -92,6 +93,7 @@ export function viewTables(buffer: ArrayBufferLike): Tables {
     exact6: view(layout.SECTION_EXACT_6),
     ranges6: view(layout.SECTION_RANGES_6),
     owners: view(layout.SECTION_OWNERS),
+    owners6: view(layout.SECTION_OWNERS_6),
     endpoints: view(layout.SECTION_ENDPOINTS),
     nodes: view(layout.SECTION_NODES),
     services: view(layout.SECTION_SERVICES),

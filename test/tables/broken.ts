@@ -23,6 +23,8 @@ import {
 const WORLD = [
   ...CLUSTER,
   pod('app/web', { ip: ['10.0.0.2', 'fd00::2'], labels: { app: 'web' }, ports: [{ name: 'http', containerPort: 80 }] }),
+  // Of the same address: an owner that is a list of pods.
+  pod('app/web-again', { ip: ['10.0.0.2'], labels: { app: 'web' } }),
   tier('first', { order: 1 }),
   globalPolicy('first.p', {
     tier: 'first',

@@ -250,29 +250,37 @@ describe('from addresses to classes', () => {
 describe('owners, chains of endpoints, failsafes', () => {
   const sound = soundSections();
   const ints = sound[layout.SECTION_INTS]!;
-  const owners = sound[layout.SECTION_OWNERS]!;
-  const size = layout.RECORD_WORDS[layout.SECTION_OWNERS]!;
+  const hashes = [
+    { section: layout.SECTION_OWNERS, size: layout.OWNER_SIZE, word: layout.OWNER_OWNER },
+    { section: layout.SECTION_OWNERS_6, size: layout.OWNER_6_SIZE, word: layout.OWNER_6_OWNER },
+  ];
 
-  test('the hash of owners', () => {
-    expect(withSection(layout.SECTION_OWNERS, owners.subarray(size))).toBe(
-      'the owner hash has not a power of two slots',
-    );
-    const used = owners.findIndex((word, i) => i % size === 0 && word !== 0) / size;
-    const list = used * size + layout.OWNER_LIST;
-    const outside = `owner ${used} has its list outside`;
-    for (const value of [-1, ints.length, FAR]) expect(withWord(layout.SECTION_OWNERS, list, value)).toBe(outside);
-    const full = Int32Array.from(owners, (word, i) =>
-      i % size === 0 ? 4 : i % size === size - 1 ? owners[list]! : word,
-    );
-    expect(withSection(layout.SECTION_OWNERS, full)).toBe('the owner hash is full');
+  test.each(hashes)('the hash of owners: section $section', ({ section, size, word }) => {
+    const owners = sound[section]!;
+    expect(withSection(section, owners.subarray(size))).toBe('the owner hash has not a power of two slots');
+    const used = owners.findIndex((owner, i) => i % size === word && owner !== 0);
+    expect(used).toBeGreaterThan(0);
+    const slot = (used - word) / size;
+    for (const list of [ints.length, FAR]) {
+      expect(withWord(section, used, list + 1)).toBe(`owner ${slot} has its list outside`);
+    }
+    const endpoints = sound[layout.SECTION_ENDPOINTS]!.length / layout.ENDPOINT_SIZE;
+    for (const endpoint of [endpoints, FAR]) {
+      expect(withWord(section, used, layout.podAlone(endpoint) + 1)).toBe(`owner ${slot} names no endpoint or node`);
+    }
+    const full = Int32Array.from(owners, (each, i) => (i % size === word ? owners[used]! : each));
+    expect(withSection(section, full)).toBe('the owner hash is full');
   });
 
   test('lists of owners', () => {
     const kinds = [layout.SECTION_ENDPOINTS, layout.SECTION_NODES, layout.SECTION_ENDPOINTS];
     const seen = new Set<number>();
-    for (let slot = 0; slot < owners.length; slot += size) {
-      if (owners[slot] === 0) continue;
-      let at = owners[slot + layout.OWNER_LIST]!;
+    const owners = hashes.flatMap(({ section, size, word }) => [
+      ...sound[section]!.filter((_, i) => i % size === word),
+    ]);
+    for (const owner of owners) {
+      if (owner <= 0) continue;
+      let at = owner - 1;
       kinds.forEach((_section, kind) => {
         if (ints[at]! > 0) {
           seen.add(kind);
