@@ -62,6 +62,7 @@ export function rememberFlow(
   if (slot < 0) return;
   const isTcp = records[at + record.PACKET_PROTOCOL] === PROTOCOL_TCP;
   const state = judge.stateCount === 0 ? CT_NEW : stateOf(judge, 0);
+  if (state !== CT_NEW && state !== CT_ESTABLISHED) return;
   let first = 0;
   let second = 0;
   let endsAt = NEVER;
@@ -86,7 +87,6 @@ export function rememberFlow(
     if (first === 0) first = found;
     second = found;
   }
-  if (state !== CT_NEW && state !== CT_ESTABLISHED) return;
   const isIpv6 = rows.families[row] !== 0;
   const line = lineFor(ct, tracked.lines[row]!, isIpv6, rows.src[row]!, rows.dst[row]!, rows.ports[row]!);
   if (isIpv6) writeAddresses(ct, line, records, at);
@@ -101,8 +101,13 @@ export function rememberFlow(
   }
 }
 
-/** Entry and direction on node number `i` of those that were asked. */
+/** Entry and direction on node number `i` of those that were asked, NEW or ESTABLISHED there. */
 function findOn(judge: Judge, ct: Conntrack, i: number, records: Int32Array, at: number, timeMs: number): number {
+  // What the only node said last stands there still.
+  if (judge.stateCount === 1) {
+    const entry = ct.last[table.LAST_ENTRY]!;
+    return entry === table.NO_ENTRY ? entry : (entry << 1) | ct.last[table.LAST_DIRECTION]!;
+  }
   const node = judge.nodeNumbers[judge.stateNodes[i]!]!;
   const protocol = records[at + record.PACKET_PROTOCOL]!;
   return findPorts(ct, node, records, at, protocol, records[at + record.PACKET_FLAGS]!, timeMs);
