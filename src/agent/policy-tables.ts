@@ -105,10 +105,11 @@ export class PolicyTables {
   }
 
   #publish(live: LiveCompiler, generation: number): MadeTables {
+    // In turns: the newest buffer may be being copied.
     const tables = live.publish(() => {
       Atomics.store(new Int32Array(this.begun), 0, generation);
       return true;
-    });
+    }, true);
     const { lastWritten } = live;
     if (lastWritten === undefined) {
       const plan = live.plan();

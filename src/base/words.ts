@@ -72,6 +72,12 @@ export class Words {
     this.#onWrite?.(index, index + 1);
   }
 
+  /** The same for a word that leads other threads to what was written before it. */
+  release(index: number, value: number): void {
+    Atomics.store(this.#words, index, value);
+    this.#onWrite?.(index, index + 1);
+  }
+
   /** The words so far; valid until the next push. */
   view(): Int32Array {
     return this.#words.subarray(0, this.#length);

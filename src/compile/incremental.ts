@@ -55,12 +55,19 @@ export class IncrementalCompiler {
 
   /** Adds an object, or replaces the one of its kind, namespace and name. */
   set(resource: Resource): void {
+    this.replace(resource);
+  }
+
+  /** The same; gives what was there. */
+  replace(resource: Resource): Resource | undefined {
     const key = resourceKey(resource);
     const list = this.#listOf(resource);
-    if (list.objects.get(key) === resource) return;
+    const before = list.objects.get(key);
+    if (before === resource) return before;
     list.objects.set(key, resource);
     list.list = undefined;
     this.#plan = undefined;
+    return before;
   }
 
   /** The object of this kind, namespace and name, as it is now. */

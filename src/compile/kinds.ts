@@ -99,6 +99,20 @@ export class KindTable {
     this.#named.set(addressKey(address), predicates);
   }
 
+  /** Blocks of 256 addresses of IPv4 (address >>> 8) in which a prefix or an address is named that is smaller than the block. */
+  narrowBlocks(): Set<number> {
+    const blocks = new Set<number>();
+    for (const { prefix } of this.wide)
+      if (prefix.version === 4 && prefix.length > 24) blocks.add(prefix.words[0] >>> 8);
+    for (const address of this.#named.keys()) if (typeof address === 'number') blocks.add(address >>> 8);
+    return blocks;
+  }
+
+  /** Classes came since the last `takeFresh`. */
+  get hasFresh(): boolean {
+    return this.#fresh.length > 0;
+  }
+
   addGroup(predicates: readonly number[]): void {
     this.#byGroup.push(predicates);
   }

@@ -7,9 +7,13 @@
  *
  *   account a: role r1 -> r2 ─► selectors that ask pcsa.role: 3 ─► groups of a: 1 ─► one set left, one entered
  *
+ * A pod that has another address and is the same otherwise is not even that: a few words, stored one by one in the newest tables themselves, where
+ * everybody who judges by them sees it at once (direct-addresses.ts).
+ *
  * Whatever else changes, or has to do with more than this (an address that two own, a named port in a set, a profile that nobody used so far),
  * means a full plan and a full pack. Verdicts are the same either way; `test/compile/repack.test.ts` compares them over random changes.
  */
+import { isSameValue } from '../base/same-value.ts';
 import { NoRoomError } from '../base/words.ts';
 import type { Namespace, Pod, Resource, Resources, ServiceAccount } from '../model/resources.ts';
 import type { Node } from '../selector/ast.ts';
@@ -22,7 +26,7 @@ import { addKeys, inheritingLookup } from './labels.ts';
 import { type PackOptions, type PackRoom, packPlan } from './pack.ts';
 import type { Plan, PlanEndpoint, PlanGroup } from './plan.ts';
 import type { Joined, Shapes } from './plan-cluster.ts';
-import { podDraft } from './pods.ts';
+import { podAddresses, podDraft } from './pods.ts';
 import { accountProfileLabels, namespaceProfile, type ProfileDraft, serviceAccountProfile } from './profiles.ts';
 import { RepackableTables } from './repack.ts';
 import { selectPolicies } from './select-policies.ts';
@@ -40,8 +44,8 @@ export interface EndpointChanges {
 const NO_CHANGES: EndpointChanges = { came: [], gone: [] };
 
 export class LiveCompiler {
-  /** Publications that were written into the tables, and those that were packed anew. */
-  readonly counts = { patched: 0, packed: 0 };
+  /** Publications that were stored in the newest tables, that were written into the older ones, and that were packed anew. */
+  readonly counts = { stored: 0, patched: 0, packed: 0 };
   readonly #compiler: IncrementalCompiler;
   readonly #options: PackOptions;
   readonly #room: PackRoom | undefined;
@@ -59,10 +63,8 @@ export class LiveCompiler {
 
   /** Adds an object, or replaces the one of its kind, namespace and name. */
   set(resource: Resource): void {
-    const before = this.#compiler.get(resource);
-    if (before === resource) return;
-    this.#compiler.set(resource);
-    this.#changes.push({ before, after: resource });
+    const before = this.#compiler.replace(resource);
+    if (before !== resource) this.#changes.push({ before, after: resource });
   }
 
   /** Removes the object of this kind, namespace and name; whether there was one. */
@@ -84,12 +86,23 @@ export class LiveCompiler {
 
   /**
    * Tables with all changes so far. Those of the publication before the last are written over: who may still read them is asked by `isOlderFree`
-   * (Publisher.isOlderFree of tables/publish.ts); nobody, where it is not given.
+   * (Publisher.isOlderFree of tables/publish.ts); nobody, where it is not given. Where pods have other addresses and nothing else changed, the same
+   * tables come back, in which that is so now.
+   *
+   * @param isInTurns  nothing is stored in the newest tables: who has them does not see a change before the next ones
    */
-  publish(isOlderFree: () => boolean = () => true): Tables {
-    const changes = this.#changes;
+  publish(isOlderFree: () => boolean = () => true, isInTurns = false): Tables {
+    let changes: readonly Change[] = this.#changes;
     if (this.#tables !== undefined && changes.length === 0) return this.#tables;
     this.#changes = [];
+    if (this.#state !== undefined) {
+      changes = this.#state.store(changes, isOlderFree, isInTurns);
+      if (changes.length === 0) {
+        this.counts.stored++;
+        this.#isPatched = true;
+        return this.#tables!;
+      }
+    }
     const patched = this.#patch(changes, isOlderFree);
     this.#isPatched = patched !== undefined;
     this.#tables = patched ?? this.#pack();
@@ -147,6 +160,8 @@ interface Group {
   sets: Set<number>;
   /** Ascending. */
   policies: readonly number[];
+  /** It is in a set whose members are listed one by one; undefined until somebody asks. */
+  isListed?: boolean;
 }
 
 interface Asked {
@@ -173,7 +188,7 @@ class PatchState {
   /** Pods that the plan warns of, by key. */
   readonly #warned: ReadonlySet<string>;
   /** Of the last change. */
-  endpointChanges: { came: PlanEndpoint[]; gone: PlanEndpoint[] } = { came: [], gone: [] };
+  endpointChanges: EndpointChanges = NO_CHANGES;
 
   constructor(plan: Plan, joined: Joined, shapes: Shapes, options: PackOptions, room: PackRoom | undefined) {
     this.#plan = plan;
@@ -217,19 +232,38 @@ class PatchState {
     return this.#packed.lastWritten;
   }
 
+  /** Begins a publication. Addresses are stored at once, if there is nothing else; gives the changes that are left. */
+  store(changes: readonly Change[], isOlderFree: () => boolean, isInTurns: boolean): readonly Change[] {
+    this.#packed.start(isOlderFree);
+    this.endpointChanges = NO_CHANGES;
+    if (isInTurns || !changes.every(isMove)) return changes;
+    let done = 0;
+    while (done < changes.length && this.#move(changes[done]!.after as Pod)) done++;
+    this.#packed.endStores();
+    return done === changes.length ? NONE : changes.slice(done);
+  }
+
+  #move(pod: Pod): boolean {
+    const endpoint = this.#endpoints.get(podKey(pod));
+    const addresses = podAddresses(pod);
+    if (endpoint === undefined || addresses === undefined || this.#isListed(endpoint.group)) return false;
+    return this.#packed.move(endpoint.index, addresses);
+  }
+
   /** The tables with these changes, or undefined if they are not of the kinds that can be written in. */
   apply(changes: readonly Change[], isOlderFree: boolean): Tables | undefined {
     const parents = changes.filter(isParentChange) as readonly ParentChange[];
     const pods = changes.filter(isPodChange) as readonly PodChange[];
     if (parents.length + pods.length < changes.length) return undefined;
     this.#packed.begin(isOlderFree);
-    this.endpointChanges = { came: [], gone: [] };
+    const [came, gone]: [PlanEndpoint[], PlanEndpoint[]] = [[], []];
+    this.endpointChanges = { came, gone };
     for (const change of parents) this.#changeParent(change);
     this.#packed.settle();
     // All go before any comes: what comes may have the address of what goes.
     const last = new Map(pods.map(({ before, after }) => [podKey((after ?? before)!), after]));
-    for (const key of last.keys()) this.#removePod(key);
-    for (const [key, pod] of last) if (pod !== undefined) this.#addPod(key, pod);
+    for (const key of last.keys()) this.#removePod(key, gone);
+    for (const [key, pod] of last) if (pod !== undefined) this.#addPod(key, pod, came);
     return this.#packed.commit();
   }
 
@@ -297,28 +331,35 @@ class PatchState {
     return selectPolicies(this.#plan.policies, selected, [identity.kind])[0]!;
   }
 
-  #removePod(key: string): void {
+  #removePod(key: string, gone: PlanEndpoint[]): void {
     // Its warning would have to go as well.
     if (this.#warned.has(key)) throw new NoRoomError();
     const endpoint = this.#endpoints.get(key);
     if (endpoint === undefined) return;
     this.#refuseListed(endpoint.group);
-    this.endpointChanges.gone.push(this.#packed.removePod(endpoint.index));
+    gone.push(this.#packed.removePod(endpoint.index));
     this.#endpoints.delete(key);
   }
 
-  #addPod(key: string, pod: Pod): void {
+  #addPod(key: string, pod: Pod, came: PlanEndpoint[]): void {
     const endpoint = this.#endpointOf(pod);
     if (endpoint === undefined) return;
     const { group } = endpoint;
     this.#refuseListed(group);
-    this.endpointChanges.came.push(endpoint);
+    came.push(endpoint);
     this.#endpoints.set(key, { index: this.#packed.addPod(endpoint), group });
   }
 
   /** Members with ports are listed one by one in the tables. */
   #refuseListed(group: number): void {
-    for (const set of this.#groups[group]!.sets) if (this.#plan.ipSets[set]!.type !== 'net') throw new NoRoomError();
+    if (this.#isListed(group)) throw new NoRoomError();
+  }
+
+  #isListed(group: number): boolean {
+    const of = this.#groups[group]!;
+    // A group enters and leaves sets of addresses alone, so it stays so.
+    if (of.isListed === undefined) of.isListed = [...of.sets].some((set) => this.#plan.ipSets[set]!.type !== 'net');
+    return of.isListed;
   }
 
   /** The endpoint of a pod, in a group that is there or is made; undefined if the pod is none. */
@@ -384,6 +425,33 @@ function isParentChange({ before, after }: Change): boolean {
 function isPodChange({ before, after }: Change): boolean {
   return (before ?? after)?.kind === 'Pod';
 }
+
+/** A pod that is what it was, with other addresses. */
+function isMove({ before, after }: Change): boolean {
+  if (before?.kind !== 'Pod' || after?.kind !== 'Pod') return false;
+  for (const field of FIELDS_BUT_ADDRESSES) {
+    if (before[field] !== after[field] && !isSameValue(before[field], after[field])) return false;
+  }
+  return true;
+}
+
+const FIELDS_BUT_ADDRESSES = Object.keys({
+  meta: true,
+  nodeName: true,
+  hostNetwork: true,
+  serviceAccountName: true,
+  phase: true,
+  hasDeletionTimestamp: true,
+  containerPorts: true,
+  initContainerPorts: true,
+  isSynthesised: true,
+  spans: true,
+  accountLabels: true,
+} satisfies Record<PodField, true>) as PodField[];
+
+type PodField = Exclude<keyof Pod, 'kind' | 'podIP' | 'podIPs'>;
+
+const NONE: readonly never[] = [];
 
 function podKey({ meta }: Pod): string {
   return `wep:${meta.namespace}/${meta.name}`;

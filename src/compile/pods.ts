@@ -43,15 +43,8 @@ const NO_ENDPOINT: NoEndpoint = { kind: 'none', warnings: NONE };
 export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdentities): EndpointDraft | NoEndpoint {
   const texts = podAddressTexts(pod);
   if (texts.length === 0) return NO_ENDPOINT;
-  const first = addressOf(texts[0]!);
-  if (first === undefined) return failed(pod, 'status.podIPs', `'${texts[0]!}' is no address`);
-  // An array of exactly the usual length: one that grows keeps room for sixteen more.
-  const addresses = [first];
-  for (let i = 1; i < texts.length; i++) {
-    const address = addressOf(texts[i]!);
-    if (address === undefined) return failed(pod, 'status.podIPs', `'${texts[i]!}' is no address`);
-    if (!addresses.some((known) => isSamePrefix(known, address))) addresses.push(address);
-  }
+  const addresses = addressesOf(texts);
+  if (typeof addresses === 'string') return failed(pod, 'status.podIPs', `'${addresses}' is no address`);
   const allowed = parseAnnotation(pod, ALLOWED_SOURCE_PREFIXES, parsePrefix);
   if (typeof allowed === 'string') return failed(pod, `metadata.annotations[${ALLOWED_SOURCE_PREFIXES}]`, allowed);
   const floating = parseAnnotation(pod, FLOATING_IPS, parsePrefixOrAddress);
@@ -79,6 +72,27 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
     allowedSourcePrefixes: allowed,
     floatingAddresses: floating,
   };
+}
+
+/** Addresses that a pod owns; undefined if it owns none, or has one that is none. */
+export function podAddresses(pod: Pod): readonly Prefix[] | undefined {
+  const texts = podAddressTexts(pod);
+  const addresses = texts.length === 0 ? undefined : addressesOf(texts);
+  return typeof addresses === 'string' ? undefined : addresses;
+}
+
+/** Each address once, or the text that is none. */
+function addressesOf(texts: readonly string[]): readonly Prefix[] | string {
+  const first = addressOf(texts[0]!);
+  if (first === undefined) return texts[0]!;
+  // An array of exactly the usual length: one that grows keeps room for sixteen more.
+  const addresses = [first];
+  for (let i = 1; i < texts.length; i++) {
+    const address = addressOf(texts[i]!);
+    if (address === undefined) return texts[i]!;
+    if (!addresses.some((known) => isSamePrefix(known, address))) addresses.push(address);
+  }
+  return addresses;
 }
 
 /** Sets hold the bare address, whatever length an annotation gives (Calico's own annotation has /32). */

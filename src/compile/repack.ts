@@ -168,7 +168,9 @@ export class RepackableTables {
     if (from.version === 6 || to.version === 6 || isTwice(addresses, other)) return false;
     if (!this.#direct.move(index, endpoint.group, from.words[0], to.words[0])) return false;
     const { sections } = this.#parts;
-    const list = sections.section(layout.SECTION_ENDPOINTS).at(index * layout.ENDPOINT_SIZE + layout.ENDPOINT_ADDRESSES);
+    const list = sections
+      .section(layout.SECTION_ENDPOINTS)
+      .at(index * layout.ENDPOINT_SIZE + layout.ENDPOINT_ADDRESSES);
     sections.section(layout.SECTION_PREFIXES).set((list + other) * layout.PREFIX_SIZE + 1, to.words[0]);
     this.#plan.endpoints[index] = { ...endpoint, addresses };
     return true;

@@ -10,6 +10,9 @@
  *
  * If somebody still reads the older buffer, it is left to them, and a copy of the newest takes its place: a change never waits.
  *
+ * Words that can be stored one by one under the eyes of readers (compile/direct-addresses.ts) go to the newest buffer itself, outside of any change. The
+ * other one lacks them until it is written the next time, or there are many.
+ *
  * Rejected: sections of their own buffer that are copied on write. The trie and the hashes of addresses would have to be copied as a whole
  * or changed under the eyes of readers, and every reader would have to know of two buffers.
  */
@@ -56,8 +59,15 @@ export class BufferPair {
     check(!this.#isOpen, 'a change of tables begins before the last one ended');
     this.#isOpen = true;
     if (this.#other === undefined || !isOtherFree) return this.#copy();
+    this.#bring(this.#other);
+    this.#behind = [];
+    return this.#other;
+  }
+
+  /** Stores in the second buffer what it lacks. */
+  #bring(other: SharedArrayBuffer): void {
     const source = new Int32Array(this.#newest);
-    const target = new Int32Array(this.#other);
+    const target = new Int32Array(other);
     const ranges = this.#behind;
     for (let i = 0; i < ranges.length; i += 2) {
       const start = ranges[i]!;
@@ -65,14 +75,30 @@ export class BufferPair {
       if (end - start < FEW) for (let at = start; at < end; at++) target[at] = source[at]!;
       else target.set(source.subarray(start, end), start);
     }
-    this.#behind = [];
-    return this.#other;
   }
 
-  /** Tells that words from `start` to before `end` are written. */
+  /** Tells that words from `start` to before `end` are written: to the buffer of the change that is going on, or to the newest. */
   readonly note = (start: number, end: number): void => {
-    this.#written.push(start, end);
+    if (this.#isOpen) this.#written.push(start, end);
+    else this.#behind.push(start, end);
   };
+
+  /** How many numbers of starts and ends the second buffer lacks; those from there on: `lackedFrom`. */
+  get lacked(): number {
+    return this.#behind.length;
+  }
+
+  lackedFrom(mark: number): readonly number[] {
+    return this.#behind.slice(mark);
+  }
+
+  /** Keeps short what the second buffer lacks. `isOtherFree`: nobody reads it. */
+  catchUp(isOtherFree: () => boolean): void {
+    if (this.#behind.length < LACKED_MAX) return;
+    if (this.#other !== undefined && isOtherFree()) this.#bring(this.#other);
+    else this.#other = undefined;
+    this.#behind = [];
+  }
 
   /** The buffer that was written becomes the newest; if nothing was, all stays as it is. */
   commit(): SharedArrayBuffer {
@@ -93,3 +119,5 @@ export class BufferPair {
 
 /** Up to so many words a loop is faster than a view. */
 const FEW = 24;
+/** Starts and ends of so many words are kept before the second buffer gets them. */
+const LACKED_MAX = 8_192;

@@ -196,7 +196,7 @@ describe('what is written into the tables', () => {
     live.set(accountNamed('web'));
     expectSame(live, addresses);
     expect(answers(live.publish(), addresses)).toEqual(before);
-    expect(live.counts).toEqual({ patched: 2, packed: 1 });
+    expect(live.counts).toEqual({ stored: 0, patched: 2, packed: 1 });
   });
 
   test('labels of an account by which policies select: another chain', () => {
@@ -206,7 +206,7 @@ describe('what is written into the tables', () => {
       live.set(withLabels(accountNamed('db'), new Map([['role', role]])));
       expectSame(live, addresses);
     }
-    expect(live.counts).toEqual({ patched: 4, packed: 1 });
+    expect(live.counts).toEqual({ stored: 0, patched: 4, packed: 1 });
   });
 
   test('a pod that comes with an address nobody had, goes, and comes again as another', () => {
@@ -220,7 +220,7 @@ describe('what is written into the tables', () => {
     expectSame(live, addresses);
     live.set({ ...come, meta: { ...come.meta, name: 'db-9' }, serviceAccountName: 'db' });
     expectSame(live, addresses);
-    expect(live.counts).toEqual({ patched: 3, packed: 1 });
+    expect(live.counts).toEqual({ stored: 0, patched: 3, packed: 1 });
   });
 
   test('what was written is said, so that a copy elsewhere can be kept', () => {
@@ -258,7 +258,7 @@ describe('what is written into the tables', () => {
       live.publish();
       if (round % 6 === 5) expectSame(live, ['10.0.1.1', '10.0.1.6', '10.0.1.11', '10.0.1.12', '8.8.8.8']);
     }
-    expect(live.counts).toEqual({ patched: 60, packed: 1 });
+    expect(live.counts).toEqual({ stored: 0, patched: 60, packed: 1 });
   });
 
   test('tables that are still read are left alone', () => {
