@@ -5,7 +5,7 @@
  * and the warning says what the answer is. Addresses with two owners are warned of by `compile`, which knows all owners.
  */
 import type { GlobalNetworkPolicy, NetworkPolicy, Pod, Policy, Resources } from '../model/resources.ts';
-import { accountKeys, subject } from './defaults.ts';
+import { accountsByNamespace, subject } from './defaults.ts';
 import type { ProblemList } from './problem.ts';
 
 export function warnOfContradictions(resources: Resources, problems: ProblemList): void {
@@ -18,11 +18,12 @@ export function warnOfContradictions(resources: Resources, problems: ProblemList
 
 /** One warning an account, at the first pod that names it. */
 function warnOfMissingAccounts({ pods, serviceAccounts }: Resources, problems: ProblemList): void {
-  const known = accountKeys(serviceAccounts);
+  const known = accountsByNamespace(serviceAccounts);
   const missing = new Map<string, Pod[]>();
   for (const pod of pods) {
-    const key = `${pod.meta.namespace}/${pod.serviceAccountName}`;
-    if (pod.serviceAccountName !== '' && !known.has(key)) push(missing, key, pod);
+    const { serviceAccountName: name } = pod;
+    const { namespace } = pod.meta;
+    if (name !== '' && known.get(namespace)?.has(name) !== true) push(missing, `${namespace}/${name}`, pod);
   }
   for (const [key, users] of missing) {
     problems.warnings.push({

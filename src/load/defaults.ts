@@ -41,8 +41,11 @@ function bareMeta(name: string, namespace: string, origin: Origin): ObjectMeta {
 function addNamespaces(resources: MutableResources, problems: ProblemList): void {
   const known = new Set(resources.namespaces.map((namespace) => namespace.meta.name));
   for (const list of Object.values(resources) as readonly (readonly { readonly meta: ObjectMeta }[])[]) {
+    let last = '';
     for (const { meta } of list) {
-      if (meta.namespace === '' || known.has(meta.namespace)) continue;
+      if (meta.namespace === last) continue;
+      last = meta.namespace;
+      if (last === '' || known.has(last)) continue;
       known.add(meta.namespace);
       resources.namespaces.push(madeNamespace(meta));
       problems.warnings.push({
@@ -61,10 +64,10 @@ function madeNamespace({ namespace, origin }: ObjectMeta): Namespace {
 }
 
 function addDefaultAccounts(resources: MutableResources, problems: ProblemList): void {
-  const known = accountKeys(resources.serviceAccounts);
+  const known = accountsByNamespace(resources.serviceAccounts);
   const users = firstPodsOfDefault(resources.pods);
   for (const { meta } of resources.namespaces) {
-    if (known.has(`${meta.name}/default`)) continue;
+    if (known.get(meta.name)?.has('default') === true) continue;
     const origin = users.get(meta.name)?.meta.origin ?? meta.origin;
     const made = bareMeta('default', meta.name, origin);
     resources.serviceAccounts.push({ kind: 'ServiceAccount', meta: made, isSynthesised: true });
@@ -89,6 +92,17 @@ function firstPodsOfDefault(pods: readonly Pod[]): ReadonlyMap<string, Pod> {
 /** `namespace/name` of each account. */
 export function accountKeys(accounts: readonly ServiceAccount[]): Set<string> {
   return new Set(accounts.map(({ meta }) => `${meta.namespace}/${meta.name}`));
+}
+
+/** The names of the accounts of each namespace: asked 250 000 times, two lookups are faster than one text. */
+export function accountsByNamespace(accounts: readonly ServiceAccount[]): ReadonlyMap<string, ReadonlySet<string>> {
+  const byNamespace = new Map<string, Set<string>>();
+  for (const { meta } of accounts) {
+    const names = byNamespace.get(meta.namespace);
+    if (names === undefined) byNamespace.set(meta.namespace, new Set([meta.name]));
+    else names.add(meta.name);
+  }
+  return byNamespace;
 }
 
 /** The names that a warning goes by. */

@@ -39,7 +39,8 @@ export function isValid(schema: Schema, value: unknown): boolean {
 
 function areFieldsValid(schema: Schema, value: Readonly<Record<string, unknown>>): boolean {
   const { properties, additionalProperties } = schema;
-  for (const key of Object.keys(value)) {
+  // Values have own keys only; a list of them would be made for every object of the load.
+  for (const key in value) {
     const field = properties?.[key] ?? additionalProperties;
     if (field === false || (field !== undefined && !isValid(field, value[key]))) return false;
   }

@@ -4,13 +4,16 @@
  * What the API refuses is an error. Objects that reached a cluster some other way (plain writes to older CRDs) may hold
  * it all the same; under `permissive` each finding becomes a warning that says what Calico then does (semantics 3.2).
  *
+ * A big cluster has hundreds of thousands of rules, nearly all of them good: the path of a field is made where something is to be said of it,
+ * or where the field is there at all.
+ *
  * Sources: Calico libcalico-go/lib/validator/v3/validator.go (validateRule, validateEntityRule, validatePort,
  * validateHTTPRule), the CEL rules in api/pkg/apis/projectcalico/v3/policy_common.go, and api/pkg/lib/numorstring.
  */
 import { PolicyError, quoteText } from '../base/errors.ts';
 import { formatPrefix, type IpPrefix, parseAddress, parsePrefix } from '../base/ip.ts';
 import type { Protocol } from '../model/rule.ts';
-import { parseSelector } from '../selector/selector.ts';
+import { parseNode } from '../selector/parse.ts';
 import {
   convertProtocol,
   type RawEntity,
@@ -32,30 +35,33 @@ export type Direction = 'ingress' | 'egress';
 
 export function checkRule(rule: RawRule, path: FieldPath, context: ObjectContext): void {
   const protocol = convertProtocol(rule.protocol);
-  checkProtocol(protocol, [...path, 'protocol'], context);
-  checkProtocol(convertProtocol(rule.notProtocol), [...path, 'notProtocol'], context);
-  checkIcmp(rule, protocol, path, context);
-  checkEntity(rule.source, [...path, 'source'], context);
-  checkEntity(rule.destination, [...path, 'destination'], context);
+  const notProtocol = convertProtocol(rule.notProtocol);
+  checkProtocol(protocol, path, 'protocol', context);
+  checkProtocol(notProtocol, path, 'notProtocol', context);
+  checkIcmp(rule, protocol, notProtocol, path, context);
+  if (rule.source) checkEntity(rule.source, [...path, 'source'], context);
+  if (rule.destination) checkEntity(rule.destination, [...path, 'destination'], context);
   checkPortsOfServices(rule, path, context);
   checkPortsAllowed(rule, protocol, path, context);
   checkNets(rule, path, context);
   if (rule.http) checkHttp(rule, rule.http, protocol, [...path, 'http'], context);
-  checkAnnotations(rule.metadata?.annotations, [...path, 'metadata', 'annotations'], context);
+  const annotations = rule.metadata?.annotations;
+  if (annotations) checkAnnotations(annotations, [...path, 'metadata', 'annotations'], context);
 }
 
 const PROTOCOL_NAMES = ['TCP', 'UDP', 'ICMP', 'ICMPv6', 'SCTP', 'UDPLite'];
 
-function checkProtocol(protocol: Protocol | undefined, path: FieldPath, context: ObjectContext): void {
+function checkProtocol(protocol: Protocol | undefined, path: FieldPath, field: string, context: ObjectContext): void {
   if (protocol === undefined) return;
   if (typeof protocol === 'number') {
     if (protocol >= 1 && protocol <= 255) return;
-    context.refuse(path, `protocol number ${protocol} is not between 1 and 255`, 'correct it', POLICY_DROPPED);
+    const message = `protocol number ${protocol} is not between 1 and 255`;
+    context.refuse([...path, field], message, 'correct it', POLICY_DROPPED);
   } else if (!PROTOCOL_NAMES.includes(protocol)) {
     const sameName = PROTOCOL_NAMES.find((name) => name.toLowerCase() === protocol.toLowerCase());
     const fix = sameName === undefined ? `use ${PROTOCOL_NAMES.join(', ')} or a number` : `write '${sameName}'`;
     const effect = sameName === undefined ? POLICY_DROPPED : `Calico takes it as ${sameName}`;
-    context.refuse(path, `unknown protocol ${quoteText(protocol)}`, fix, effect);
+    context.refuse([...path, field], `unknown protocol ${quoteText(protocol)}`, fix, effect);
   }
 }
 
@@ -65,9 +71,15 @@ function icmpVersion(protocol: Protocol | undefined): 4 | 6 | undefined {
   return protocol === 'ICMPv6' || protocol === 58 ? 6 : undefined;
 }
 
-function checkIcmp(rule: RawRule, protocol: Protocol | undefined, path: FieldPath, context: ObjectContext): void {
-  checkIcmpFields(rule.icmp, [...path, 'icmp'], context);
-  checkIcmpFields(rule.notICMP, [...path, 'notICMP'], context);
+function checkIcmp(
+  rule: RawRule,
+  protocol: Protocol | undefined,
+  notProtocol: Protocol | undefined,
+  path: FieldPath,
+  context: ObjectContext,
+): void {
+  if (rule.icmp) checkIcmpFields(rule.icmp, [...path, 'icmp'], context);
+  if (rule.notICMP) checkIcmpFields(rule.notICMP, [...path, 'notICMP'], context);
   if (rule.icmp && icmpVersion(protocol) === undefined) {
     const message = 'icmp without protocol ICMP or ICMPv6';
     context.refuse(
@@ -77,32 +89,42 @@ function checkIcmp(rule: RawRule, protocol: Protocol | undefined, path: FieldPat
       'the rule matches only packets that fit both',
     );
   }
-  for (const field of ['protocol', 'notProtocol'] as const) {
-    const version = icmpVersion(convertProtocol(rule[field]));
-    if (version === undefined || !rule.ipVersion || rule.ipVersion === version) continue;
+  if (!rule.ipVersion) return;
+  for (const [field, each] of [
+    ['protocol', protocol],
+    ['notProtocol', notProtocol],
+  ] as const) {
+    const version = icmpVersion(each);
+    if (version === undefined || rule.ipVersion === version) continue;
     const message = `protocol ${version === 4 ? 'ICMP' : 'ICMPv6'} is of IP version ${version}, and ipVersion is ${rule.ipVersion}`;
     context.refuse([...path, field], message, `set ipVersion: ${version}, or remove it`, 'no packet fits both');
   }
 }
 
-function checkIcmpFields(raw: Opt<RawIcmp>, path: FieldPath, context: ObjectContext): void {
-  if (!raw || raw.code === null || raw.code === undefined) return;
+function checkIcmpFields(raw: RawIcmp, path: FieldPath, context: ObjectContext): void {
+  if (raw.code === null || raw.code === undefined) return;
   if (raw.type !== null && raw.type !== undefined) return;
   context.refuse([...path, 'code'], 'an ICMP code without a type', 'add the type', 'Calico ignores the code');
 }
 
-function checkEntity(entity: Opt<RawEntity>, path: FieldPath, context: ObjectContext): void {
-  if (!entity) return;
-  checkSelector(entity.selector, [...path, 'selector'], POLICY_DROPPED, context);
-  checkSelector(entity.notSelector, [...path, 'notSelector'], POLICY_DROPPED, context);
-  checkSelector(entity.namespaceSelector, [...path, 'namespaceSelector'], POLICY_DROPPED, context);
-  checkSelector(entity.serviceAccounts?.selector, [...path, 'serviceAccounts', 'selector'], POLICY_DROPPED, context);
-  checkNoGlobal(entity.selector, [...path, 'selector'], context);
-  checkGlobalAlone(entity.namespaceSelector, [...path, 'namespaceSelector'], context);
+const SELECTORS = ['selector', 'notSelector', 'namespaceSelector'] as const;
+const PORT_FIELDS = ['ports', 'notPorts'] as const;
+
+function checkEntity(entity: RawEntity, path: FieldPath, context: ObjectContext): void {
+  for (const field of SELECTORS) {
+    if (entity[field]) checkSelector(entity[field], [...path, field], POLICY_DROPPED, context);
+  }
+  const ofAccounts = entity.serviceAccounts?.selector;
+  if (ofAccounts) checkSelector(ofAccounts, [...path, 'serviceAccounts', 'selector'], POLICY_DROPPED, context);
+  if (entity.selector) checkNoGlobal(entity.selector, [...path, 'selector'], context);
+  if (entity.namespaceSelector) checkGlobalAlone(entity.namespaceSelector, [...path, 'namespaceSelector'], context);
   checkAccountNames(entity, path, context);
   if (entity.services) checkServices(entity, path, context);
-  for (const field of ['ports', 'notPorts'] as const) {
-    for (const [index, port] of listOf(entity[field]).entries()) checkPort(port, [...path, field, index], context);
+  for (const field of PORT_FIELDS) {
+    const ports = listOf(entity[field]);
+    for (let index = 0; index < ports.length; index++) {
+      if (!isPortNumber(ports[index]!)) checkPort(ports[index]!, [...path, field, index], context);
+    }
   }
 }
 
@@ -110,7 +132,7 @@ function checkEntity(entity: Opt<RawEntity>, path: FieldPath, context: ObjectCon
 export function checkSelector(text: Opt<string>, path: FieldPath, effect: string, context: ObjectContext): void {
   if (text === null || text === undefined || text === '') return;
   try {
-    parseSelector(text);
+    parseNode(text);
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
     context.refuse(path, error.problem, error.fix ?? 'correct the selector', effect);
@@ -133,7 +155,9 @@ function checkGlobalAlone(text: Opt<string>, path: FieldPath, context: ObjectCon
 
 /** The API takes any name. What a quote in one does is for `compile` to say. */
 function checkAccountNames(entity: RawEntity, path: FieldPath, context: ObjectContext): void {
-  for (const [index, name] of listOf(entity.serviceAccounts?.names).entries()) {
+  const names = listOf(entity.serviceAccounts?.names);
+  for (let index = 0; index < names.length; index++) {
+    const name = names[index]!;
     if (name.includes("'") || subdomainProblem(name) === undefined) continue;
     const message = `no service account can be called ${quoteText(name)}, so it matches nothing`;
     context.warn([...path, 'serviceAccounts', 'names', index], message, 'correct the name');
@@ -184,6 +208,11 @@ function reportExclusive(key: string, path: FieldPath, context: ObjectContext): 
   context.refuse([...path, key], message, 'use one of the two, or two rules', 'the rule matches only what fits both');
 }
 
+/** What most ports are: a number that fits. */
+function isPortNumber(raw: RawPort): boolean {
+  return typeof raw === 'number' && raw >= 1 && raw <= 65535;
+}
+
 /** A port, a range or a name, as Calico's numorstring.Port reads it. */
 function checkPort(raw: RawPort, path: FieldPath, context: ObjectContext): void {
   const text = String(raw);
@@ -205,9 +234,7 @@ function checkPort(raw: RawPort, path: FieldPath, context: ObjectContext): void 
   context.refuse(path, `port name ${quoteText(text)} is ${problem}`, fix, POLICY_DROPPED);
 }
 
-function hasPorts(protocol: Protocol): boolean {
-  return ['TCP', 'UDP', 'SCTP', 'tcp', 'udp', 'sctp', 6, 17, 132].includes(protocol);
-}
+const WITH_PORTS: ReadonlySet<Protocol> = new Set(['TCP', 'UDP', 'SCTP', 'tcp', 'udp', 'sctp', 6, 17, 132]);
 
 /** Numbers need a protocol that has ports; names need one that has ports, or none at all. */
 function checkPortsAllowed(
@@ -216,9 +243,9 @@ function checkPortsAllowed(
   path: FieldPath,
   context: ObjectContext,
 ): void {
-  if (protocol !== undefined && hasPorts(protocol)) return;
+  if (protocol !== undefined && WITH_PORTS.has(protocol)) return;
   for (const side of ['source', 'destination'] as const) {
-    for (const field of ['ports', 'notPorts'] as const) {
+    for (const field of PORT_FIELDS) {
       const ports = listOf(rule[side]?.[field]);
       const isAllowed = protocol === undefined ? ports.every(isNamed) : ports.length === 0;
       if (isAllowed) continue;
@@ -245,7 +272,9 @@ function checkNets(rule: RawRule, path: FieldPath, context: ObjectContext): void
   let versionOfRule: 4 | 6 | undefined = rule.ipVersion ?? undefined;
   let isMixed = false;
   for (const [side, field] of NET_FIELDS) {
-    for (const [index, text] of listOf(rule[side]?.[field]).entries()) {
+    const nets = listOf(rule[side]?.[field]);
+    for (let index = 0; index < nets.length; index++) {
+      const text = nets[index]!;
       const place = [...path, side, field, index];
       const prefix = checkNet(text, place, context);
       if (prefix === undefined) continue;
