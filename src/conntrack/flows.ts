@@ -7,7 +7,8 @@
  *
  * Idea. After a packet was judged the long way, a line of eight words notes what the same packet would do if it came again, beside the
  * five-tuple: how it is counted, and what it does to the entries of the nodes on its way. Two lines are 64 bytes, one line of the cache, which
- * is found by the flow's hash: room for both directions of a conversation, or for two flows. A line is a memory, not a truth:
+ * is found by the flow's hash: room for both directions of a conversation, or for two flows. Where that is full, the neighbouring place serves. A line is
+ * a memory, not a truth:
  * whatever could change its answer takes it away.
  *
  *   made or removed an entry, moved TCP out of           lines of its flow, both directions (`forgetFlow`, from entries.ts and track.ts)
@@ -17,13 +18,13 @@
  *   another owner of an address                          all lines (`forgetFlows`)
  *
  * so a line that is there needs no look at what it was made of; only time has to be asked, since entries expire by it. Lines are of one thread
- * and of TCP and UDP alone; a third flow of one place takes that of another. match/flow-lines.ts writes lines, match/tracked.ts reads them.
+ * and of TCP and UDP alone; a fifth flow of two places takes that of another. match/flow-lines.ts writes lines, match/tracked.ts reads them.
  *
  *   word  name        meaning
  *   0     FLOW_SRC    source address, as the flow's hash sees it (key.ts, `endOf`)
  *   1     FLOW_DST    destination address
  *   2     FLOW_PORTS  source port << 16 | destination port
- *   3     FLOW_META   stamp << 4 | FLOW_IPV6 | FLOW_* kind; another stamp than the table's, or 0: no line
+ *   3     FLOW_META   stamp << 5 | FLOW_TCP | FLOW_IPV6 | FLOW_* kind; another stamp than the table's, or 0: no line
  *   4     FLOW_SLOT   where the packet is counted (match/tracked.ts)
  *   5-7               by kind:
  *
@@ -40,7 +41,7 @@
  * IPv6. A line has a whole place, so that it is one line of the cache too. Its first half is as above, with the addresses folded to a
  * word each; their first three words stand in the second half, and the fourth follows from these and the fold, which is a one-to-one
  * function of it. Word 11, where the second line of two has FLOW_META, is 0: no line. The two directions of a conversation have neighbouring places,
- * 16 words apart as lines of IPv4 are 8.
+ * 16 words apart as lines of IPv4 are 8, and a flow may have four places in all.
  *
  *   8-10    FLOW_SRC6   first three words of the source
  *   12-14   FLOW_DST6   of the destination
@@ -50,6 +51,7 @@
  * 30 s from then, step 40 counts one more. The answer comes: no line of its direction; the long way calls it ESTABLISHED and, having moved
  * entry 9, takes both lines away; its own is written anew, as FLOW_ANSWERED.
  */
+import { TRAIT_IPV6, TRAIT_TCP } from '../wire/record.ts';
 import type { Conntrack } from './table.ts';
 
 export const FLOW_SRC = 0;
@@ -66,18 +68,20 @@ const FLOW_META_OF_SECOND = 11;
 
 /** Words of a place. */
 export const FLOW_PAIR_WORDS = 16;
-/** From one line to the other that a flow may have. */
+/** From one line to the next that a flow may have; there are four, this, twice and three times this to or fro (exclusive or) from the first. */
 export const FLOW_APART = 8;
 export const FLOW_APART6 = 16;
 
-export const FLOW_KIND_BITS = 4;
-/** The line is of IPv6. */
-export const FLOW_IPV6 = 8;
+export const FLOW_KIND_BITS = 5;
+export const FLOW_IPV6 = TRAIT_IPV6;
+export const FLOW_TCP = TRAIT_TCP;
 export const FLOW_COUNTED = 1;
 export const FLOW_SYN = 2;
 export const FLOW_ASKED = 3;
 export const FLOW_ANSWERED = 4;
 export const FLOW_ACK = 5;
+const KIND_END = 6;
+const KIND_MASK = 7;
 
 /** Most pairs of lines: 16 MB of them, of which only pages in use take memory, so that flows by the ten thousand seldom meet. */
 const PAIRS_LOG2_MAX = 18;
@@ -100,13 +104,7 @@ export function openFlows(ct: Conntrack): void {
  * @param src, dst  as FLOW_SRC and FLOW_DST have them
  */
 export function forgetFlow(ct: Conntrack, hash: number, isIpv6: boolean, src: number, dst: number): void {
-  const { flows } = ct;
-  const first = (hash & ct.flowMask) * 16;
-  const second = first ^ (isIpv6 ? 16 : 8);
-  // Whichever way round; that ports differ is left to chance.
-  const sum = src ^ dst;
-  if ((flows[first]! ^ flows[first + 1]!) === sum) flows[first + 3] = 0;
-  if ((flows[second]! ^ flows[second + 1]!) === sum) flows[second + 3] = 0;
+  forgetKinds(ct, hash, isIpv6, src, dst, KIND_END);
 }
 
 /**
@@ -114,19 +112,27 @@ export function forgetFlow(ct: Conntrack, hash: number, isIpv6: boolean, src: nu
  * (FLOW_ACK: whoever moves an entry out of that state takes its lines away). Both directions of a conversation keep theirs so.
  */
 export function forgetUnanswered(ct: Conntrack, hash: number, isIpv6: boolean, src: number, dst: number): void {
+  forgetKinds(ct, hash, isIpv6, src, dst, FLOW_ANSWERED);
+}
+
+/** Takes away the flow's lines of kinds below `kinds`. */
+function forgetKinds(ct: Conntrack, hash: number, isIpv6: boolean, src: number, dst: number, kinds: number): void {
   const { flows } = ct;
-  const first = (hash & ct.flowMask) * 16;
-  const second = first ^ (isIpv6 ? 16 : 8);
+  const place = (hash & ct.flowMask) * 16;
+  const apart = isIpv6 ? 16 : 8;
+  // Whichever way round; that ports differ is left to chance.
   const sum = src ^ dst;
-  if ((flows[first]! ^ flows[first + 1]!) === sum && (flows[first + 3]! & 7) < FLOW_ANSWERED) flows[first + 3] = 0;
-  if ((flows[second]! ^ flows[second + 1]!) === sum && (flows[second + 3]! & 7) < FLOW_ANSWERED) flows[second + 3] = 0;
+  for (let away = 0; away <= 3 * apart; away += apart) {
+    const line = place ^ away;
+    if ((flows[line]! ^ flows[line + 1]!) === sum && (flows[line + 3]! & KIND_MASK) < kinds) flows[line + 3] = 0;
+  }
 }
 
 /**
  * The line where a flow's next one is to be written: its own, else one that does not hold, else `preferred`, which holds for another flow. The
  * words of the place that are not written by the caller are made such that they hold for nobody.
  *
- * @param preferred  where its line is looked for first; the other place is `apart` words to or fro
+ * @param preferred  where its line is looked for first; three others are FLOW_APART or FLOW_APART6 words, twice and three times that, to or fro
  */
 export function lineFor(
   ct: Conntrack,
@@ -137,10 +143,17 @@ export function lineFor(
   ports: number,
 ): number {
   const { flows } = ct;
-  const other = preferred ^ (isIpv6 ? FLOW_APART6 : FLOW_APART);
-  const isOwn = (line: number): boolean => flows[line] === src && flows[line + 1] === dst && flows[line + 2] === ports;
-  const isFree = (line: number): boolean => flows[line + 3]! >>> FLOW_KIND_BITS !== ct.flowStamp;
-  const line = isOwn(other) || (!isOwn(preferred) && !isFree(preferred) && isFree(other)) ? other : preferred;
+  const apart = isIpv6 ? FLOW_APART6 : FLOW_APART;
+  let free = -1;
+  for (let away = 3 * apart; away >= 0; away -= apart) {
+    const line = preferred ^ away;
+    if (flows[line] === src && flows[line + 1] === dst && flows[line + 2] === ports) {
+      free = line;
+      break;
+    }
+    if (flows[line + 3]! >>> FLOW_KIND_BITS !== ct.flowStamp) free = line;
+  }
+  const line = free < 0 ? preferred : free;
   const place = line & -FLOW_PAIR_WORDS;
   if (isIpv6) flows[place + FLOW_META_OF_SECOND] = 0;
   else if ((flows[place + FLOW_META]! & FLOW_IPV6) !== 0) flows[place + FLOW_META] = 0;

@@ -152,7 +152,7 @@ export interface Conntrack {
   readonly bucketBits: number;
   readonly isStrict: boolean;
   readonly isLiberal: boolean;
-  /** Lines of flows, their number of pairs less one, and the stamp of those that hold; two pairs that nobody reads until they are opened (flows.ts). */
+  /** Lines of flows, their number of pairs less one, and the stamp of those that hold; a few that nobody reads until they are opened (flows.ts). */
   flows: Int32Array;
   flowMask: number;
   flowStamp: number;
@@ -191,7 +191,7 @@ export function createConntrack(options: ConntrackOptions = {}): Conntrack {
     bucketBits,
     isStrict: options.strict ?? false,
     isLiberal: options.liberal ?? false,
-    flows: new Int32Array(2 * FLOW_PAIR_WORDS),
+    flows: new Int32Array(4 * FLOW_PAIR_WORDS),
     flowMask: 0,
     flowStamp: 1,
   };

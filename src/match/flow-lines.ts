@@ -87,7 +87,7 @@ export function rememberFlow(
     if (first === 0) first = found;
     second = found;
   }
-  const isIpv6 = rows.families[row] !== 0;
+  const isIpv6 = (rows.traits[row]! & flow.FLOW_IPV6) !== 0;
   const line = lineFor(ct, tracked.lines[row]!, isIpv6, rows.src[row]!, rows.dst[row]!, rows.ports[row]!);
   if (isIpv6) writeAddresses(ct, line, records, at);
   if (first === 0) writeLine(ct, rows, row, line, flow.FLOW_COUNTED, slot, rows.forms[row]!, 0, NEVER);
@@ -135,8 +135,7 @@ function writeLine(
   flows[line + flow.FLOW_SRC] = rows.src[row]!;
   flows[line + flow.FLOW_DST] = rows.dst[row]!;
   flows[line + flow.FLOW_PORTS] = rows.ports[row]!;
-  flows[line + flow.FLOW_META] =
-    (ct.flowStamp << flow.FLOW_KIND_BITS) | (rows.families[row] === 0 ? 0 : flow.FLOW_IPV6) | kind;
+  flows[line + flow.FLOW_META] = (ct.flowStamp << flow.FLOW_KIND_BITS) | rows.traits[row]! | kind;
   flows[line + flow.FLOW_SLOT] = slot;
   flows[line + flow.FLOW_FIRST] = first;
   flows[line + flow.FLOW_SECOND] = second;

@@ -6,6 +6,7 @@
  *   aim    five-tuple -> hash -> place of the line, and whether its shard is one of this thread's
  *   touch  the line is read: is it likely the flow's?
  *   act    line by line in the order of the packets: is it this flow's, does it hold, what does it do; count
+ *   prolong  expiry of the entries of unanswered UDP
  *
  * `act` ends at the first row whose flow has no line, or whose line does not cover what the packet is. That row goes the long way
  * (match/judge.ts), which may move or take away lines of rows behind it, so it goes before them; `rememberFlow` (flow-lines.ts) then
@@ -24,13 +25,14 @@ import type { Tables } from '../tables/tables.ts';
 import { addPackets, type Counters, REASON_COUNT } from './counters.ts';
 import { noteCounted, PACKET_UNIT, type PackedCounts, settle } from './packed-counts.ts';
 
-/** Ethernet and IPv4 header before the segment, and how much longer the header of IPv6 is. */
+/** Ethernet and IP header before the segment. */
 const IP_BYTES = 34;
-const IP6_EXCESS_BYTES = 20;
+const IP6_BYTES = 54;
+const FLOW_TCP_SHIFT = 31 - Math.clz32(flow.FLOW_TCP);
 
 /** The columns of a batch, as wire/plain-tracked.ts fills them. */
 export interface TrackedRows {
-  readonly families: Int32Array;
+  readonly traits: Int32Array;
   readonly src: Int32Array;
   readonly dst: Int32Array;
   readonly ports: Int32Array;
@@ -45,7 +47,7 @@ export interface TrackedRows {
 
 export interface TrackedJudge extends PackedCounts {
   readonly tables: Tables;
-  /** Where the line of each row is looked for first in `Conntrack.flows`; the other place is FLOW_APART or FLOW_APART6 words to or fro. */
+  /** Where the line of each row is looked for first in `Conntrack.flows`; the other places are FLOW_APART or FLOW_APART6 words from it. */
   readonly lines: Int32Array;
   /** The rows of the batch that are this thread's, in order; places in it are what `touch` and `act` are given. */
   readonly order: Int32Array;
@@ -86,14 +88,14 @@ export function createTrackedJudge(
     new Float64Array(tables.counts[layout.SECTION_STEPS]! + VERDICT_NAMES.length * REASON_COUNT);
   const counts = bySlot();
   const timeouts = { UDP_TIMEOUT_MS, UDP_ANSWERED_TIMEOUT_MS };
-  const lengths = { IP_BYTES, IP6_EXCESS_BYTES };
+  const lengths = { IP_BYTES, IP6_BYTES, FLOW_TCP_SHIFT };
   const constants = { ...flow, ...timeouts, ...lengths, ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT };
   const loops = specialize(trackedLoops)(
     ct.words,
     ct.times,
     ct.flows,
     ct.flowMask,
-    rows.families,
+    rows.traits,
     rows.src,
     rows.dst,
     rows.ports,
@@ -133,6 +135,8 @@ interface Constants {
   readonly FLOW_ASKED: number;
   readonly FLOW_ANSWERED: number;
   readonly FLOW_ACK: number;
+  readonly FLOW_IPV6: number;
+  readonly FLOW_TCP_SHIFT: number;
   readonly FLOW_SRC6: number;
   readonly FLOW_DST6: number;
   readonly UDP_TIMEOUT_MS: number;
@@ -142,7 +146,7 @@ interface Constants {
   readonly TIMESTAMPS_ALONE: number;
   readonly PACKET_UNIT: number;
   readonly IP_BYTES: number;
-  readonly IP6_EXCESS_BYTES: number;
+  readonly IP6_BYTES: number;
 }
 
 function trackedLoops(
@@ -150,7 +154,7 @@ function trackedLoops(
   times: Float64Array,
   flows: Int32Array,
   flowMask: number,
-  families: Int32Array,
+  traits: Int32Array,
   src: Int32Array,
   dst: Int32Array,
   ports: Int32Array,
@@ -170,9 +174,11 @@ function trackedLoops(
   take: typeof takeAck,
   constants: Constants,
 ): TrackedLoops {
-  const { FLOW_COUNTED, FLOW_SYN, FLOW_ASKED, FLOW_ANSWERED, FLOW_ACK, FLOW_SRC6, FLOW_DST6 } = constants;
+  const { FLOW_COUNTED, FLOW_SYN, FLOW_ASKED, FLOW_ANSWERED, FLOW_ACK } = constants;
+  const { FLOW_IPV6, FLOW_TCP_SHIFT, FLOW_SRC6, FLOW_DST6 } = constants;
   const { UDP_TIMEOUT_MS, UDP_ANSWERED_TIMEOUT_MS } = constants;
-  const { ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT, IP_BYTES, IP6_EXCESS_BYTES } = constants;
+  const { ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT, IP_BYTES, IP6_BYTES } = constants;
+  const ASKED_SECONDS = UDP_TIMEOUT_MS / 1000;
   const tcp = Math.imul(6, PROTOCOL_FACTOR);
   const udp = Math.imul(17, PROTOCOL_FACTOR);
   let byteCount = 0;
@@ -180,10 +186,20 @@ function trackedLoops(
   let hasEntries = false;
   /** Means nothing: keeps what was read ahead from being taken for superfluous. */
   const sink = new Int32Array(1);
+  /** Rows of FLOW_ASKED whose entries are to be prolonged. */
+  const asked = new Int32Array(order.length);
+  /** By kind: what of a segment must be as it was. Of what is counted the window may differ, of a SYN nothing. */
+  const formMasks = new Int32Array(8);
+  const endMasks = new Int32Array(8);
+  formMasks[FLOW_COUNTED] = 0xffff_0000;
+  formMasks[FLOW_SYN] = -1;
+  endMasks[FLOW_SYN] = -1;
+  /** FLOW_APART, or of IPv6 FLOW_APART6. */
+  const apartOf = (trait: number): number => 8 + (trait & FLOW_IPV6);
   const timeOf = (row: number): number => seconds[row]! * 1000 + nanos[row]! / 1e6;
   /** Of `entry << 1 | direction`. */
   const expiry = (found: number): number => times[((found >> 1) << 4) + ENTRY_EXPIRES]!;
-  /** Whether the line is of the same addresses, ports and (in FLOW_META's place) nothing else; 0: it is. */
+  /** 0: the line has the row's addresses and ports. */
   const unlikeness = (row: number, line: number): number =>
     (flows[line]! ^ src[row]!) | (flows[line + 1]! ^ dst[row]!) | (flows[line + 2]! ^ ports[row]!);
   /** What the folds of IPv6 addresses leave open. */
@@ -197,6 +213,11 @@ function trackedLoops(
       (flows[line + FLOW_DST6 + 1]! ^ view.getInt32(at + 20)) |
       (flows[line + FLOW_DST6 + 2]! ^ view.getInt32(at + 24))
     );
+  };
+  /** The first of the other lines that looks like the row's, or the last one. */
+  const elsewhere = (row: number, line: number, apart: number): number => {
+    for (let away = apart; away < 3 * apart; away += apart) if (unlikeness(row, line ^ away) === 0) return line ^ away;
+    return line ^ (3 * apart);
   };
   const prolong = (line: number, untilMs: number): void => {
     times[((flows[line + 5]! >> 1) << 4) + ENTRY_EXPIRES] = untilMs;
@@ -214,7 +235,7 @@ function trackedLoops(
     hasEntries = true;
     const firstBase = (first >> 1) << 5;
     const secondBase = (second >> 1) << 5;
-    const before = IP_BYTES + families[row]! * IP6_EXCESS_BYTES;
+    const before = (traits[row]! & FLOW_IPV6) === 0 ? IP_BYTES : IP6_BYTES;
     const segment = offsets[row]! + before;
     const seq = view.getInt32(segment + 4);
     const ack = view.getInt32(segment + 8);
@@ -243,14 +264,14 @@ function trackedLoops(
         let b = Math.imul(to ^ Math.imul((port << 16) | (port >>> 16), 0x9e3779b1), 0x85ebca6b);
         a = Math.imul(a ^ (a >>> 15), 0xc2b2ae35);
         b = Math.imul(b ^ (b >>> 15), 0xc2b2ae35);
-        // No branch hangs on what the packet is: UDP has the form 0.
-        const form = forms[i]!;
-        const protocol = udp ^ ((udp ^ tcp) & ((form | -form) >> 31));
+        // No branch hangs on what the packet is.
+        const trait = traits[i]!;
+        const protocol = udp ^ ((udp ^ tcp) & -(trait >> FLOW_TCP_SHIFT));
         const sum = (a + b + protocol) | 0;
         let hash = Math.imul(sum ^ (sum >>> 16), 0x7feb352d);
         hash ^= hash >>> 15;
-        // The two directions of a flow prefer different lines: FLOW_APART or, of IPv6, FLOW_APART6 words from each other.
-        lines[i] = ((hash & flowMask) << 4) ^ ((((a - b) | 0) >>> 31) << (3 + families[i]!));
+        // The two directions of a flow prefer different lines.
+        lines[i] = ((hash & flowMask) << 4) ^ (((a - b) >> 31) & apartOf(trait));
         order[own] = i;
         own += owned[hash >>> 26]!;
       }
@@ -262,7 +283,19 @@ function trackedLoops(
         const row = order[i]!;
         const line = lines[row]!;
         const unlike = flows[line]! ^ src[row]!;
-        const unlikeOther = flows[line ^ (8 << families[row]!)]! ^ src[row]!;
+        const unlikeOther = flows[line ^ apartOf(traits[row]!)]! ^ src[row]!;
+        missing[likely] = row;
+        likely += ((unlike | -unlike) & (unlikeOther | -unlikeOther)) >>> 31;
+      }
+      // The few that are left may have a line farther off.
+      const near = likely;
+      likely = 0;
+      for (let i = 0; i < near; i++) {
+        const row = missing[i]!;
+        const line = lines[row]!;
+        const apart = apartOf(traits[row]!);
+        const unlike = flows[line ^ (2 * apart)]! ^ src[row]!;
+        const unlikeOther = flows[line ^ (3 * apart)]! ^ src[row]!;
         missing[likely] = row;
         likely += ((unlike | -unlike) & (unlikeOther | -unlikeOther)) >>> 31;
       }
@@ -282,41 +315,48 @@ function trackedLoops(
     act(view, from, to, stamp) {
       let sum = 0;
       let place = from;
+      let askedCount = 0;
       for (; place < to; place++) {
         const row = order[place]!;
-        const form = forms[row]!;
-        const family = families[row]!;
+        const trait = traits[row]!;
         let line = lines[row]!;
         let unlike = unlikeness(row, line);
         if (unlike !== 0) {
-          line ^= 8 << family;
+          line = elsewhere(row, line, apartOf(trait));
           unlike = unlikeness(row, line);
         }
-        if (family !== 0) unlike |= unlikeness6(view, row, line);
-        // One branch for whether the line is the flow's, holds, and does nothing but count.
-        const kind = flows[line + 3]! ^ (stamp | (family << 3));
-        // Of what is counted the window may differ, of a SYN nothing.
-        const whole = (FLOW_COUNTED - kind) >> 31;
-        const differs = ((form ^ flows[line + 5]!) & (0xffff_0000 | whole)) | ((ends[row]! ^ flows[line + 6]!) & whole);
-        const isLate = (flows[line + 7]! - 1 - seconds[row]!) >> 31;
-        const isOther = ((FLOW_SYN - kind) | (kind - 1)) >> 31;
-        if ((unlike | differs | isLate | isOther) !== 0) {
+        if ((trait & FLOW_IPV6) !== 0) unlike |= unlikeness6(view, row, line);
+        // One branch for whether the line is the flow's, holds, and does nothing but count, or prolong entries that nobody else looks at meanwhile.
+        const kind = flows[line + 3]! ^ (stamp | trait);
+        const formDiffers = (forms[row]! ^ flows[line + 5]!) & formMasks[kind & 7]!;
+        const endDiffers = (ends[row]! ^ flows[line + 6]!) & endMasks[kind & 7]!;
+        const second = seconds[row]!;
+        const deadFrom = flows[line + 7]!;
+        const isLate = (deadFrom - 1 - second) >> 31;
+        const isOther = ((FLOW_ASKED - kind) | (kind - 1)) >> 31;
+        if ((unlike | formDiffers | endDiffers | isLate | isOther) !== 0) {
           if (unlike !== 0) break;
-          if (kind === FLOW_ASKED) {
-            if ((form | isLate) !== 0) break;
-            flows[line + 7] = seconds[row]! + UDP_TIMEOUT_MS / 1000;
-            prolong(line, timeOf(row) + UDP_TIMEOUT_MS);
-          } else if (kind === FLOW_ANSWERED) {
-            if (form !== 0 || expiry(flows[line + 5]!) <= timeOf(row) || expiry(flows[line + 6]!) <= timeOf(row)) break;
+          if (kind === FLOW_ANSWERED) {
+            if (expiry(flows[line + 5]!) <= timeOf(row) || expiry(flows[line + 6]!) <= timeOf(row)) break;
             hasEntries = true;
             prolong(line, timeOf(row) + UDP_ANSWERED_TIMEOUT_MS);
           } else if (kind !== FLOW_ACK || !acknowledge(view, row, line)) {
             break;
           }
         }
+        lines[row] = line;
+        asked[askedCount] = row;
+        const isAsked = ((kind ^ FLOW_ASKED) - 1) >> 31;
+        askedCount -= isAsked;
+        // Mostly the same second as for the flow's last packet.
+        if (((deadFrom ^ (second + ASKED_SECONDS)) & isAsked) !== 0) flows[line + 7] = second + ASKED_SECONDS;
         const size = bytes[row]!;
         counts[flows[line + 4]!]! += size + PACKET_UNIT;
         sum += size;
+      }
+      for (let i = 0; i < askedCount; i++) {
+        const row = asked[i]!;
+        prolong(lines[row]!, timeOf(row) + UDP_TIMEOUT_MS);
       }
       byteCount += sum;
       return place;

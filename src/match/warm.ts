@@ -17,6 +17,7 @@ import { flowHashPorts, mixNode } from '../conntrack/key.ts';
 import type { Conntrack } from '../conntrack/table.ts';
 import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
+import { TRAIT_IPV6, TRAIT_TCP } from '../wire/record.ts';
 import { claimNode, classOf4, classOf6, findOwner } from './lookup.ts';
 import type { TrackedJudge, TrackedRows } from './tracked.ts';
 
@@ -67,6 +68,8 @@ export function createWarmer(
     CLASS_IS_LOCAL: layout.CLASS_IS_LOCAL,
     CLASS_PAIR_ROW: layout.CLASS_PAIR_ROW,
     CLASS_PAIR_COLUMN: layout.CLASS_PAIR_COLUMN,
+    TRAIT_IPV6,
+    TRAIT_TCP,
     OWNER_SIZE: layout.OWNER_SIZE,
     OWNER_6_SIZE: layout.OWNER_6_SIZE,
     addressHash: layout.addressHash,
@@ -112,6 +115,8 @@ interface Outside {
   readonly CLASS_IS_LOCAL: number;
   readonly CLASS_PAIR_ROW: number;
   readonly CLASS_PAIR_COLUMN: number;
+  readonly TRAIT_IPV6: number;
+  readonly TRAIT_TCP: number;
   readonly OWNER_SIZE: number;
   readonly OWNER_6_SIZE: number;
   readonly addressHash: typeof layout.addressHash;
@@ -142,11 +147,11 @@ function warmLoops(
   outside: Outside,
 ): WarmLoops {
   const { trie4, classes4, classes6, pairs, functions, owners, owners6, localNode } = tables;
-  const { families, src, dst, ports, forms, offsets } = rows;
+  const { traits, src, dst, ports, offsets } = rows;
   const { srcClasses, dstClasses, refs, srcNodes, dstNodes } = found;
   const { words, headsAt, bucketBits } = ct;
   const { NONE, CLASS_FLAGS, CLASS_IS_LOCAL, CLASS_PAIR_ROW, CLASS_PAIR_COLUMN } = outside;
-  const { OWNER_SIZE, OWNER_6_SIZE } = outside;
+  const { OWNER_SIZE, OWNER_6_SIZE, TRAIT_IPV6, TRAIT_TCP } = outside;
   const { addressHash, classOf4, classOf6, findOwner, claimNode, flowHashPorts, mixNode } = outside;
   const ownerMask = owners.length / OWNER_SIZE - 1;
   const ownerMask6 = owners6.length / OWNER_6_SIZE - 1;
@@ -165,7 +170,7 @@ function warmLoops(
     classes(view, count) {
       for (let i = 0; i < count; i++) {
         const row = missing[i]!;
-        const six = families[row] !== 0;
+        const six = (traits[row]! & TRAIT_IPV6) !== 0;
         const at = offsets[row]! + 22;
         srcClasses[row] = six ? class6(view, at) : classOf4(trie4, src[row]!);
         dstClasses[row] = six ? class6(view, at + 16) : classOf4(trie4, dst[row]!);
@@ -176,8 +181,8 @@ function warmLoops(
       let touched = 0;
       for (let i = 0; i < count; i++) {
         const row = missing[i]!;
-        const udp = forms[row] === 0 ? 1 : 0;
-        const classes = families[row] === 0 ? classes4 : classes6;
+        const udp = (traits[row]! & TRAIT_TCP) === 0 ? 1 : 0;
+        const classes = (traits[row]! & TRAIT_IPV6) === 0 ? classes4 : classes6;
         const pair = classes[srcClasses[row]! + CLASS_PAIR_COLUMN]! + classes[dstClasses[row]! + CLASS_PAIR_ROW]!;
         refs[row] = pairs[pair + udp]!;
       }
@@ -191,7 +196,7 @@ function warmLoops(
       let touched = 0;
       for (let i = 0; i < count; i++) {
         const row = missing[i]!;
-        const six = families[row] !== 0;
+        const six = (traits[row]! & TRAIT_IPV6) !== 0;
         const at = offsets[row]! + 22;
         if (six) {
           touched = (touched + owners6[(hash6(view, at) & ownerMask6) * OWNER_6_SIZE]!) | 0;
@@ -203,7 +208,7 @@ function warmLoops(
       }
       for (let i = 0; i < count; i++) {
         const row = missing[i]!;
-        const six = families[row] !== 0;
+        const six = (traits[row]! & TRAIT_IPV6) !== 0;
         const at = offsets[row]! + 22;
         srcNodes[row] = nodeOf(six ? owner6(view, at) : findOwner(tables, 4, src[row]!, 0, 0, 0));
         dstNodes[row] = nodeOf(six ? owner6(view, at + 16) : findOwner(tables, 4, dst[row]!, 0, 0, 0));
@@ -213,7 +218,7 @@ function warmLoops(
     onePlace(count) {
       for (let i = 0; i < count; i++) {
         const row = missing[i]!;
-        const classes = families[row] === 0 ? classes4 : classes6;
+        const classes = (traits[row]! & TRAIT_IPV6) === 0 ? classes4 : classes6;
         const isFrom = (classes[srcClasses[row]! + CLASS_FLAGS]! & CLASS_IS_LOCAL) !== 0;
         const isTo = (classes[dstClasses[row]! + CLASS_FLAGS]! & CLASS_IS_LOCAL) !== 0;
         srcNodes[row] = isFrom ? place : NONE;
@@ -226,7 +231,7 @@ function warmLoops(
         const row = missing[i]!;
         const node = srcNodes[row] === NONE ? dstNodes[row]! : srcNodes[row]!;
         const number = node < 0 ? 0 : nodeNumbers[node]!;
-        const hash = flowHashPorts(src[row]!, dst[row]!, ports[row]!, forms[row] === 0 ? 17 : 6);
+        const hash = flowHashPorts(src[row]!, dst[row]!, ports[row]!, (traits[row]! & TRAIT_TCP) === 0 ? 17 : 6);
         const bucket = ((hash >>> 26) << bucketBits) | (mixNode(hash, number) >>> (32 - bucketBits));
         heads[i] = words[headsAt + bucket]!;
       }

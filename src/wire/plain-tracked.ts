@@ -13,12 +13,13 @@
 import { specialize } from '../base/specialize.ts';
 import { PLAIN_FORM, type PlainScan } from './plain.ts';
 import { createRowReader6, type ReadRow6 } from './plain-tracked6.ts';
+import { TRAIT_TCP } from './record.ts';
 
 export interface TrackedColumns {
   /** Rows of the columns from `src` to `nanos`. */
   count: number;
-  /** 0 IPv4, 1 IPv6. */
-  readonly families: Int32Array;
+  /** TRAIT_* bits. */
+  readonly traits: Int32Array;
   /** Addresses: IPv4 as int32, IPv6 folded (base/ip.ts). */
   readonly src: Int32Array;
   readonly dst: Int32Array;
@@ -52,7 +53,7 @@ export interface TrackedColumns {
 export function createTrackedColumns(capacity: number): TrackedColumns {
   const column = (): Int32Array => new Int32Array(capacity);
   const rows = {
-    families: column(),
+    traits: column(),
     src: column(),
     dst: column(),
     ports: column(),
@@ -86,7 +87,7 @@ const SECONDS_MAX = 0x7fffffff;
 export function createTrackedScan(columns: TrackedColumns, capturedMax: number): PlainScan {
   return specialize(trackedScan)(
     columns,
-    columns.families,
+    columns.traits,
     columns.src,
     columns.dst,
     columns.ports,
@@ -104,12 +105,13 @@ export function createTrackedScan(columns: TrackedColumns, capturedMax: number):
     capturedMax,
     PLAIN_FORM,
     NANOS_PER_SECOND,
+    TRAIT_TCP,
   );
 }
 
 function trackedScan(
   columns: TrackedColumns,
-  families: Int32Array,
+  traits: Int32Array,
   src: Int32Array,
   dst: Int32Array,
   ports: Int32Array,
@@ -127,6 +129,7 @@ function trackedScan(
   capturedMax: number,
   form: typeof PLAIN_FORM,
   nanosPerSecond: number,
+  traitTcp: number,
 ): PlainScan {
   const { bytesMax, head, headMask, fragmentAndProtocol, tcp, udpFromTcp } = form;
   const { tcpHeadersBytes, tcpExcessBytes, leastBytes, recordHeaderBytes } = form;
@@ -171,7 +174,7 @@ function trackedScan(
           time;
         const differs = ((view.getInt32(frame + 12) & headMask) ^ head) | (protocol ^ (tcp + udpFromTcp * isUdp));
         if ((differs | (short >> 31)) === 0) {
-          families[plain] = 0;
+          traits[plain] = traitTcp & (isUdp - 1);
           src[plain] = view.getInt32(frame + 26);
           dst[plain] = view.getInt32(frame + 30);
           ports[plain] = view.getInt32(frame + 34);
@@ -215,10 +218,11 @@ export function readTracked(
   linkTypes: Int32Array,
   count: number,
 ): void {
-  const { families, src, dst, ports, forms, ends, bytes, offsets, captured, seconds, nanos } = columns;
+  const { traits, src, dst, ports, forms, ends, bytes, offsets, captured, seconds, nanos } = columns;
   const { others, otherRows, readRow6 } = columns;
   const { ethernet, bytesMax, head, headMask, fragmentAndProtocol, tcp, udpFromTcp } = PLAIN_FORM;
   const { tcpHeadersBytes, tcpExcessBytes, leastBytes } = PLAIN_FORM;
+  const traitTcp = TRAIT_TCP;
   let plain = 0;
   let other = 0;
   for (let i = 0; i < count; i++) {
@@ -243,7 +247,7 @@ export function readTracked(
         (total - 34 - header);
       const differs = ((view.getInt32(frame + 12) & headMask) ^ head) | (protocol ^ (tcp + udpFromTcp * isUdp));
       if ((differs | (short >> 31)) === 0) {
-        families[plain] = 0;
+        traits[plain] = traitTcp & (isUdp - 1);
         src[plain] = view.getInt32(frame + 26);
         dst[plain] = view.getInt32(frame + 30);
         ports[plain] = view.getInt32(frame + 34);

@@ -13,6 +13,7 @@ import { foldAddress } from '../base/ip.ts';
 import { specialize } from '../base/specialize.ts';
 import { PLAIN_FORM } from './plain.ts';
 import type { TrackedColumns } from './plain-tracked.ts';
+import { TRAIT_IPV6, TRAIT_TCP } from './record.ts';
 
 /**
  * Fills row `row` of the columns, all but its time, from the frame at `frame` of `view` and returns true if it is a plain one of IPv6. A frame of less than
@@ -31,20 +32,22 @@ const FORM6 = {
   bytesMax: PLAIN_FORM.bytesMax,
   tcp: 6,
   udp: 17,
+  traitIpv6: TRAIT_IPV6,
+  traitTcp: TRAIT_TCP,
 } as const;
 
 export function createRowReader6(columns: Rows6): ReadRow6 {
-  const { families, src, dst, ports, forms, ends, bytes, offsets, captured } = columns;
-  return specialize(rowReader6)(families, src, dst, ports, forms, ends, bytes, offsets, captured, foldAddress, FORM6);
+  const { traits, src, dst, ports, forms, ends, bytes, offsets, captured } = columns;
+  return specialize(rowReader6)(traits, src, dst, ports, forms, ends, bytes, offsets, captured, foldAddress, FORM6);
 }
 
 type Rows6 = Pick<
   TrackedColumns,
-  'families' | 'src' | 'dst' | 'ports' | 'forms' | 'ends' | 'bytes' | 'offsets' | 'captured'
+  'traits' | 'src' | 'dst' | 'ports' | 'forms' | 'ends' | 'bytes' | 'offsets' | 'captured'
 >;
 
 function rowReader6(
-  families: Int32Array,
+  traits: Int32Array,
   src: Int32Array,
   dst: Int32Array,
   ports: Int32Array,
@@ -56,7 +59,7 @@ function rowReader6(
   fold: typeof foldAddress,
   form6: typeof FORM6,
 ): ReadRow6 {
-  const { head, headMask, ipBytes, leastBytes, tcpExcessBytes, bytesMax, tcp, udp } = form6;
+  const { head, headMask, ipBytes, leastBytes, tcpExcessBytes, bytesMax, tcp, udp, traitIpv6, traitTcp } = form6;
   const folded = (view: DataView, at: number): number =>
     fold(view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
   return (view, frame, captured, wire, row) => {
@@ -72,7 +75,7 @@ function rowReader6(
     const form = isTcp ? view.getInt32(frame + 66) : 0;
     const end = ipBytes + (isTcp ? (form >>> 28) << 2 : word >>> 16);
     if (end < least || end > total) return false;
-    families[row] = 1;
+    traits[row] = isTcp ? traitIpv6 | traitTcp : traitIpv6;
     src[row] = folded(view, frame + 22);
     dst[row] = folded(view, frame + 38);
     ports[row] = view.getInt32(frame + ipBytes);

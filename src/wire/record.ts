@@ -131,6 +131,10 @@ export const FLAG_LENGTH_FROM_FRAME = 1 << 11;
 /** IPv6 extension headers are present. */
 export const FLAG_EXTENSION_HEADERS = 1 << 12;
 
+/** What a row of plain-tracked.ts is; bits that a flow line (conntrack/flows.ts) has too. */
+export const TRAIT_IPV6 = 1 << 3;
+export const TRAIT_TCP = 1 << 4;
+
 export const TCP_FIN = 0x01;
 export const TCP_SYN = 0x02;
 export const TCP_RST = 0x04;

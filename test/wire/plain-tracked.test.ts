@@ -83,8 +83,8 @@ function batchOf({ bytes, view }: Capture) {
 type Row = readonly (number | string)[];
 
 function rowsOf(columns: TrackedColumns): Map<number, Row> {
-  const { count, families, src, dst, ports, forms, ends, bytes, offsets, captured, seconds, nanos } = columns;
-  const names = [families, src, dst, ports, forms, bytes, captured, seconds, nanos];
+  const { count, traits, src, dst, ports, forms, ends, bytes, offsets, captured, seconds, nanos } = columns;
+  const names = [traits, src, dst, ports, forms, bytes, captured, seconds, nanos];
   return new Map(
     Array.from({ length: count }, (_, i): [number, Row] => [
       offsets[i]!,
@@ -170,7 +170,7 @@ function rowOf(
     : 0;
   const end = (out[record.PACKET_TCP_SEQ]! + dataBytes + ((tcpFlags >> 1) & 1) + (tcpFlags & 1)) | 0;
   return [
-    isIpv6 ? 1 : 0,
+    (isIpv6 ? record.TRAIT_IPV6 : 0) | (isTcp ? record.TRAIT_TCP : 0),
     endOf(isIpv6, out, record.PACKET_SRC),
     endOf(isIpv6, out, record.PACKET_DST),
     (out[record.PACKET_SRC_PORT]! << 16) | out[record.PACKET_DST_PORT]!,
