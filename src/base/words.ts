@@ -72,7 +72,12 @@ export class Words {
     this.#onWrite?.(index, index + 1);
   }
 
-  /** The same for a word that leads other threads to what was written before it. */
+  /** Tells of words that were written in `room` and had been there before. */
+  wrote(start: number, end: number): void {
+    this.#onWrite?.(start, end);
+  }
+
+  /** The same as `set` for a word that leads other threads to what was written before it. */
   release(index: number, value: number): void {
     Atomics.store(this.#words, index, value);
     this.#onWrite?.(index, index + 1);

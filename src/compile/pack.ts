@@ -111,7 +111,7 @@ export function packParts(plan: Plan, options: PackOptions, timed: TimedAddresse
   const nodes = settingsByNode(plan);
   const packer4 = new ChainPacker(plan, 4, sections, 0, dataplane, room?.classes);
   const slotsOf4 = collectSlots(plan, packer4, nodes, isLocal);
-  const packer6 = new ChainPacker(plan, 6, sections, packer4.chainCount, dataplane, room?.classes);
+  const packer6 = new ChainPacker(plan, 6, sections, packer4.chainCount, dataplane, room?.classes, packer4);
   const slotsOf6 = collectSlots(plan, packer6, nodes, isLocal);
 
   const addresses = planAddresses(plan);
@@ -229,6 +229,17 @@ function isTail(key: string, name: string): boolean {
 
 const SLASH = 0x2f;
 
+/** Strings and prefixes of an endpoint that is gone, for the next one. */
+export interface SpareEndpoint {
+  readonly key: string;
+  readonly uid: string;
+  readonly keyString: number;
+  readonly nameString: number;
+  readonly uidString: number;
+  readonly firstAddress: number;
+  readonly addressCount: number;
+}
+
 /** Writes records of SECTION_ENDPOINTS. What a pod has in common with the one before is not looked up again. */
 export class EndpointWriter {
   readonly #nodes: ReadonlyMap<string, number>;
@@ -250,24 +261,27 @@ export class EndpointWriter {
     this.#empty = sections.string('');
   }
 
-  write(endpoint: PlanEndpoint, index: number, room: Int32Array, at: number): void {
+  /** `spare`: what was left by an endpoint that is gone. */
+  write(endpoint: PlanEndpoint, index: number, room: Int32Array, at: number, spare?: SpareEndpoint): void {
     const sections = this.#sections;
     const { addresses, allowedSources, labels } = endpoint;
     const empty = this.#empty;
     room[at + layout.ENDPOINT_LABELS] = this.#labelsAt(labels);
     room[at + layout.ENDPOINT_LABELS + 1] = labels.length;
-    const { key, name } = endpoint;
-    const keyString = sections.uniqueString(key);
+    const { key, name, uid } = endpoint;
+    const known = spare?.key === key ? spare : undefined;
+    const keyString = known?.keyString ?? sections.uniqueString(key);
     room[at + layout.ENDPOINT_KEY] = keyString;
     room[at + layout.ENDPOINT_KIND] = endpoint.kind === 'wep' ? layout.KIND_WEP : layout.KIND_HEP;
     room[at + layout.ENDPOINT_NAMESPACE] = this.#string(layout.ENDPOINT_NAMESPACE, endpoint.namespace);
-    room[at + layout.ENDPOINT_NAME] = isTail(key, name)
-      ? sections.tailString(keyString, name)
-      : sections.uniqueString(name);
+    room[at + layout.ENDPOINT_NAME] =
+      known?.nameString ?? (isTail(key, name) ? sections.tailString(keyString, name) : sections.uniqueString(name));
     room[at + layout.ENDPOINT_NODE] = this.#nodes.get(endpoint.node) ?? layout.NONE;
     room[at + layout.ENDPOINT_SERVICE_ACCOUNT] = this.#string(layout.ENDPOINT_SERVICE_ACCOUNT, endpoint.serviceAccount);
-    room[at + layout.ENDPOINT_UID] = endpoint.uid === '' ? empty : sections.uniqueString(endpoint.uid);
-    this.#prefixes(addresses, room, at + layout.ENDPOINT_ADDRESSES);
+    const knownUid = spare?.uid === uid ? spare.uidString : undefined;
+    room[at + layout.ENDPOINT_UID] = uid === '' ? empty : (knownUid ?? sections.uniqueString(uid));
+    const place = spare?.addressCount === addresses.length ? spare.firstAddress : undefined;
+    this.#prefixes(addresses, room, at + layout.ENDPOINT_ADDRESSES, place);
     room[at + layout.ENDPOINT_INTERFACE] = this.#string(layout.ENDPOINT_INTERFACE, endpoint.interfaceName);
     room[at + layout.ENDPOINT_GROUP] = endpoint.group;
     room[at + layout.ENDPOINT_FILE] = this.#string(layout.ENDPOINT_FILE, endpoint.origin.file);
@@ -318,10 +332,14 @@ export class EndpointWriter {
     return string;
   }
 
-  #prefixes(prefixes: readonly Prefix[], room: Int32Array, at: number): void {
-    room[at] = prefixes.length === 0 ? 0 : this.#sections.count(layout.SECTION_PREFIXES);
+  #prefixes(prefixes: readonly Prefix[], room: Int32Array, at: number, place?: number): void {
+    const sections = this.#sections;
+    room[at] = prefixes.length === 0 ? 0 : (place ?? sections.count(layout.SECTION_PREFIXES));
     room[at + 1] = prefixes.length;
-    for (const prefix of prefixes) this.#sections.prefix(prefix);
+    for (let i = 0; i < prefixes.length; i++) {
+      if (place === undefined) sections.prefix(prefixes[i]!);
+      else sections.setPrefix(place + i, prefixes[i]!);
+    }
   }
 
   /** The string of a field of which neighbours often have the same. */

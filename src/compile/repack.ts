@@ -23,7 +23,14 @@ import { type Tables, viewTables } from '../tables/tables.ts';
 import { union } from './classes.ts';
 import { DirectAddresses } from './direct-addresses.ts';
 import type { KindTable } from './kinds.ts';
-import { type PackOptions, type PackParts, type PackRoom, packParts, type VersionParts } from './pack.ts';
+import {
+  type PackOptions,
+  type PackParts,
+  type PackRoom,
+  packParts,
+  type SpareEndpoint,
+  type VersionParts,
+} from './pack.ts';
 import { netSetsByGroup, packPolicyList } from './pack-objects.ts';
 import { LivePairs } from './pack-pairs.ts';
 import type { Plan, PlanEndpoint, PlanGroup, PlanTierPolicies, Prefix } from './plan.ts';
@@ -80,6 +87,8 @@ export class RepackableTables {
   readonly #setsOf: (readonly number[])[];
   readonly #endpointsOf = new Map<number, Set<number>>();
   readonly #nobody: number;
+  /** By key: endpoints that are gone, whose places the next ones take. */
+  readonly #spares = new Map<string, Spare>();
   /** Of the change that is going on. */
   #memberships = new Set<number>();
   #replacedSlots = new Set<readonly number[]>();
@@ -246,7 +255,9 @@ export class RepackableTables {
     const { sections, nodes, isLocal, writer } = this.#parts;
     // Memberships must be settled before classes are made by them.
     assert(this.#memberships.size === 0, 'pods come after memberships are settled');
-    const index = this.#plan.endpoints.push(endpoint) - 1;
+    const spare = this.#takeSpare(endpoint.key);
+    const index = spare?.index ?? this.#plan.endpoints.length;
+    this.#plan.endpoints[index] = endpoint;
     const settings = nodes.get(endpoint.node);
     if (settings === undefined) throw new NoRoomError();
     for (const { packer, slotsOf } of this.#versions) {
@@ -254,8 +265,9 @@ export class RepackableTables {
       slotsOf[index] = isKnown ? packer.endpointSlots(endpoint.group, settings.settings, settings.key) : undefined;
     }
     const records = sections.section(layout.SECTION_ENDPOINTS);
-    const at = records.extend(layout.ENDPOINT_SIZE);
-    writer.write(endpoint, index, records.room, at);
+    const at = spare === undefined ? records.extend(layout.ENDPOINT_SIZE) : index * layout.ENDPOINT_SIZE;
+    writer.write(endpoint, index, records.room, at, spare);
+    if (spare !== undefined) records.wrote(at, at + layout.ENDPOINT_SIZE);
     this.#endpoints(endpoint.group).add(index);
     for (const address of endpoint.addresses) {
       if (!this.#isNobodys(address)) throw new NoRoomError();
@@ -280,11 +292,29 @@ export class RepackableTables {
     this.#endpoints(group).delete(index);
     const records = sections.section(layout.SECTION_ENDPOINTS);
     const at = index * layout.ENDPOINT_SIZE;
+    const of = (word: number): number => records.at(at + word);
+    this.#spares.set(endpoint.key, {
+      index,
+      key: endpoint.key,
+      uid: endpoint.uid,
+      keyString: of(layout.ENDPOINT_KEY),
+      nameString: of(layout.ENDPOINT_NAME),
+      uidString: of(layout.ENDPOINT_UID),
+      firstAddress: of(layout.ENDPOINT_ADDRESSES),
+      addressCount: addresses.length,
+    });
     const empty = sections.string('');
     for (let word = 0; word < layout.ENDPOINT_SIZE; word++) records.set(at + word, GONE.get(word) ?? 0);
     for (const word of TEXTS) records.set(at + word, empty);
     this.#plan.endpoints[index] = { ...endpoint, key: '', addresses: [] };
     return endpoint;
+  }
+
+  /** What an endpoint of this key has left, or any other. */
+  #takeSpare(key: string): Spare | undefined {
+    const spare = this.#spares.get(key) ?? this.#spares.values().next().value;
+    if (spare !== undefined) this.#spares.delete(spare.key);
+    return spare;
   }
 
   /** Works out what memberships and policies so far mean for addresses. */
@@ -325,7 +355,11 @@ export class RepackableTables {
     for (const { kinds } of this.#versions) kinds.endChange();
     const { sections } = this.#parts;
     sections.writeCounts(this.#pair.note);
-    this.#tables = viewTables(this.#pair.commit());
+    const { newest } = this.#pair;
+    const buffer = this.#pair.commit();
+    // Nothing was written, and the newest stays what it was: what is stored next belongs there.
+    if (buffer === newest) sections.bind(buffer, this.#pair.note);
+    this.#tables = viewTables(buffer);
     this.#written = this.#pair.lastWritten;
     return this.#tables;
   }
@@ -398,6 +432,10 @@ function isSameAddress(a: Prefix, b: Prefix): boolean {
 
 function isTwice(addresses: readonly Prefix[], index: number): boolean {
   return addresses.some((address, i) => i !== index && isSameAddress(address, addresses[index]!));
+}
+
+interface Spare extends SpareEndpoint {
+  readonly index: number;
 }
 
 type Lists = Pick<PlanGroup, 'tiers' | 'forwardTiers' | 'preDnatTiers' | 'untrackedTiers'> & {

@@ -103,6 +103,14 @@ export class Sections {
     return at / PREFIX_SIZE;
   }
 
+  /** Another prefix in the place of one. */
+  setPrefix(index: number, { version, length, words }: Prefix): void {
+    const section = this.section(SECTION_PREFIXES);
+    const at = index * PREFIX_SIZE;
+    section.set(at, (version << 8) | length);
+    for (let i = 0; i < 4; i++) section.set(at + 1 + i, words[i as 0 | 1 | 2 | 3]);
+  }
+
   /** `[start, count]` of a list of prefixes. */
   prefixList(prefixes: readonly Prefix[]): [number, number] {
     const start = prefixes.length === 0 ? 0 : this.count(SECTION_PREFIXES);

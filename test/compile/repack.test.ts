@@ -223,6 +223,30 @@ describe('what is written into the tables', () => {
     expect(live.counts).toEqual({ stored: 0, patched: 3, packed: 1 });
   });
 
+  test('pods that come and go for ever take the places of those that are gone', () => {
+    // Twice as many as there is room for in the tables.
+    const live = new LiveCompiler(objects);
+    const before = live.publish().counts[layout.SECTION_ENDPOINTS]!;
+    const [web] = objects.pods;
+    const named = (name: string, ip: string, uid: string): Pod => {
+      return { ...web!, meta: { ...web!.meta, name, uid }, podIPs: [ip], podIP: ip };
+    };
+    for (let round = 0; round < 4_500; round++) {
+      // The same ones again, with other addresses and ids.
+      const [a, b] = [`10.0.77.${1 + (round % 2)}`, `10.0.77.${2 - (round % 2)}`];
+      const pods = [named('again-0', a, `u${round % 5}`), named('again-1', b, '')];
+      for (const each of pods) live.set(each);
+      live.publish();
+      if (round % 1_000 === 0) expectSame(live, addresses);
+      for (const each of pods) live.delete(each);
+      live.publish();
+    }
+    for (const name of ['one', 'two']) live.set(named(name, name === 'one' ? '10.0.77.1' : '10.0.77.2', ''));
+    expectSame(live, addresses);
+    expect(live.publish().counts[layout.SECTION_ENDPOINTS]).toBe(before + 2);
+    expect(live.counts.packed).toBe(1);
+  });
+
   test('what was written is said, so that a copy elsewhere can be kept', () => {
     const live = new LiveCompiler(objects);
     const copy = new Int32Array(live.publish().buffer).slice();
