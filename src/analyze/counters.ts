@@ -124,14 +124,19 @@ function stepCount(tables: Tables, step: number): RuleCount {
   };
 }
 
-/** Direction of the chain that `step` belongs to: chains lie in the order of their steps. */
+const directions = new WeakMap<Tables, Uint8Array>();
+
+/** Direction of the chains that `step` belongs to: those of IPv4 and IPv6 may share it, but not those of different directions. */
 export function chainDirection(tables: Tables, step: number): string {
-  let low = 0;
-  let high = tables.counts[layout.SECTION_CHAINS]! - 1;
-  while (low < high) {
-    const middle = (low + high + 1) >>> 1;
-    if (field(tables, layout.SECTION_CHAINS, middle, layout.CHAIN_FIRST_STEP) <= step) low = middle;
-    else high = middle - 1;
+  let ofSteps = directions.get(tables);
+  if (ofSteps === undefined) {
+    ofSteps = new Uint8Array(tables.counts[layout.SECTION_STEPS]!);
+    for (let chain = 0; chain < tables.counts[layout.SECTION_CHAINS]!; chain++) {
+      const first = field(tables, layout.SECTION_CHAINS, chain, layout.CHAIN_FIRST_STEP);
+      const count = field(tables, layout.SECTION_CHAINS, chain, layout.CHAIN_STEP_COUNT);
+      ofSteps.fill(field(tables, layout.SECTION_CHAINS, chain, layout.CHAIN_DIRECTION), first, first + count);
+    }
+    directions.set(tables, ofSteps);
   }
-  return field(tables, layout.SECTION_CHAINS, low, layout.CHAIN_DIRECTION) === 0 ? 'ingress' : 'egress';
+  return ofSteps[step] === 0 ? 'ingress' : 'egress';
 }

@@ -38,9 +38,16 @@ import {
   REASON_VXLAN,
 } from '../model/flow.ts';
 import { NONE, STEP_ALLOW, STEP_DENY, STEP_NONE, STEP_PASS } from '../tables/layout.ts';
-import { type AddressTest, ANY_ADDRESS, type PredicateTable, ruleTerms, type Term } from './fields.ts';
+import {
+  type AddressTest,
+  ANY_ADDRESS,
+  isVersionNeutral,
+  type PredicateTable,
+  ruleTerms,
+  type Term,
+} from './fields.ts';
 import { ALL_KEYS, icmpKeys, intersectKeys, portKey, portKeys, protocolKeys } from './keys.ts';
-import type { Plan, PlanFailsafe, PlanRule, PlanSettings, PlanTierPolicies } from './plan.ts';
+import type { Plan, PlanFailsafe, PlanPolicy, PlanRule, PlanSettings, PlanTierPolicies } from './plan.ts';
 
 /** `rejected`: of a pod that Felix refuses, whose interface it does not know (semantics 6.4): everything is dropped. */
 export type ChainKind = 'wep' | 'normal' | 'forward' | 'preDnat' | 'untracked' | 'rejected';
@@ -74,6 +81,24 @@ export interface Step {
 }
 
 const ALWAYS: Term = { src: ANY_ADDRESS, dst: ANY_ADDRESS, keys: ALL_KEYS, sourceKeys: ALL_KEYS };
+
+/** Whether the steps of `spec` are the same for both IP versions. */
+export function isVersionNeutralChain(plan: Plan, spec: ChainSpec): boolean {
+  if (spec.dataplane === 'bpf') return false;
+  const { failsafeInbound, failsafeOutbound } = spec.settings;
+  if ([...failsafeInbound, ...failsafeOutbound].some(({ net }) => net !== undefined)) return false;
+  const isIngress = spec.direction === DIRECTION_INGRESS;
+  const areNeutral = ({ ingress, egress }: Pick<PlanPolicy, 'ingress' | 'egress'>): boolean =>
+    (isIngress ? ingress : egress).every(isVersionNeutral);
+  for (const tier of spec.tiers) {
+    const policies = isIngress ? tier.ingress : tier.egress;
+    if (!policies.every((policy) => areNeutral(plan.policies[policy]!))) return false;
+  }
+  return spec.profiles.every((name) => {
+    const index = profileNumbers(plan).get(name);
+    return index === undefined || areNeutral(plan.profiles[index]!);
+  });
+}
 
 /** The steps of `spec`; registers the predicates its terms need in `table`. */
 export function chainSteps(plan: Plan, spec: ChainSpec, table: PredicateTable): Step[] {

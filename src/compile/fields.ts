@@ -19,7 +19,7 @@
  * for notICMP without a protocol, 10.5. Where the dataplanes differ: 6.10.
  */
 import { formatPrefix } from '../base/ip.ts';
-import { type Dataplane, PROTOCOL_ICMPV6, PROTOCOL_UDPLITE } from '../model/flow.ts';
+import { type Dataplane, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDPLITE } from '../model/flow.ts';
 import {
   ALL_KEYS,
   allIcmpKeys,
@@ -58,14 +58,18 @@ export type Predicate =
 
 export const ANY_ADDRESS: AddressTest = { allOf: [], noneOf: [] };
 
-/** Numbers predicates in the order they are first asked for. One table an IP version. */
+/**
+ * Numbers predicates in the order they are first asked for. One table serves both IP versions: most rules mean the same in either, and
+ * their terms are then the very same objects.
+ */
 export class PredicateTable {
   readonly predicates: Predicate[] = [];
   readonly #plan: Plan;
   readonly #numbers = new Map<string, number>();
   readonly #tuples = new Map<number, readonly { protocol: number; port: number }[]>();
-  readonly #alternatives = new Map<PlanSide, readonly SideAlternative[]>();
-  /** By source, destination and protocol. */
+  /** By form: 0 = of sides that are the same for both versions, else the version. */
+  readonly #alternatives = new Map<number, Map<PlanSide, readonly SideAlternative[]>>();
+  /** By source, destination, and protocol and form. */
   readonly #terms = new Map<PlanSide, Map<PlanSide, Map<number, readonly Term[]>>>();
 
   constructor(plan: Plan) {
@@ -96,15 +100,22 @@ export class PredicateTable {
   }
 
   /** What a side comes to, worked out once. */
-  alternatives(side: PlanSide, make: (side: PlanSide) => readonly SideAlternative[]): readonly SideAlternative[] {
-    return known(this.#alternatives, side, () => make(side));
+  alternatives(side: PlanSide, version: 4 | 6, make: () => readonly SideAlternative[]): readonly SideAlternative[] {
+    const bySide = known(this.#alternatives, hasNets(side) ? version : 0, () => new Map<PlanSide, SideAlternative[]>());
+    return known(bySide, side, make);
   }
 
-  /** The terms of all rules with these sides and this protocol, worked out once. */
-  terms(source: PlanSide, destination: PlanSide, protocol: number, make: () => readonly Term[]): readonly Term[] {
+  /** The terms of all rules with these sides and this protocol, worked out once; `form` is 0 where both versions have the same. */
+  terms(
+    source: PlanSide,
+    destination: PlanSide,
+    protocol: number,
+    form: 0 | 4 | 6,
+    make: () => readonly Term[],
+  ): readonly Term[] {
     const bySource = known(this.#terms, source, () => new Map());
     const byDestination = known(bySource, destination, () => new Map<number, readonly Term[]>());
-    return known(byDestination, protocol, make);
+    return known(byDestination, protocol * 8 + form, make);
   }
 
   #number(key: string, make: () => Predicate): number {
@@ -140,7 +151,24 @@ export function ruleTerms(
   if (!isPlain) return newTerms(rule, version, table, dataplane);
   // Of the rules that ask for no more than a protocol beside their sides, many are alike in all of it.
   const protocol = isUnknownToBpf(rule.protocol, rule.isProtocolNamed, dataplane) ? UNKNOWN : rule.protocol;
-  return table.terms(rule.source, rule.destination, protocol, () => newTerms(rule, version, table, dataplane));
+  const form = isVersionNeutral(rule) ? 0 : version;
+  return table.terms(rule.source, rule.destination, protocol, form, () => newTerms(rule, version, table, dataplane));
+}
+
+/** Whether a rule has the same terms for both IP versions. */
+export function isVersionNeutral(rule: PlanRule): boolean {
+  const { protocol, notProtocol, source, destination } = rule;
+  if (rule.ipVersion !== 0 || rule.icmpType >= 0 || rule.notIcmpType >= 0) return false;
+  return !isIcmp(protocol) && !isIcmp(notProtocol) && !hasNets(source) && !hasNets(destination);
+}
+
+/** Keys of ICMP and ICMPv6 depend on the IP version. */
+function isIcmp(protocol: number): boolean {
+  return protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6;
+}
+
+function hasNets({ nets, notNets }: PlanSide): boolean {
+  return nets.length + notNets.length > 0;
 }
 
 /** Stands for a protocol that the dataplane does not know. */
@@ -149,8 +177,10 @@ const UNKNOWN = -2;
 function newTerms(rule: PlanRule, version: 4 | 6, table: PredicateTable, dataplane: Dataplane): Term[] {
   const keys = protocolAndIcmpKeys(rule, version, dataplane);
   if (keys.length === 0) return [];
-  const sources = table.alternatives(rule.source, (side) => sideAlternatives(side, version, table));
-  const destinations = table.alternatives(rule.destination, (side) => sideAlternatives(side, version, table));
+  const sources = table.alternatives(rule.source, version, () => sideAlternatives(rule.source, version, table));
+  const destinations = table.alternatives(rule.destination, version, () =>
+    sideAlternatives(rule.destination, version, table),
+  );
   const terms: Term[] = [];
   for (const source of sources) {
     for (const destination of destinations) {

@@ -10,7 +10,7 @@ import { WordInterner } from '../base/word-interner.ts';
 import { NoRoomError, zeroWords } from '../base/words.ts';
 import { type Dataplane, DIRECTION_EGRESS, DIRECTION_INGRESS, REASON_FAILSAFE } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
-import { CHAIN_KINDS, type ChainKind, type ChainSpec, chainSteps, type Step } from './chains.ts';
+import { CHAIN_KINDS, type ChainKind, type ChainSpec, chainSteps, isVersionNeutralChain, type Step } from './chains.ts';
 import type { PeerClasses } from './classes.ts';
 import { PredicateTable } from './fields.ts';
 import { encodeFunction, foldFunction } from './fold.ts';
@@ -25,14 +25,23 @@ export const NO_CHECK_CLASS = 0;
 interface Chain {
   readonly spec: ChainSpec;
   readonly steps: readonly Step[];
+  /** The chain of the other IP version with the same steps: its place among those of the twin. */
+  readonly twin: number | undefined;
 }
 
-interface PackedChain {
+/** What a chain has of its own steps alone, whatever the addresses: equal for both IP versions where the steps are. */
+interface PackedSteps {
+  readonly firstStep: number;
+  /** By step of the chain: the first step anywhere that says the same. */
+  readonly sameSteps: Int32Array;
+  /** The words CHAIN_KEYS to CHAIN_SOURCE_KEYS. */
+  readonly keyWords: readonly number[];
+}
+
+interface PackedChain extends PackedSteps {
   readonly number: number;
   /** In tables that are repacked: its policy classes, and the local row of each. */
   readonly policyClasses: { readonly number: number; readonly localRow: number }[];
-  /** By step of the chain: the first step anywhere that says the same. */
-  readonly sameSteps: Int32Array;
   readonly src: AddressRows;
   readonly dst: AddressRows;
   readonly srcMap: number;
@@ -56,11 +65,13 @@ export class ChainPacker {
   readonly #maps = new WordInterner();
   readonly #mapOffsets: number[] = [];
   /** Port functions, and the refs of them by number. */
-  readonly #functions = new WordInterner();
-  readonly #functionRefs: number[] = [];
+  readonly #functions: WordInterner;
+  readonly #functionRefs: number[];
   /** The first step that says the same: by rule, or of other steps by what they say. */
-  readonly #stepOfRule: number[] = [];
-  readonly #sameSteps = new Map<string, number>();
+  readonly #stepOfRule: number[];
+  readonly #sameSteps: Map<string, number>;
+  /** The packer of the other IP version, which came first. */
+  readonly #twin: ChainPacker | undefined;
   /** Peer classes that may come after those there are; > 0 = the tables are repacked. */
   readonly #room: number;
   #classCount = 0;
@@ -77,12 +88,26 @@ export class ChainPacker {
 
   /**
    * `firstNumber` is the number that the first chain of this version will get in SECTION_CHAINS. `room` is for tables that are repacked: how many
-   * peer classes may come.
+   * peer classes may come. `twin` is the packer of the other version: a chain that has the same steps for both shares them, their texts and
+   * the rows of their ports.
    */
-  constructor(plan: Plan, version: 4 | 6, sections: Sections, firstNumber: number, dataplane: Dataplane, room = 0) {
+  constructor(
+    plan: Plan,
+    version: 4 | 6,
+    sections: Sections,
+    firstNumber: number,
+    dataplane: Dataplane,
+    room = 0,
+    twin?: ChainPacker,
+  ) {
     this.#room = room;
     this.version = version;
-    this.table = new PredicateTable(plan);
+    this.table = twin?.table ?? new PredicateTable(plan);
+    this.#twin = twin;
+    this.#functions = twin === undefined ? new WordInterner() : twin.#functions;
+    this.#functionRefs = twin === undefined ? [] : twin.#functionRefs;
+    this.#stepOfRule = twin === undefined ? [] : twin.#stepOfRule;
+    this.#sameSteps = twin === undefined ? new Map() : twin.#sameSteps;
     this.#plan = plan;
     this.#sections = sections;
     this.#firstNumber = firstNumber;
@@ -245,7 +270,7 @@ export class ChainPacker {
     if (index === undefined) {
       index = this.#chains.length;
       const predicateCount = this.table.predicates.length;
-      const chain = { spec, steps: chainSteps(this.#plan, spec, this.table) };
+      const chain = this.#newChain(key, spec);
       this.#chains.push(chain);
       this.#numbers.set(key, index);
       if (this.#classes !== undefined) {
@@ -255,6 +280,15 @@ export class ChainPacker {
       }
     }
     return this.#packed[index]?.number ?? this.#firstNumber + index;
+  }
+
+  #newChain(key: string, spec: ChainSpec): Chain {
+    const twin = this.#twin;
+    const index = twin === undefined ? undefined : twin.#numbers.get(key);
+    if (twin === undefined || index === undefined || !isVersionNeutralChain(this.#plan, spec)) {
+      return { spec, steps: chainSteps(this.#plan, spec, this.table), twin: undefined };
+    }
+    return { spec, steps: twin.#chains[index]!.steps, twin: index };
   }
 
   /** In tables that are repacked: the chains of `group` are worked out anew when next asked for. */
@@ -350,18 +384,11 @@ export class ChainPacker {
   #packChain(chain: Chain, classes: PeerClasses, numbers: ObjectNumbers): PackedChain {
     const sections = this.#sections;
     const { steps, spec } = chain;
-    const firstStep = sections.count(layout.SECTION_STEPS);
-    const sameSteps = Int32Array.from(steps, (step) => this.#packStep(step, spec.direction, numbers));
+    const { firstStep, sameSteps, keyWords } = this.#twinSteps(chain) ?? this.#packSteps(chain, numbers);
     const src = this.#addressRows(steps, 'src', classes);
     const dst = this.#addressRows(steps, 'dst', classes);
-    const keys = keyRows(steps, 'keys');
-    const sourceKeys = keyRows(steps, 'sourceKeys');
     const srcMap = this.#map(src.rowOf);
     const dstMap = this.#map(dst.rowOf);
-    const sourceKeysAt =
-      sourceKeys.starts.length === 1
-        ? layout.NONE
-        : sections.ints([sourceKeys.starts.length, ...sourceKeys.starts, this.#packRows(sourceKeys.rows)]);
     const number = sections.record(layout.SECTION_CHAINS, [
       this.version,
       spec.direction,
@@ -374,16 +401,36 @@ export class ChainPacker {
       src.rows.length,
       this.#packRows(dst.rows),
       dst.rows.length,
-      ...sections.intList(keys.starts),
-      this.#packRows(keys.rows),
-      sourceKeysAt,
+      ...keyWords,
       CHAIN_KINDS.indexOf(spec.kind),
       failsafeCount(steps),
     ]);
     const isLater = this.#room > 0 && this.#packed.length >= this.#initialCount;
     if (!isLater)
       assert(number === this.#firstNumber + this.#packed.length, 'chains are packed in the order of their numbers');
-    return { number, policyClasses: [], sameSteps, src, dst, srcMap, dstMap };
+    return { number, policyClasses: [], firstStep, sameSteps, keyWords, src, dst, srcMap, dstMap };
+  }
+
+  #twinSteps({ twin }: Chain): PackedSteps | undefined {
+    return twin === undefined || this.#twin === undefined ? undefined : this.#twin.#packed[twin];
+  }
+
+  #packSteps({ steps, spec }: Chain, numbers: ObjectNumbers): PackedSteps {
+    const sections = this.#sections;
+    const firstStep = sections.count(layout.SECTION_STEPS);
+    const sameSteps = zeroWords(steps.length);
+    for (let i = 0; i < steps.length; i++) sameSteps[i] = this.#packStep(steps[i]!, spec.direction, numbers);
+    const keys = keyRows(steps, 'keys');
+    const sourceKeys = keyRows(steps, 'sourceKeys');
+    const sourceKeysAt =
+      sourceKeys.starts.length === 1
+        ? layout.NONE
+        : sections.ints([sourceKeys.starts.length, ...sourceKeys.starts, this.#packRows(sourceKeys.rows)]);
+    return {
+      firstStep,
+      sameSteps,
+      keyWords: [...sections.intList(keys.starts), this.#packRows(keys.rows), sourceKeysAt],
+    };
   }
 
   /** In tables that are repacked, a chain that asks for addresses at all has a map: a class may come that it asks for. */
