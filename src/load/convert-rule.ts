@@ -88,9 +88,15 @@ function convertEntity(raw: Opt<RawEntity>): EntityRule {
       ? { names: listOf(serviceAccounts.names), selector: serviceAccounts.selector ?? '' }
       : undefined,
     services: services ? { name: services.name ?? '', namespace: services.namespace ?? '' } : undefined,
-    ports: listOf(raw.ports).map(convertPort),
-    notPorts: listOf(raw.notPorts).map(convertPort),
+    ports: convertPorts(raw.ports),
+    notPorts: convertPorts(raw.notPorts),
   };
+}
+
+const NO_PORTS: readonly Port[] = [];
+
+function convertPorts(raw: Opt<readonly RawPort[]>): readonly Port[] {
+  return !raw || raw.length === 0 ? NO_PORTS : raw.map(convertPort);
 }
 
 /** `80`, `"80"`, `"80:90"` or a name; what the API refuses comes out as near to what was written as the type allows. */

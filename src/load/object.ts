@@ -28,6 +28,7 @@ export class ObjectContext {
   readonly mode: LoadMode;
   private readonly document: RawDocument;
   private readonly problems: ProblemList;
+  private lastOrigin: Origin | undefined;
   private errorCount = 0;
   /** Places that hold an error of shape: what follows from it is not reported. */
   private faultyPlaces: readonly FieldPath[] = [];
@@ -43,8 +44,11 @@ export class ObjectContext {
     return this.errorCount > 0;
   }
 
+  /** Parts that begin on one line share theirs. */
   origin(path: FieldPath): Origin {
-    return { file: this.document.file, line: this.document.lineOf(path) };
+    const line = this.document.lineOf(path);
+    if (this.lastOrigin?.line !== line) this.lastOrigin = { file: this.document.file, line };
+    return this.lastOrigin;
   }
 
   /** From now on says nothing about these places and what leads to them. */

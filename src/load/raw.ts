@@ -52,7 +52,9 @@ export function policyMeta(raw: Opt<RawMeta>, context: ObjectContext): ObjectMet
   return { ...objectMeta(raw, context), ...(Number.isNaN(createdMs) ? {} : { createdMs }) };
 }
 
-/** The list, or an empty one. */
+const NO_ITEMS: readonly never[] = [];
+
+/** The list, or an empty one: all empty ones are the same. */
 export function listOf<T>(raw: Opt<readonly T[]>): readonly T[] {
-  return raw ?? [];
+  return raw ?? NO_ITEMS;
 }

@@ -41,27 +41,29 @@ export function readFileDocuments(source: FileSource, sink: DocumentSink, limits
     sink.begin?.(source.name, stat.isFile() ? stat.size : undefined);
     const isLong =
       stat.isFile() && descriptor !== STDIN && stat.size > (limits.aheadBytesMin ?? Number.POSITIVE_INFINITY);
-    readDescriptor(descriptor, source, isLong, sink, limits);
+    const firstBytes = stat.isFile() && stat.size <= limits.yamlBytesMax ? stat.size + 1 : READ_BYTES;
+    readDescriptor(descriptor, source, { firstBytes, isLong }, sink, limits);
   } finally {
     if (descriptor !== STDIN) closeSync(descriptor);
   }
 }
 
+/** `firstBytes`: to be read at first; `isLong`: a file that is worth a thread of its own. */
 function readDescriptor(
   descriptor: number,
   { name, path }: FileSource,
-  isLong: boolean,
+  { firstBytes, isLong }: { readonly firstBytes: number; readonly isLong: boolean },
   sink: DocumentSink,
   limits: FileLimits,
 ): void {
   const start: Buffer[] = [];
   let lengthBytes = 0;
-  for (const piece of readPieces(descriptor)) {
+  for (const piece of readPieces(descriptor, firstBytes)) {
     start.push(piece);
     lengthBytes += piece.length;
     if (lengthBytes > limits.yamlBytesMax) break;
   }
-  if (lengthBytes <= limits.yamlBytesMax) readWhole(name, Buffer.concat(start), sink);
+  if (lengthBytes <= limits.yamlBytesMax) readWhole(name, start.length === 1 ? start[0]! : Buffer.concat(start), sink);
   else if (isJson(start[0]!)) {
     const rest = isLong ? readLong(descriptor, path, lengthBytes) : readAgain(descriptor, null);
     readLargeJson(name, chain(start, rest), sink, limits);
@@ -122,13 +124,18 @@ function* chain(start: readonly Buffer[], rest: Iterable<Buffer>): Generator<Buf
   yield* rest;
 }
 
-/** The bytes of a descriptor from where it stands; every piece is a buffer of its own. */
-function* readPieces(descriptor: number): Generator<Buffer> {
+/** The bytes of a descriptor from where it stands; every piece is a buffer of its own, the first of so many bytes if there are as many. */
+function* readPieces(descriptor: number, firstBytes: number): Generator<Buffer> {
+  let buffer = Buffer.allocUnsafe(firstBytes);
+  let length = 0;
   for (;;) {
-    const buffer = Buffer.allocUnsafe(READ_BYTES);
-    const count = readSome(descriptor, buffer, null);
+    const count = readSome(descriptor, buffer.subarray(length), null);
+    length += count;
+    if (count > 0 && length < buffer.length) continue;
+    if (length > 0) yield buffer.subarray(0, length);
     if (count === 0) return;
-    yield buffer.subarray(0, count);
+    buffer = Buffer.allocUnsafe(READ_BYTES);
+    length = 0;
   }
 }
 
