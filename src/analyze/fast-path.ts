@@ -21,13 +21,13 @@ import {
   STAGE_SLOW,
   type StageTimes,
 } from './stage-times.ts';
-import { createWasmLane, type WasmLane } from './wasm-lane.ts';
+import { createWasmLane, type LanePlan, openLane, type WasmLane } from './wasm-lane.ts';
 
 /** Judges row `row` of `batch`, the packet `number` (from 1) of what this path has been given since `number` was last 1. */
 type SlowPath = (batch: RecordBatch, row: number, number: number) => void;
 
 /** When the WebAssembly form takes over: its tables take some 15 ms to lay out, as long as a script needs for so many packets. */
-export type WasmUse = 'never' | 'at-once' | 'later';
+export type WasmUse = 'never' | 'at-once' | 'later' | LanePlan;
 const WASM_FROM_PACKETS = 131_072;
 
 /** Rows of the columns, and the bytes of all of them. */
@@ -38,7 +38,7 @@ interface BatchSize {
 
 export class FastPath {
   readonly #tables: Tables;
-  #wasm: WasmUse;
+  #isScriptForNow = false;
   #lane: WasmLane | undefined;
   #columns: PlainColumns;
   #scan: PlainScan;
@@ -57,16 +57,17 @@ export class FastPath {
     this.#times = times;
     this.#slow = slow;
     this.#six = new FastPath6(tables);
-    this.#wasm = wasm;
-    this.#columns = createPlainColumns(BATCH_RECORDS);
-    this.#scan = createPlainScan(this.#columns, RECORD_BYTES_MAX);
-    this.#judge = createPlainJudge(tables, this.#columns);
-    if (wasm === 'at-once') this.#takeWasm();
+    this.#lane = wasm === 'at-once' ? createWasmLane(tables) : typeof wasm === 'object' ? openLane(wasm) : undefined;
+    this.#isScriptForNow = wasm === 'later';
+    // Making the script's loops takes a while, too.
+    this.#columns = this.#lane?.columns ?? createPlainColumns(BATCH_RECORDS);
+    this.#scan = this.#lane?.scan ?? createPlainScan(this.#columns, RECORD_BYTES_MAX);
+    this.#judge = createPlainJudge(tables, this.#columns, this.#lane?.loops);
   }
 
   /** Goes on with the WebAssembly form where there is one for these tables. */
   #takeWasm(): void {
-    this.#wasm = 'never';
+    this.#isScriptForNow = false;
     this.#lane = createWasmLane(this.#tables);
     if (this.#lane === undefined) return;
     this.#scriptJudge = this.#judge;
@@ -77,7 +78,7 @@ export class FastPath {
 
   #note(packets: number): void {
     this.#packets += packets;
-    if (this.#wasm === 'later' && this.#packets >= WASM_FROM_PACKETS) this.#takeWasm();
+    if (this.#isScriptForNow && this.#packets >= WASM_FROM_PACKETS) this.#takeWasm();
   }
 
   /** Judges the packets of `batch`. */

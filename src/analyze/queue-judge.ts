@@ -52,6 +52,7 @@ function start(
     wantsTimes,
     feed: feed.memory,
     errors: port2,
+    lane: undefined,
     ...more,
   };
   pool.post(0, message, [port2]);

@@ -63,7 +63,8 @@ export function batchPath(options: ReplayOptions, parts: BatchPathParts): BatchP
 }
 
 /** The WebAssembly form has a copy of the tables, which takes a while to make and sees no change of owners. */
-function wasmUse({ wasm, timeline, isStale, newTables }: ReplayOptions): WasmUse {
+function wasmUse({ wasm, lane, timeline, isStale, newTables }: ReplayOptions): WasmUse {
   if (wasm === false || timeline !== undefined || isStale !== undefined || newTables !== undefined) return 'never';
+  if (lane !== undefined) return lane;
   return wasm === true ? 'at-once' : 'later';
 }

@@ -8,6 +8,7 @@ import type { LiveOwnership } from './owner-changes.ts';
 import type { PacketRecord } from './packet-lines.ts';
 import type { FlowRecord } from './record.ts';
 import type { StageTimes } from './stage-times.ts';
+import type { LanePlan } from './wasm-lane.ts';
 
 export interface ReplayOptions {
   /** Judge each packet by itself, as the first of a new connection. */
@@ -37,6 +38,8 @@ export interface ReplayOptions {
   readonly newTables?: () => Tables | undefined;
   /** Whether to judge in the WebAssembly form, where the tables have one: from the first packet (`true`), never, or (unless said) in long captures. */
   readonly wasm?: boolean;
+  /** That form of the tables, where another thread has made it: it judges from the first packet. */
+  readonly lane?: LanePlan | undefined;
   /** Where the captures were taken (match/capture-point.ts); default `unknown`. */
   readonly capturePoint?: (typeof CAPTURE_POINT_NAMES)[number];
   /** How the owners of addresses change with time; the tables must be those that it was compiled with, and are changed. */

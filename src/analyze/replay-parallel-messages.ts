@@ -8,6 +8,7 @@ import type { SegmentEnd, SegmentTask } from '../workers/segments.ts';
 import type { Orphan } from './connections.ts';
 import type { SourceResult } from './replay.ts';
 import type { ReplayOptions } from './replayer.ts';
+import type { LanePlan } from './wasm-lane.ts';
 
 /** How a capture is divided (replay-parallel.ts). */
 export type Division = 'segments' | 'blocks' | 'flows';
@@ -24,7 +25,7 @@ export interface WorkerStart {
   readonly tables: ArrayBufferLike;
   readonly options: Omit<
     ReplayOptions,
-    'onConnection' | 'onPacket' | 'onProgress' | 'signal' | 'timeline' | 'isStale' | 'times'
+    'onConnection' | 'onPacket' | 'onProgress' | 'signal' | 'timeline' | 'isStale' | 'times' | 'lane'
   >;
   readonly worker: number;
   readonly workers: number;
@@ -38,6 +39,8 @@ export interface WorkerStart {
   /** Where the feed's errors come. */
   readonly errors: MessagePort;
   readonly conntrack: SharedArrayBuffer | undefined;
+  /** The tables as WebAssembly's loops want them; undefined: they do not fit that form, or it is not wanted. */
+  readonly lane: LanePlan | undefined;
   /** PROGRESS_NUMBERS float64 a worker: what it has done of its segment. */
   readonly progress: SharedArrayBuffer;
 }

@@ -23,13 +23,19 @@ import {
   type WorkerStart,
 } from './replay-parallel-messages.ts';
 import { Replayer } from './replayer.ts';
+import { type LanePlan, planLane } from './wasm-lane.ts';
 
-const SEGMENT_BYTES_MIN = 1 << 20;
+/**
+ * Large segments first, since each has a cost of its own, and smaller ones towards the end, so that all workers end at about the same time: each
+ * is this share of what a worker will get of the rest.
+ */
+const SEGMENT_SHARE = 0.5;
+const SEGMENT_BYTES_MIN = 1 << 22;
 const SEGMENT_BYTES_MAX = 1 << 26;
-/** Segments a worker, so that all end at about the same time. */
-const SEGMENTS_PER_WORKER = 8;
 /** Segments in front of the first that is not finished yet, and files in front of it, a worker. */
 const AHEAD_PER_WORKER = 4;
+/** Segments in a worker's hands: it goes on with the second while the first one's result is on its way. */
+const TASKS_PER_WORKER = 2;
 const POLL_MS = 100;
 
 export async function replaySegments(
@@ -41,26 +47,27 @@ export async function replaySegments(
   const feed = new Feed(workers, false);
   const progress = new SharedArrayBuffer(workers * PROGRESS_NUMBERS * 8);
   const gathering = new Gathering(tables, plan, options, new Float64Array(progress));
+  const lane = options.wasm === false ? undefined : planLane(tables);
   let finish: () => void = () => {};
   const finished = new Promise<void>((resolve) => {
     finish = resolve;
   });
-  const idle: number[] = [];
-  const busy = new Set<number>();
+  /** Workers that may be given a segment, as often as they may be given one. */
+  const free: number[] = [];
+  let tasks = 0;
   const assign = (): void => {
-    while (idle.length > 0 && options.signal?.aborted !== true) {
+    while (free.length > 0 && options.signal?.aborted !== true) {
       const task = gathering.take();
       if (task === undefined) break;
-      const worker = idle.shift()!;
-      busy.add(worker);
-      pool.post(worker, task);
+      tasks++;
+      pool.post(free.shift()!, task);
     }
-    if (busy.size === 0 && (gathering.isDone || options.signal?.aborted === true)) finish();
+    if (tasks === 0 && (gathering.isDone || options.signal?.aborted === true)) finish();
   };
   const pool = poolOf(options, workers);
   pool.listen((worker, message) => {
-    busy.delete(worker);
-    idle.push(worker);
+    tasks--;
+    free.push(worker);
     gathering.put(worker, message as SegmentResult);
     assign();
   });
@@ -71,8 +78,10 @@ export async function replaySegments(
   options.signal?.addEventListener('abort', onAbort, { once: true });
   const timer = setInterval(() => gathering.report(), POLL_MS);
   try {
-    startAll(pool, tables, plan, options, { feed, progress, conntrack: undefined });
-    for (let worker = 0; worker < workers; worker++) idle.push(worker);
+    // What does not fit that form here, does not fit it there.
+    const workerForm = lane === undefined ? { ...options, wasm: false } : options;
+    startAll(pool, tables, plan, workerForm, { feed, progress, conntrack: undefined, lane });
+    for (let i = 0; i < TASKS_PER_WORKER * workers; i++) free.push(i % workers);
     if (options.signal?.aborted === true) onAbort();
     assign();
     await Promise.race([finished, pool.failure]);
@@ -103,6 +112,7 @@ export function startAll(
     readonly feed: Feed;
     readonly progress: SharedArrayBuffer;
     readonly conntrack: SharedArrayBuffer | undefined;
+    readonly lane: LanePlan | undefined;
   },
 ): MessagePort[] {
   return Array.from({ length: workers }, (_, worker) => {
@@ -120,6 +130,7 @@ export function startAll(
       feed: memory.feed.memory,
       errors: port2,
       conntrack: memory.conntrack,
+      lane: memory.lane,
       progress: memory.progress,
     };
     pool.post(worker, start, [port2]);
@@ -158,7 +169,9 @@ export class Gathering {
   readonly #options: ParallelOptions;
   readonly #states: FileState[];
   readonly #counters;
-  readonly #fragments: Replayer;
+  readonly #tables: Tables;
+  /** Puts fragments together and judges them; there are none in most captures. */
+  #fragments: Replayer | undefined;
   readonly #progress: Float64Array;
   readonly #ahead: number;
   readonly #workers: number;
@@ -169,20 +182,20 @@ export class Gathering {
     this.#options = options;
     this.#progress = progress;
     this.#counters = createCounters(tables);
-    // Few packets at most: not worth the WebAssembly form.
-    this.#fragments = new Replayer(tables, { ...workerOptions(options), wasm: false }, {});
+    this.#tables = tables;
     this.#workers = workers;
     this.#ahead = AHEAD_PER_WORKER * workers;
-    const bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    const fair = Math.ceil(bytes / (workers * SEGMENTS_PER_WORKER));
-    const segmentBytes = options.segmentBytes ?? Math.min(SEGMENT_BYTES_MAX, Math.max(SEGMENT_BYTES_MIN, fair));
+    let bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     this.#states = files.map((file, index): FileState => {
       const isWhole = file.header === undefined;
+      bytes -= file.sizeBytes;
+      const bytesBehind = bytes;
+      const segmentBytes = (left: number): number => segmentSize((left + bytesBehind) / workers);
       const chain = new SegmentChain<SegmentResult>({
         file: index,
         firstRecord: isWhole ? 0 : PCAP_FIRST_RECORD,
         sizeBytes: file.sizeBytes,
-        segmentBytes: isWhole ? Number.POSITIVE_INFINITY : segmentBytes,
+        segmentBytes: isWhole ? Number.POSITIVE_INFINITY : (options.segmentBytes ?? segmentBytes),
       });
       return { file, chain, packets: 0, bytes: 0, frames: [], source: undefined, hasStarted: false };
     });
@@ -235,8 +248,10 @@ export class Gathering {
 
   finish(): ReplayResult {
     for (const state of this.#states.slice(0, this.#current + 1)) this.#judgeFragments(state);
-    this.#fragments.finish();
-    addCounters(this.#counters, this.#fragments.counters);
+    if (this.#fragments !== undefined) {
+      this.#fragments.finish();
+      addCounters(this.#counters, this.#fragments.counters);
+    }
     const isAborted = this.#options.signal?.aborted === true;
     const shown = this.#states.slice(0, isAborted ? this.#current + 1 : this.#states.length);
     return {
@@ -264,6 +279,8 @@ export class Gathering {
 
   #judgeFragments(state: FileState): void {
     for (const packed of state.frames.splice(0)) {
+      // Few packets at most: not worth the WebAssembly form.
+      this.#fragments ??= new Replayer(this.#tables, { ...workerOptions(this.#options), wasm: false }, {});
       for (const { batch, packets, interfaceName } of unpackFrames(packed)) {
         // Numbers of a segment start anew with each: here they only tell fragments apart.
         for (let row = 0; row < batch.count; row++) packets[row] = ++this.#fragmentCount;
@@ -287,6 +304,10 @@ export class Gathering {
       reader.close();
     }
   }
+}
+
+function segmentSize(bytesPerWorker: number): number {
+  return Math.min(SEGMENT_BYTES_MAX, Math.max(SEGMENT_BYTES_MIN, Math.ceil(bytesPerWorker * SEGMENT_SHARE)));
 }
 
 function sourceOf(state: FileState, error: string | null): SourceResult {

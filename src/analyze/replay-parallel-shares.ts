@@ -56,7 +56,7 @@ export async function replayShares(
   if (options.signal?.aborted === true) onAbort();
   const progress = { bytesRead: 0 };
   const timer = setInterval(() => gathering.progress(needsRing ? progress.bytesRead : undefined), POLL_MS);
-  const memory = { feed, progress: new SharedArrayBuffer(0), conntrack: buffer };
+  const memory = { feed, progress: new SharedArrayBuffer(0), conntrack: buffer, lane: undefined };
   const errors = startAll(pool, tables, plan, options, memory);
   try {
     const fed = needsRing ? feedAll(feed, errors, plan, gathering, progress) : finished;

@@ -52,7 +52,7 @@ class SegmentJudge {
     const times = this.#times === undefined ? {} : { times: this.#times };
     this.#replayer = new Replayer(
       viewTables(start.tables),
-      { ...start.options, ...times },
+      { ...start.options, ...times, lane: start.lane },
       {
         onFragment: (batch, index, packet) =>
           this.#frames.add(batch, index, packet, this.#reader?.interfaceName(batch.interfaces[index]!)),

@@ -21,10 +21,11 @@ port.once('message', (start: WorkerStart | typeof END_THREAD) => {
     return;
   }
   const judge = judgeSegments(start);
-  // One after the other: the main thread sends the next one when it has this one's result.
+  // One after the other, though the main thread sends the next one ahead.
+  let judged = Promise.resolve();
   port.on('message', (request: SegmentRequest | typeof END_THREAD) => {
     if (request === END_THREAD) return;
-    judge(request).then((result) => port.postMessage(result), fail);
+    judged = judged.then(async () => port.postMessage(await judge(request))).catch(fail);
   });
 });
 

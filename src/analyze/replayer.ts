@@ -215,8 +215,11 @@ export class Replayer {
   /** What has been counted since the last time. Of a path whose fragments go elsewhere, so that nothing waits. */
   takeCounters(): Counters {
     this.#path?.fold(this.counters);
-    const taken = structuredClone(this.counters);
-    for (const counts of Object.values(this.counters) as Float64Array[]) counts.fill(0);
+    const taken = { ...this.counters };
+    for (const name of Object.keys(taken) as (keyof Counters)[]) {
+      taken[name] = this.counters[name].slice();
+      this.counters[name].fill(0);
+    }
     return taken;
   }
 

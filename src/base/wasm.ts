@@ -64,8 +64,22 @@ function localAt(index: number): Local {
   };
 }
 
-/** The bytes of a module that imports `env.memory` of at least `pages` pages of 64 KiB and exports `functions` by name. */
-function assembleModule(functions: readonly FunctionBody[], pages: number): Uint8Array<ArrayBuffer> {
+/** A module as bytes, which any thread can start. */
+export interface Module {
+  readonly code: Uint8Array;
+  readonly pages: number;
+}
+
+/**
+ * A module that imports `env.memory` of `pages` pages of 64 KiB and exports `functions` by name; `undefined` if this engine cannot run
+ * them (no WebAssembly, no vectors).
+ */
+export function assemble(functions: readonly FunctionBody[], pages: number): Module | undefined {
+  const code = assembleCode(functions, pages);
+  return engineOf()?.validate(code) === true ? { code, pages } : undefined;
+}
+
+function assembleCode(functions: readonly FunctionBody[], pages: number): Uint8Array<ArrayBuffer> {
   const types = functions.map((f) => [
     0x60,
     ...vector(Array.from({ length: f.parameterCount }, () => [I32])),
@@ -100,14 +114,27 @@ export interface Instance {
   readonly exports: Readonly<Record<string, unknown>>;
 }
 
-/** Starts `functions` over a new memory of `pages` pages; `undefined` if this engine cannot run them (no WebAssembly, no vectors). */
-export function instantiate(functions: readonly FunctionBody[], pages: number): Instance | undefined {
-  const engine = (globalThis as { WebAssembly?: Engine }).WebAssembly;
-  const code = assembleModule(functions, pages);
-  if (engine?.validate(code) !== true) return undefined;
+function engineOf(): Engine | undefined {
+  return (globalThis as { WebAssembly?: Engine }).WebAssembly;
+}
+
+/** Whether this engine has any WebAssembly; `assemble` knows more, later. */
+export function hasWasm(): boolean {
+  return engineOf() !== undefined;
+}
+
+/** Starts a module over a new memory. */
+export function start({ code, pages }: Module): Instance {
+  const engine = engineOf()!;
   const memory = new engine.Memory({ initial: pages, maximum: pages });
   const { exports } = new engine.Instance(new engine.Module(code), { env: { memory } });
   return { memory: memory.buffer, exports };
+}
+
+/** Assembles and starts at once. */
+export function instantiate(functions: readonly FunctionBody[], pages: number): Instance | undefined {
+  const module = assemble(functions, pages);
+  return module === undefined ? undefined : start(module);
 }
 
 function section(id: number, content: Code): Code {

@@ -61,6 +61,7 @@ const SIZE_MAX = 64;
 
 /** The hot sections in the form above, at addresses of the memory that they are for. */
 export interface WasmTables {
+  /** Shared, for the threads that copy it. */
   readonly words: Uint8Array;
   readonly columnRootAt: number;
   readonly rowRootAt: number;
@@ -109,7 +110,7 @@ export function layOutForWasm(tables: Tables, at: number, isWide = false): WasmT
   const pairsAt = space.take(pairs.byteLength);
   const functionsAt = space.take(records.count * records.bytes);
   if (space.end - at > WASM_BYTES_MAX) return undefined;
-  const words = new Uint8Array(space.end - at);
+  const words = new Uint8Array(new SharedArrayBuffer(space.end - at));
   const ints = new Int32Array(words.buffer);
   for (const { roots, rootAt, list } of [columns, rows]) {
     roots.forEach((page, high) => {

@@ -116,10 +116,13 @@ export class PcapSegmentReader extends PcapReader {
     return count;
   }
 
-  /** Only where no record of the buffer can be another segment's: near the end it is `next` that looks. */
+  /** Only records that end in the segment; whose the one across its end is, `next` finds out. */
   override scan(walk: RecordWalk, taken: RecordsTaken): number {
     if (this.isDone) return 0;
-    return this.buffer.offsetOf(this.buffer.end) > this.endOffset ? -1 : super.scan(walk, taken);
+    const { buffer } = this;
+    const end = this.endOffset - buffer.base;
+    if (end >= buffer.end) return super.scan(walk, taken);
+    return (buffer.position < end && this.scanTo(end, walk, taken)) || -1;
   }
 
   override fill(): boolean | Promise<boolean> {

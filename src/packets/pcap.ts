@@ -88,11 +88,16 @@ export class PcapReader extends BufferedReader {
   }
 
   scan(walk: RecordWalk, taken: RecordsTaken): number {
+    return this.scanTo(this.buffer.end, walk, taken);
+  }
+
+  /** The same for records that end at or before `end` in the buffer. */
+  protected scanTo(end: number, walk: RecordWalk, taken: RecordsTaken): number {
     if (this.error !== undefined) return 0;
     const { form, buffer } = this;
     // The header is read by `next`, which also says what is wrong with it.
     if (form === undefined || !isOrdinary(form)) return -1;
-    walk(buffer.view, buffer.position, buffer.end);
+    walk(buffer.view, buffer.position, end);
     const count = taken.recordCount;
     buffer.position = taken.position;
     this.packetsRead += count;

@@ -41,7 +41,8 @@ export interface SegmentPlan {
   readonly file: number;
   readonly firstRecord: number;
   readonly sizeBytes: number;
-  readonly segmentBytes: number;
+  /** Bytes of each segment, or those of the next one when so many are left. */
+  readonly segmentBytes: number | ((bytesLeft: number) => number);
 }
 
 /** The segments of one file, handed out in order and taken back in order. */
@@ -49,7 +50,8 @@ export class SegmentChain<T extends SegmentEnd> {
   /** Segments that had to be judged twice. */
   redone = 0;
   readonly #plan: SegmentPlan;
-  readonly #count: number;
+  /** Where each segment lies by its number alone. */
+  readonly #starts: readonly number[];
   readonly #results = new Map<number, T>();
   #next = 0;
   #accepted = 0;
@@ -60,11 +62,11 @@ export class SegmentChain<T extends SegmentEnd> {
   constructor(plan: SegmentPlan) {
     this.#plan = plan;
     this.#expected = plan.firstRecord;
-    this.#count = Math.max(1, Math.ceil((plan.sizeBytes - plan.firstRecord) / plan.segmentBytes));
+    this.#starts = startsOf(plan);
   }
 
   get isDone(): boolean {
-    return this.#hasEnded || this.#accepted === this.#count;
+    return this.#hasEnded || this.#accepted === this.#starts.length;
   }
 
   /** Work that nobody has yet, at most `ahead` segments in front of the first that is not accepted. */
@@ -73,7 +75,7 @@ export class SegmentChain<T extends SegmentEnd> {
     const redo = this.#redo;
     this.#redo = undefined;
     if (redo !== undefined) return redo;
-    if (this.#next >= this.#count || this.#next >= this.#accepted + ahead) return undefined;
+    if (this.#next >= this.#starts.length || this.#next >= this.#accepted + ahead) return undefined;
     const index = this.#next++;
     const isExact = index === this.#accepted;
     return this.#task(index, isExact ? this.#expected : this.#nominal(index), isExact);
@@ -105,13 +107,20 @@ export class SegmentChain<T extends SegmentEnd> {
   }
 
   #task(index: number, start: number, isExact: boolean): SegmentTask {
-    const end = index + 1 === this.#count ? Number.POSITIVE_INFINITY : this.#nominal(index + 1);
-    return { file: this.#plan.file, index, start, end, isExact };
+    return { file: this.#plan.file, index, start, end: this.#nominal(index + 1), isExact };
   }
 
-  /** Where the segment lies by its number alone. */
+  /** Infinity: behind the last segment. */
   #nominal(index: number): number {
-    if (index >= this.#count) return Number.POSITIVE_INFINITY;
-    return this.#plan.firstRecord + index * this.#plan.segmentBytes;
+    return this.#starts[index] ?? Number.POSITIVE_INFINITY;
+  }
+}
+
+function startsOf({ firstRecord, sizeBytes, segmentBytes }: SegmentPlan): number[] {
+  const starts = [firstRecord];
+  for (let at = firstRecord; ; ) {
+    at += typeof segmentBytes === 'number' ? segmentBytes : segmentBytes(sizeBytes - at);
+    if (at >= sizeBytes) return starts;
+    starts.push(at);
   }
 }
