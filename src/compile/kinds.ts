@@ -27,6 +27,8 @@ interface Kind {
   readonly parent: number;
   readonly sources: readonly Source[];
   peerClass: number;
+  /** Others are in it. */
+  isParent: boolean;
 }
 
 /** A prefix that addresses lie in. */
@@ -43,6 +45,8 @@ export class KindTable {
   readonly wide: Wide[] = [];
   readonly #kinds: Kind[] = [];
   readonly #numbers = new Map<string, number>();
+  /** By group: kinds of its addresses, ascending. */
+  readonly #ofGroup = new Map<number, number[]>();
   /** By group: its predicates, ascending. */
   readonly #byGroup: (readonly number[])[];
   /** By class: how many kinds are of it. */
@@ -80,10 +84,18 @@ export class KindTable {
     if (number === undefined) {
       const peerClass = this.#settle(parent, sources);
       this.#uses[peerClass] = (this.#uses[peerClass] ?? 0) + 1;
-      number = this.#kinds.push({ parent, sources, peerClass }) - 1;
+      number = this.#kinds.push({ parent, sources, peerClass, isParent: false }) - 1;
       this.#numbers.set(key, number);
+      if (parent >= 0) this.#kinds[parent]!.isParent = true;
+      for (const source of sources) if ('group' in source) this.#noteGroup(source.group, number);
     }
     return number;
+  }
+
+  #noteGroup(group: number, kind: number): void {
+    const known = this.#ofGroup.get(group);
+    if (known === undefined) this.#ofGroup.set(group, [kind]);
+    else known.push(kind);
   }
 
   /** The kind of an address that belongs to `group`, or to nobody. */
@@ -128,20 +140,27 @@ export class KindTable {
   /** After predicates of `groups` changed: the kinds whose class changed, each with the class it had. New classes come by the way. */
   settle(groups: ReadonlySet<number>): Map<number, number> {
     const changed = new Map<number, number>();
-    for (let number = 0; number < this.#kinds.length; number++) {
-      const kind = this.#kinds[number]!;
-      const isTouched =
-        changed.has(kind.parent) || kind.sources.some((source) => 'group' in source && groups.has(source.group));
-      if (!isTouched) continue;
-      const peerClass = this.#settle(kind.parent, kind.sources);
-      if (peerClass === kind.peerClass) continue;
-      changed.set(number, kind.peerClass);
-      this.#uses[peerClass] = (this.#uses[peerClass] ?? 0) + 1;
-      this.#uses[kind.peerClass]!--;
-      if (this.#uses[kind.peerClass] === 0) this.#leaving.add(kind.peerClass);
-      kind.peerClass = peerClass;
+    const touched = new Set<number>();
+    for (const group of groups) for (const number of this.#ofGroup.get(group) ?? []) touched.add(number);
+    const isAround = [...touched].some((number) => this.#kinds[number]!.isParent);
+    if (!isAround) for (const number of [...touched].sort(ascending)) this.#resettle(number, changed);
+    else {
+      // Prefixes around others, as of network sets: in order of numbers, parents come first.
+      for (let number = 0; number < this.#kinds.length; number++)
+        if (touched.has(number) || changed.has(this.#kinds[number]!.parent)) this.#resettle(number, changed);
     }
     return changed;
+  }
+
+  #resettle(number: number, changed: Map<number, number>): void {
+    const kind = this.#kinds[number]!;
+    const peerClass = this.#settle(kind.parent, kind.sources);
+    if (peerClass === kind.peerClass) return;
+    changed.set(number, kind.peerClass);
+    this.#uses[peerClass] = (this.#uses[peerClass] ?? 0) + 1;
+    this.#uses[kind.peerClass]!--;
+    if (this.#uses[kind.peerClass] === 0) this.#leaving.add(kind.peerClass);
+    kind.peerClass = peerClass;
   }
 
   #settle(parent: number, sources: readonly Source[]): number {
@@ -207,6 +226,10 @@ export class KindTable {
 }
 
 const NONE: readonly number[] = [];
+
+function ascending(a: number, b: number): number {
+  return a - b;
+}
 
 function isAtMost(words: readonly number[], limit: readonly number[]): boolean {
   for (let i = 0; i < 4; i++) {

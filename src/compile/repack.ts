@@ -75,6 +75,8 @@ interface Version extends VersionParts {
   readonly predicateOf: ReadonlyMap<number, number>;
   /** Address classes that have their pairs. */
   settled: number;
+  /** Of the first `count` address classes: those of each kind. */
+  readonly ofKind: { count: number; readonly classes: Map<number, number[]> };
 }
 
 export class RepackableTables {
@@ -130,6 +132,7 @@ export class RepackableTables {
         live: livePairs,
         predicateOf,
         settled: numbers.origins.length,
+        ofKind: { count: 0, classes: new Map() },
       };
     });
     const used = this.#parts.owners.count;
@@ -335,14 +338,29 @@ export class RepackableTables {
       }
       const changed = version.kinds.settle(this.#memberships);
       this.#addClasses(version, changed);
-      version.numbers.origins.forEach((origin, number) => {
-        const isTouched =
-          changed.has(origin.kind) || (origin.slots !== undefined && this.#replacedSlots.has(origin.slots));
-        if (isTouched) this.#rewrite(version, number);
-      });
+      for (const number of this.#touchedClasses(version, changed)) this.#rewrite(version, number);
     }
     this.#memberships = new Set();
     this.#replacedSlots = new Set();
+  }
+
+  /** Address classes, ascending, of kinds that changed or of pods that run other policies. */
+  #touchedClasses({ numbers, ofKind }: Version, changed: ReadonlyMap<number, number>): number[] {
+    const { origins } = numbers;
+    for (; ofKind.count < origins.length; ofKind.count++) {
+      const { kind } = origins[ofKind.count]!;
+      const known = ofKind.classes.get(kind);
+      if (known === undefined) ofKind.classes.set(kind, [ofKind.count]);
+      else known.push(ofKind.count);
+    }
+    const touched = new Set<number>();
+    for (const kind of changed.keys()) for (const number of ofKind.classes.get(kind) ?? []) touched.add(number);
+    if (this.#replacedSlots.size > 0) {
+      origins.forEach(({ slots }, number) => {
+        if (slots !== undefined && this.#replacedSlots.has(slots)) touched.add(number);
+      });
+    }
+    return [...touched].sort(ascending);
   }
 
   /** The change is whole: gives the tables with it. */
