@@ -12,7 +12,14 @@ import { rememberFlow } from '../match/flow-lines.ts';
 import { continueTracked, decidingStep } from '../match/judge.ts';
 import { judgeSimple, type SimpleAnswer } from '../match/simple.ts';
 import type { Judge } from '../match/state.ts';
-import { accountTracked, createTrackedJudge, foldTrackedCounts, type TrackedJudge } from '../match/tracked.ts';
+import {
+  accountTracked,
+  countTracked,
+  createTrackedJudge,
+  foldTrackedCounts,
+  slotOf,
+  type TrackedJudge,
+} from '../match/tracked.ts';
 import { createWarmer, type Warmer } from '../match/warm.ts';
 import { REASON_NONE } from '../model/flow.ts';
 import { BATCH_RECORDS, type CaptureReader, RECORD_BYTES_MAX, type RecordBatch } from '../packets/source.ts';
@@ -103,7 +110,7 @@ export class TrackedPath {
     this.#slowMs = 0;
     const own = loops.aim(count);
     const likely = loops.touch(own);
-    this.#warm.begin();
+    this.#warm.begin(likely);
     let long = 0;
     let place = 0;
     for (let other = 0; other <= otherCount; other++) {
@@ -112,7 +119,7 @@ export class TrackedPath {
       for (;;) {
         place = loops.act(view, place, to, ct.flowStamp << FLOW_KIND_BITS);
         if (place >= to) break;
-        if (long++ === 0) this.#warm.all(view, likely);
+        long++;
         this.#long(view, order[place++]!);
       }
       if (other < otherCount) this.#other(batch, reader, others[other]!, otherRecords[other]!);
@@ -131,7 +138,7 @@ export class TrackedPath {
     const { offsets, captured, bytes, seconds, nanos } = this.#columns;
     const timeMs = seconds[row]! * 1000 + nanos[row]! / 1e6;
     const warm = this.#warm;
-    if (!warm.has(row)) warm.one(view, row);
+    warm.need(view, row);
     const record = this.#record;
     const answer = this.#answer;
     decodePacket(view, offsets[row]!, captured[row]!, bytes[row]!, LINKTYPE_ETHERNET, record, 0);
@@ -143,8 +150,10 @@ export class TrackedPath {
       reason = judge.reason;
       answer.step = decidingStep(judge);
     }
-    countPacket(counters, verdict, reason, answer.step, bytes[row]!);
-    rememberFlow(this.#lines, judge, ct, this.#columns, row, timeMs, record, 0, verdict, reason, answer.step);
+    const slot = slotOf(this.#lines, verdict, reason, answer.step);
+    if (slot >= 0) countTracked(this.#lines, slot, bytes[row]!);
+    else countPacket(counters, verdict, reason, answer.step, bytes[row]!);
+    rememberFlow(this.#lines, judge, ct, this.#columns, row, timeMs, record, 0, verdict, slot);
     if (this.#isTimed) this.#slowMs += performance.now() - start;
   }
 

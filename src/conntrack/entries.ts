@@ -14,6 +14,7 @@ const SWEEP_SLOTS = table.SWEEP_SLOTS;
 const EVICTION_SLOTS = table.EVICTION_SLOTS;
 const FILTER_WORDS = table.FILTER_WORDS;
 const NO_ENTRY = table.NO_ENTRY;
+const EXPIRES_NEVER = table.EXPIRES_NEVER;
 const ENTRY_WORDS = table.ENTRY_WORDS;
 const ENTRY_NEXT = table.ENTRY_NEXT;
 const ENTRY_META = table.ENTRY_META;
@@ -21,7 +22,6 @@ const ENTRY_OWN = table.ENTRY_OWN;
 const ENTRY_INVERSE = table.ENTRY_INVERSE;
 const ENTRY_SRC = table.ENTRY_SRC;
 const ENTRY_DST = table.ENTRY_DST;
-const ENTRY_EXPIRES = table.ENTRY_EXPIRES;
 const ENTRY_STATUS = table.ENTRY_STATUS;
 const ENTRY_GENERATION = table.ENTRY_GENERATION;
 const STATUS_SEEN_REPLY = table.STATUS_SEEN_REPLY;
@@ -61,6 +61,7 @@ export function insertEntry(ct: Conntrack, records: Int32Array, at: number, time
   const base = entry << 5;
   const generation = words[base + ENTRY_GENERATION]!;
   words.fill(0, base, base + ENTRY_WORDS);
+  ct.times[entry] = 0;
   words[base + ENTRY_GENERATION] = (generation + 1) | 0;
   words[base + ENTRY_META] = key[KEY_META]!;
   words[base + ENTRY_OWN] = key[KEY_OWN]!;
@@ -117,8 +118,7 @@ function sweep(ct: Conntrack, shard: number, timeMs: number): void {
   for (let count = 0; count < SWEEP_SLOTS; count++) {
     const entry = nextSlot(ct, shard);
     if (entry === NO_ENTRY) return;
-    const base = entry << 5;
-    if (ct.words[base + ENTRY_META] !== 0 && ct.times[(base >> 1) + ENTRY_EXPIRES]! <= timeMs) removeEntry(ct, entry);
+    if (ct.times[entry]! <= timeMs) removeEntry(ct, entry);
   }
 }
 
@@ -130,7 +130,7 @@ function evict(ct: Conntrack, shard: number, timeMs: number): void {
   let victimExpires = 0;
   for (let count = 0; count < EVICTION_SLOTS && count < ct.entriesPerShard; count++) {
     const entry = nextSlot(ct, shard);
-    const expires = times[(entry << 4) + ENTRY_EXPIRES]!;
+    const expires = times[entry]!;
     const value = expires <= timeMs ? 0 : entryValue(words[(entry << 5) + ENTRY_STATUS]!);
     if (victim === NO_ENTRY || value < victimValue || (value === victimValue && expires < victimExpires)) {
       victim = entry;
@@ -191,6 +191,7 @@ export function removeEntry(ct: Conntrack, entry: number): void {
   forgetEntry(ct, base, hash);
   const state = shardState(ct, hash >>> 26);
   words[base + ENTRY_META] = 0;
+  ct.times[entry] = EXPIRES_NEVER;
   words[base + ENTRY_GENERATION] = (words[base + ENTRY_GENERATION]! + 1) | 0;
   words[base + ENTRY_NEXT] = words[state + SHARD_FREE]!;
   words[state + SHARD_FREE] = entry;

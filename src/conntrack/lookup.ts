@@ -24,7 +24,6 @@ const ENTRY_OWN = table.ENTRY_OWN;
 const ENTRY_INVERSE = table.ENTRY_INVERSE;
 const ENTRY_SRC = table.ENTRY_SRC;
 const ENTRY_DST = table.ENTRY_DST;
-const ENTRY_EXPIRES = table.ENTRY_EXPIRES;
 const KEY_OWN = table.KEY_OWN;
 const KEY_META = table.KEY_META;
 const KEY_HASH = table.KEY_HASH;
@@ -62,7 +61,7 @@ function findInBucket(
     if (words[base + ENTRY_META] === meta) {
       const direction = directionOf(words, base, own, src, dst, isIpv6, records, at);
       if (direction >= 0) {
-        if (ct.times[(base >> 1) + ENTRY_EXPIRES]! > timeMs) return (entry << 1) | direction;
+        if (ct.times[base >> 5]! > timeMs) return (entry << 1) | direction;
         removeEntry(ct, entry);
         return NO_ENTRY;
       }
@@ -105,7 +104,7 @@ export function findPorts(
       if (first === src && second === dst && words[base + ENTRY_OWN] === own) direction = DIRECTION_ORIGINAL;
       else if (first === dst && second === src && words[base + ENTRY_INVERSE] === own) direction = DIRECTION_REPLY;
       if (direction >= 0) {
-        if (ct.times[(base >> 1) + ENTRY_EXPIRES]! > timeMs) return (entry << 1) | direction;
+        if (ct.times[base >> 5]! > timeMs) return (entry << 1) | direction;
         removeEntry(ct, entry);
         return NO_ENTRY;
       }

@@ -17,7 +17,6 @@ import { PACKET_TRANSPORT_BYTES, PACKET_TRANSPORT_CAPTURED_BYTES, PACKET_TRANSPO
 import type { Conntrack } from './table.ts';
 import {
   DIRECTION_ORIGINAL,
-  ENTRY_EXPIRES,
   ENTRY_PROTOCOL,
   ENTRY_STATUS,
   STATUS_ASSURED,
@@ -182,7 +181,7 @@ export function sctpPacket(
     }
     setState(words, base, oldState, state);
   }
-  if (!keepsTimeout) ct.times[(base >> 1) + ENTRY_EXPIRES] = timeMs + TIMEOUTS_MS[state]!;
+  if (!keepsTimeout) ct.times[base >> 5] = timeMs + TIMEOUTS_MS[state]!;
   return true;
 }
 

@@ -20,7 +20,6 @@ const PACKET_TRANSPORT_BYTES = record.PACKET_TRANSPORT_BYTES;
 const PACKET_TRANSPORT_OFFSET = record.PACKET_TRANSPORT_OFFSET;
 const PACKET_TRANSPORT_CAPTURED_BYTES = record.PACKET_TRANSPORT_CAPTURED_BYTES;
 const ENTRY_STATUS = table.ENTRY_STATUS;
-const ENTRY_EXPIRES = table.ENTRY_EXPIRES;
 const STATUS_ASSURED = table.STATUS_ASSURED;
 const STATUS_STATE_MASK = table.STATUS_STATE_MASK;
 const STATUS_SEEN_REPLY = table.STATUS_SEEN_REPLY;
@@ -134,7 +133,7 @@ export function takeAck(
   words[base + LAST_OPTIONS] = (words[base + LAST_OPTIONS]! & 0xffff) | (rawWindow << 16);
   words[base + ENTRY_STATUS]! |= STATUS_ASSURED;
   const isSettled = ((newSenderFlags | newReceiverFlags) & FLAG_UNACKNOWLEDGED) === 0;
-  times[(base >> 1) + ENTRY_EXPIRES] = timeMs + (isSettled ? TIMEOUT_ESTABLISHED_MS : TIMEOUT_UNACKNOWLEDGED_MS);
+  times[base >> 5] = timeMs + (isSettled ? TIMEOUT_ESTABLISHED_MS : TIMEOUT_UNACKNOWLEDGED_MS);
 }
 
 /** Both in one, for a packet record. The caller has checked flags, state and STATUS_SEEN_REPLY. False: nothing was changed. */

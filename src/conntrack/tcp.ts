@@ -40,7 +40,6 @@ import type { Conntrack } from './table.ts';
 import {
   DIRECTION_ORIGINAL,
   DIRECTION_REPLY,
-  ENTRY_EXPIRES,
   ENTRY_PROTOCOL,
   ENTRY_STATUS,
   STATUS_ASSURED,
@@ -370,8 +369,8 @@ function noteInvalid(ct: Conntrack, base: number, direction: number, kind: numbe
     setLastSegment(words, base, direction, kind);
     return;
   }
-  const expires = (base >> 1) + ENTRY_EXPIRES;
-  if (ct.times[expires]! - timeMs > TIMEOUT_UNACKNOWLEDGED_MS) ct.times[expires] = timeMs + TIMEOUT_UNACKNOWLEDGED_MS;
+  const entry = base >> 5;
+  if (ct.times[entry]! - timeMs > TIMEOUT_UNACKNOWLEDGED_MS) ct.times[entry] = timeMs + TIMEOUT_UNACKNOWLEDGED_MS;
 }
 
 /** A segment that counts: new state, new expiry. */
@@ -405,7 +404,7 @@ function settle(
     status |= STATUS_ASSURED;
   }
   words[base + ENTRY_STATUS] = status;
-  ct.times[(base >> 1) + ENTRY_EXPIRES] = timeMs + timeoutMs;
+  ct.times[base >> 5] = timeMs + timeoutMs;
   return TCP_ACCEPT;
 }
 

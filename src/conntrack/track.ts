@@ -64,7 +64,6 @@ const NO_ENTRY = table.NO_ENTRY;
 const DIRECTION_ORIGINAL = table.DIRECTION_ORIGINAL;
 const DIRECTION_REPLY = table.DIRECTION_REPLY;
 const ENTRY_WORDS = table.ENTRY_WORDS;
-const ENTRY_EXPIRES = table.ENTRY_EXPIRES;
 const ENTRY_STATUS = table.ENTRY_STATUS;
 const ENTRY_GENERATION = table.ENTRY_GENERATION;
 const ENTRY_TAG = table.ENTRY_TAG;
@@ -146,10 +145,10 @@ export function trackPacket(
     return trackTcp(ct, entry, direction, tcpFlags, records, at, view, timeMs);
   }
   if (direction === DIRECTION_ORIGINAL && (status & STATUS_SEEN_REPLY) === 0) {
-    ct.times[(base >> 1) + ENTRY_EXPIRES] = timeMs + UDP_TIMEOUT_MS;
+    ct.times[base >> 5] = timeMs + UDP_TIMEOUT_MS;
     return STATE_NEW;
   }
-  ct.times[(base >> 1) + ENTRY_EXPIRES] = timeMs + UDP_ANSWERED_TIMEOUT_MS;
+  ct.times[base >> 5] = timeMs + UDP_ANSWERED_TIMEOUT_MS;
   words[base + ENTRY_STATUS] = status | STATUS_SEEN_REPLY | STATUS_ASSURED;
   return STATE_ESTABLISHED;
 }
@@ -216,7 +215,7 @@ function trackOther(
   } else {
     // GRE is a stream only from the packet after the first answer on, in the kernel too.
     const isAnswered = protocol === 47 ? (status & STATUS_SEEN_REPLY) !== 0 : state === CT_ESTABLISHED;
-    ct.times[(base >> 1) + ENTRY_EXPIRES] = timeMs + timeoutOf(protocol, isAnswered);
+    ct.times[base >> 5] = timeMs + timeoutOf(protocol, isAnswered);
     if (isAnswered && (protocol === 136 || protocol === 47)) words[base + ENTRY_STATUS] = status | STATUS_ASSURED;
   }
   if (direction === DIRECTION_REPLY) words[base + ENTRY_STATUS]! |= STATUS_SEEN_REPLY;
@@ -313,7 +312,7 @@ export function confirmPacket(
       return NO_ENTRY;
     }
   } else {
-    ct.times[(base >> 1) + ENTRY_EXPIRES] = timeMs + timeoutOf(protocol, false);
+    ct.times[base >> 5] = timeMs + timeoutOf(protocol, false);
   }
   ct.last[LAST_ENTRY] = entry;
   ct.last[LAST_DIRECTION] = DIRECTION_ORIGINAL;

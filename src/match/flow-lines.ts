@@ -26,7 +26,7 @@ import { VERDICT_DENY, VERDICT_UNCERTAIN } from '../model/flow.ts';
 import * as record from '../wire/record.ts';
 import { type Judge, STATES_TRACKED } from './state.ts';
 import { stateOf } from './states.ts';
-import { slotOf, type TrackedJudge, type TrackedRows } from './tracked.ts';
+import type { TrackedJudge, TrackedRows } from './tracked.ts';
 
 const PROTOCOL_TCP = 6;
 /** An entry counts as established TCP that the short way may move. */
@@ -40,7 +40,7 @@ const NODES_MAX = 2;
 /**
  * Notes in the line of row `row` what was answered on it, decoded at `records[at]`, if that holds for the next packet. `judge` knows the states.
  *
- * @param step  that decided, or NONE
+ * @param slot  where the packet was counted (`slotOf`), or NONE
  */
 export function rememberFlow(
   tracked: TrackedJudge,
@@ -52,14 +52,11 @@ export function rememberFlow(
   records: Int32Array,
   at: number,
   verdict: number,
-  reason: number,
-  step: number,
+  slot: number,
 ): void {
   if (judge.stateMode !== STATES_TRACKED || judge.stateCount > NODES_MAX) return;
-  if (verdict === VERDICT_UNCERTAIN) return;
+  if (verdict === VERDICT_UNCERTAIN || slot < 0) return;
   if (verdict === VERDICT_DENY && shardEvictions(ct, flowHash(records, at)) > 0) return;
-  const slot = slotOf(tracked.tables, verdict, reason, step);
-  if (slot < 0) return;
   const isTcp = records[at + record.PACKET_PROTOCOL] === PROTOCOL_TCP;
   const state = judge.stateCount === 0 ? CT_NEW : stateOf(judge, 0);
   if (state !== CT_NEW && state !== CT_ESTABLISHED) return;
@@ -82,7 +79,7 @@ export function rememberFlow(
     } else if ((found & 1) !== 0 || !synIsSettled(ct.words, base, rows.ends[row]!, rows.forms[row]! & 0xffff)) {
       return;
     }
-    const expires = Math.floor(ct.times[(base >> 1) + table.ENTRY_EXPIRES]! / 1000);
+    const expires = Math.floor(ct.times[found >> 1]! / 1000);
     if (expires < endsAt) endsAt = expires;
     if (first === 0) first = found;
     second = found;

@@ -16,7 +16,6 @@ import { specialize } from '../base/specialize.ts';
 import * as flow from '../conntrack/flows.ts';
 import { PROTOCOL_FACTOR } from '../conntrack/key.ts';
 import type { Conntrack } from '../conntrack/table.ts';
-import { ENTRY_EXPIRES } from '../conntrack/table.ts';
 import { ackIsInOrder, TIMESTAMPS_ALONE, takeAck } from '../conntrack/tcp-fast.ts';
 import { UDP_ANSWERED_TIMEOUT_MS, UDP_TIMEOUT_MS } from '../conntrack/track.ts';
 import { VERDICT_ALLOW, VERDICT_DENY, VERDICT_NAMES } from '../model/flow.ts';
@@ -51,7 +50,10 @@ export interface TrackedJudge extends PackedCounts {
   readonly lines: Int32Array;
   /** The rows of the batch that are this thread's, in order; places in it are what `touch` and `act` are given. */
   readonly order: Int32Array;
+  /** Rows that seem to have no line, and room for one more. */
   readonly missing: Int32Array;
+  /** STEP_* actions by step. */
+  readonly actions: Uint8Array;
   readonly loops: TrackedLoops;
 }
 
@@ -82,14 +84,14 @@ export function createTrackedJudge(
 ): TrackedJudge {
   const lines = new Int32Array(rows.src.length);
   const order = new Int32Array(rows.src.length);
-  const missing = new Int32Array(rows.src.length);
+  const missing = new Int32Array(rows.src.length + 1);
   const owned = Int32Array.from({ length: 64 }, (_, shard) => (ownsShard(shard) ? 1 : 0));
   const bySlot = (): Float64Array =>
     new Float64Array(tables.counts[layout.SECTION_STEPS]! + VERDICT_NAMES.length * REASON_COUNT);
   const counts = bySlot();
   const timeouts = { UDP_TIMEOUT_MS, UDP_ANSWERED_TIMEOUT_MS };
   const lengths = { IP_BYTES, IP6_BYTES, FLOW_TCP_SHIFT };
-  const constants = { ...flow, ...timeouts, ...lengths, ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT };
+  const constants = { ...flow, ...timeouts, ...lengths, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT };
   const loops = specialize(trackedLoops)(
     ct.words,
     ct.times,
@@ -120,6 +122,7 @@ export function createTrackedJudge(
     lines,
     order,
     missing,
+    actions: actionsOf(tables),
     loops,
     counts,
     countedPackets: 0,
@@ -141,7 +144,6 @@ interface Constants {
   readonly FLOW_DST6: number;
   readonly UDP_TIMEOUT_MS: number;
   readonly UDP_ANSWERED_TIMEOUT_MS: number;
-  readonly ENTRY_EXPIRES: number;
   readonly PROTOCOL_FACTOR: number;
   readonly TIMESTAMPS_ALONE: number;
   readonly PACKET_UNIT: number;
@@ -177,7 +179,7 @@ function trackedLoops(
   const { FLOW_COUNTED, FLOW_SYN, FLOW_ASKED, FLOW_ANSWERED, FLOW_ACK } = constants;
   const { FLOW_IPV6, FLOW_TCP_SHIFT, FLOW_SRC6, FLOW_DST6 } = constants;
   const { UDP_TIMEOUT_MS, UDP_ANSWERED_TIMEOUT_MS } = constants;
-  const { ENTRY_EXPIRES, PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT, IP_BYTES, IP6_BYTES } = constants;
+  const { PROTOCOL_FACTOR, TIMESTAMPS_ALONE, PACKET_UNIT, IP_BYTES, IP6_BYTES } = constants;
   const ASKED_SECONDS = UDP_TIMEOUT_MS / 1000;
   const tcp = Math.imul(6, PROTOCOL_FACTOR);
   const udp = Math.imul(17, PROTOCOL_FACTOR);
@@ -198,7 +200,7 @@ function trackedLoops(
   const apartOf = (trait: number): number => 8 + (trait & FLOW_IPV6);
   const timeOf = (row: number): number => seconds[row]! * 1000 + nanos[row]! / 1e6;
   /** Of `entry << 1 | direction`. */
-  const expiry = (found: number): number => times[((found >> 1) << 4) + ENTRY_EXPIRES]!;
+  const expiry = (found: number): number => times[found >> 1]!;
   /** 0: the line has the row's addresses and ports. */
   const unlikeness = (row: number, line: number): number =>
     (flows[line]! ^ src[row]!) | (flows[line + 1]! ^ dst[row]!) | (flows[line + 2]! ^ ports[row]!);
@@ -220,8 +222,8 @@ function trackedLoops(
     return line ^ (3 * apart);
   };
   const prolong = (line: number, untilMs: number): void => {
-    times[((flows[line + 5]! >> 1) << 4) + ENTRY_EXPIRES] = untilMs;
-    times[((flows[line + 6]! >> 1) << 4) + ENTRY_EXPIRES] = untilMs;
+    times[flows[line + 5]! >> 1] = untilMs;
+    times[flows[line + 6]! >> 1] = untilMs;
   };
   /** A segment of an established connection: true if it moved the entries of the line. */
   const acknowledge = (view: DataView, row: number, line: number): boolean => {
@@ -369,15 +371,29 @@ function trackedLoops(
   };
 }
 
-/** Where packets are counted that no step decided. */
-export function slotOf(tables: Tables, verdict: number, reason: number, step: number): number {
-  const steps = tables.counts[layout.SECTION_STEPS]!;
-  if (step < 0) return steps + verdict * REASON_COUNT + reason;
-  const action = tables.steps[step * layout.STEP_SIZE + layout.STEP_ACTION]!;
+/** A byte a step, so that first packets of flows need not wait for the steps. */
+function actionsOf({ steps, counts }: Tables): Uint8Array {
+  return Uint8Array.from(
+    { length: counts[layout.SECTION_STEPS]! },
+    (_, step) => steps[step * layout.STEP_SIZE + layout.STEP_ACTION]!,
+  );
+}
+
+/** Where packets of this answer are counted; NONE if the verdict is not what the step says. */
+export function slotOf(judge: TrackedJudge, verdict: number, reason: number, step: number): number {
+  const { actions } = judge;
+  if (step < 0) return actions.length + verdict * REASON_COUNT + reason;
+  const action = actions[step]!;
   const isSaid =
     (action === layout.STEP_ALLOW && verdict === VERDICT_ALLOW) ||
     (action === layout.STEP_DENY && verdict === VERDICT_DENY);
   return isSaid ? step : layout.NONE;
+}
+
+/** Counts a packet of at most 2^20 bytes, judged elsewhere, in a slot of `slotOf`. */
+export function countTracked(judge: TrackedJudge, slot: number, bytes: number): void {
+  judge.counts[slot]! += bytes + PACKET_UNIT;
+  noteCounted(judge, 1, bytes);
 }
 
 /** Takes over that `act` has counted `packets` rows. */

@@ -8,18 +8,21 @@
  *   classes   both addresses -> trie (IPv6: hash and ranges) -> address class
  *   pairs     row of the destination + column of the source + protocol -> port function; read
  *   places    addresses -> owners -> node
- *   buckets   five-tuple and node -> bucket of the connection table -> entry; read
+ *   buckets   five-tuple and node -> bucket of the connection table -> entry; read, and the slot of a new one
  *
  * Where all pods are of one node, or those of one node alone are local (`--node`), the class tells the place: nobody asks owners.
  */
 import { specialize } from '../base/specialize.ts';
 import { flowHashPorts, mixNode } from '../conntrack/key.ts';
-import type { Conntrack } from '../conntrack/table.ts';
+import { type Conntrack, NO_ENTRY, SHARD_FREE, SHARD_USED, SHARD_WORDS } from '../conntrack/table.ts';
 import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import { TRAIT_IPV6, TRAIT_TCP } from '../wire/record.ts';
 import { claimNode, classOf4, classOf6, findOwner } from './lookup.ts';
 import type { TrackedJudge, TrackedRows } from './tracked.ts';
+
+/** Packets whose lines of the cache (some twenty each) stay in the first two levels until they are judged. */
+const TOGETHER = 64;
 
 /** By row of the batch: what was found. */
 export interface WarmRows {
@@ -34,14 +37,10 @@ export interface WarmRows {
 }
 
 export interface Warmer extends WarmRows {
-  /** Finds what the first `count` rows in `missing` (match/tracked.ts), frames in `view`, need. */
-  all(view: DataView, count: number): void;
-  /** The same for one row that is not among them; `missing` is used for it. */
-  one(view: DataView, row: number): void;
-  /** Whether what `row` needs has been found since the batch began. */
-  has(row: number): boolean;
-  /** A new batch is in the columns. */
-  begin(): void;
+  /** A new batch is in the columns, and the first `count` rows in `missing` (match/tracked.ts) are likely to be asked about, in order. */
+  begin(count: number): void;
+  /** Finds what `row`, whose frame is in `view`, needs, unless that has been done, and what the next ones in `missing` need with it. */
+  need(view: DataView, row: number): void;
 }
 
 export function createWarmer(
@@ -70,6 +69,10 @@ export function createWarmer(
     CLASS_PAIR_COLUMN: layout.CLASS_PAIR_COLUMN,
     TRAIT_IPV6,
     TRAIT_TCP,
+    SHARD_WORDS,
+    SHARD_FREE,
+    SHARD_USED,
+    NO_ENTRY,
     OWNER_SIZE: layout.OWNER_SIZE,
     OWNER_6_SIZE: layout.OWNER_6_SIZE,
     addressHash: layout.addressHash,
@@ -80,24 +83,35 @@ export function createWarmer(
     flowHashPorts,
     mixNode,
   });
-  const find = (view: DataView, count: number): void => {
-    for (let i = 0; i < count; i++) listedIn[missing[i]!] = batch;
-    loops.classes(view, count);
-    loops.pairs(count);
-    if (place === layout.NONE) loops.places(view, count);
-    else loops.onePlace(count);
-    loops.buckets(count);
+  /** Rows in `missing`, and how many of them have been taken. */
+  let listed = 0;
+  let taken = 0;
+  const find = (view: DataView, from: number, to: number): void => {
+    for (let i = from; i < to; i++) listedIn[missing[i]!] = batch;
+    loops.classes(view, from, to);
+    loops.pairs(from, to);
+    if (place === layout.NONE) loops.places(view, from, to);
+    else loops.onePlace(from, to);
+    loops.buckets(from, to);
   };
+  /** Behind all that are listed. */
+  const spare = missing.length - 1;
   return {
     ...found,
-    begin() {
+    begin(count) {
       batch = (batch + 1) | 0;
+      listed = count;
+      taken = 0;
     },
-    has: (row) => listedIn[row] === batch,
-    all: find,
-    one(view, row) {
-      missing[0] = row;
-      find(view, 1);
+    need(view, row) {
+      while (listedIn[row] !== batch && taken < listed && missing[taken]! <= row) {
+        const from = taken;
+        taken = Math.min(listed, from + TOGETHER);
+        find(view, from, taken);
+      }
+      if (listedIn[row] === batch) return;
+      missing[spare] = row;
+      find(view, spare, spare + 1);
     },
   };
 }
@@ -117,6 +131,10 @@ interface Outside {
   readonly CLASS_PAIR_COLUMN: number;
   readonly TRAIT_IPV6: number;
   readonly TRAIT_TCP: number;
+  readonly SHARD_WORDS: number;
+  readonly SHARD_FREE: number;
+  readonly SHARD_USED: number;
+  readonly NO_ENTRY: number;
   readonly OWNER_SIZE: number;
   readonly OWNER_6_SIZE: number;
   readonly addressHash: typeof layout.addressHash;
@@ -129,11 +147,12 @@ interface Outside {
 }
 
 interface WarmLoops {
-  classes(view: DataView, count: number): void;
-  pairs(count: number): number;
-  places(view: DataView, count: number): number;
-  onePlace(count: number): void;
-  buckets(count: number): number;
+  /* Of the rows that stand in `missing` from place `from` to before `to`. */
+  classes(view: DataView, from: number, to: number): void;
+  pairs(from: number, to: number): number;
+  places(view: DataView, from: number, to: number): number;
+  onePlace(from: number, to: number): void;
+  buckets(from: number, to: number): number;
 }
 
 function warmLoops(
@@ -149,9 +168,10 @@ function warmLoops(
   const { trie4, classes4, classes6, pairs, functions, owners, owners6, localNode } = tables;
   const { traits, src, dst, ports, offsets } = rows;
   const { srcClasses, dstClasses, refs, srcNodes, dstNodes } = found;
-  const { words, headsAt, bucketBits } = ct;
+  const { words, headsAt, bucketBits, shardsAt, entriesPerShard } = ct;
   const { NONE, CLASS_FLAGS, CLASS_IS_LOCAL, CLASS_PAIR_ROW, CLASS_PAIR_COLUMN } = outside;
   const { OWNER_SIZE, OWNER_6_SIZE, TRAIT_IPV6, TRAIT_TCP } = outside;
+  const { SHARD_WORDS, SHARD_FREE, SHARD_USED, NO_ENTRY } = outside;
   const { addressHash, classOf4, classOf6, findOwner, claimNode, flowHashPorts, mixNode } = outside;
   const ownerMask = owners.length / OWNER_SIZE - 1;
   const ownerMask6 = owners6.length / OWNER_6_SIZE - 1;
@@ -167,8 +187,8 @@ function warmLoops(
     return localNode === NONE || node === localNode ? node : NONE;
   };
   return {
-    classes(view, count) {
-      for (let i = 0; i < count; i++) {
+    classes(view, from, to) {
+      for (let i = from; i < to; i++) {
         const row = missing[i]!;
         const six = (traits[row]! & TRAIT_IPV6) !== 0;
         const at = offsets[row]! + 22;
@@ -177,24 +197,24 @@ function warmLoops(
       }
     },
     /** Returns a number that keeps the touched words alive, as do the others. */
-    pairs(count) {
+    pairs(from, to) {
       let touched = 0;
-      for (let i = 0; i < count; i++) {
+      for (let i = from; i < to; i++) {
         const row = missing[i]!;
         const udp = (traits[row]! & TRAIT_TCP) === 0 ? 1 : 0;
         const classes = (traits[row]! & TRAIT_IPV6) === 0 ? classes4 : classes6;
         const pair = classes[srcClasses[row]! + CLASS_PAIR_COLUMN]! + classes[dstClasses[row]! + CLASS_PAIR_ROW]!;
         refs[row] = pairs[pair + udp]!;
       }
-      for (let i = 0; i < count; i++) {
+      for (let i = from; i < to; i++) {
         const ref = refs[missing[i]!]!;
         touched = (touched + functions[(ref & ~(ref >> 31)) >>> 5]!) | 0;
       }
       return touched;
     },
-    places(view, count) {
+    places(view, from, to) {
       let touched = 0;
-      for (let i = 0; i < count; i++) {
+      for (let i = from; i < to; i++) {
         const row = missing[i]!;
         const six = (traits[row]! & TRAIT_IPV6) !== 0;
         const at = offsets[row]! + 22;
@@ -206,7 +226,7 @@ function warmLoops(
           touched = (touched + owners[(addressHash(dst[row]!, 0, 0, 0) & ownerMask) * OWNER_SIZE]!) | 0;
         }
       }
-      for (let i = 0; i < count; i++) {
+      for (let i = from; i < to; i++) {
         const row = missing[i]!;
         const six = (traits[row]! & TRAIT_IPV6) !== 0;
         const at = offsets[row]! + 22;
@@ -215,8 +235,8 @@ function warmLoops(
       }
       return touched;
     },
-    onePlace(count) {
-      for (let i = 0; i < count; i++) {
+    onePlace(from, to) {
+      for (let i = from; i < to; i++) {
         const row = missing[i]!;
         const classes = (traits[row]! & TRAIT_IPV6) === 0 ? classes4 : classes6;
         const isFrom = (classes[srcClasses[row]! + CLASS_FLAGS]! & CLASS_IS_LOCAL) !== 0;
@@ -225,17 +245,23 @@ function warmLoops(
         dstNodes[row] = isTo ? place : NONE;
       }
     },
-    buckets(count) {
+    buckets(from, to) {
       let touched = 0;
-      for (let i = 0; i < count; i++) {
+      for (let i = from; i < to; i++) {
         const row = missing[i]!;
         const node = srcNodes[row] === NONE ? dstNodes[row]! : srcNodes[row]!;
         const number = node < 0 ? 0 : nodeNumbers[node]!;
         const hash = flowHashPorts(src[row]!, dst[row]!, ports[row]!, (traits[row]! & TRAIT_TCP) === 0 ? 17 : 6);
         const bucket = ((hash >>> 26) << bucketBits) | (mixNode(hash, number) >>> (32 - bucketBits));
         heads[i] = words[headsAt + bucket]!;
+        // A slot that its entry, or that of one before it, will have.
+        const shard = shardsAt + (hash >>> 26) * SHARD_WORDS;
+        const free = words[shard + SHARD_FREE]!;
+        const used = Math.min(words[shard + SHARD_USED]! + 1, entriesPerShard);
+        const slot = free === NO_ENTRY ? (hash >>> 26) * (entriesPerShard + 1) + used : free;
+        touched = (touched + words[slot << 5]! + words[(slot << 5) + 16]!) | 0;
       }
-      for (let i = 0; i < count; i++) touched = (touched + words[heads[i]! << 5]!) | 0;
+      for (let i = from; i < to; i++) touched = (touched + words[heads[i]! << 5]!) | 0;
       return touched;
     },
   };

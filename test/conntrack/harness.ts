@@ -5,7 +5,6 @@ import { findEntry } from '../../src/conntrack/lookup.ts';
 import type { Conntrack, ConntrackOptions } from '../../src/conntrack/table.ts';
 import {
   createConntrack,
-  ENTRY_EXPIRES,
   ENTRY_STATUS,
   ENTRY_WORDS,
   LAST_DIRECTION,
@@ -66,7 +65,7 @@ export class Harness {
   /** Time that the packet's entry has left, in ms. */
   left(bytes: Uint8Array, node = 1): number {
     const entry = this.find(bytes, node);
-    return entry === NO_ENTRY ? 0 : this.ct.times[(entry * ENTRY_WORDS) / 2 + ENTRY_EXPIRES]! - this.nowMs;
+    return entry === NO_ENTRY ? 0 : this.ct.times[entry]! - this.nowMs;
   }
 
   remove(bytes: Uint8Array): void {

@@ -8,7 +8,6 @@ import { describe, expect, test } from 'vitest';
 import type { Conntrack } from '../../src/conntrack/table.ts';
 import {
   createConntrack,
-  ENTRY_EXPIRES,
   ENTRY_META,
   ENTRY_STATUS,
   ENTRY_WORDS,
@@ -45,7 +44,7 @@ function entriesOf(ct: Conntrack, nowMs: number): Entry[] {
     const names = protocol === 6 ? TCP_STATES : protocol === 132 ? SCTP_STATES : ['-'];
     const assured = (status & STATUS_ASSURED) !== 0 ? '[ASSURED]' : '';
     const flags = (status & STATUS_SEEN_REPLY) === 0 ? `[UNREPLIED]${assured}` : assured;
-    const seconds = (ct.times[(base >> 1) + ENTRY_EXPIRES]! - nowMs) / 1000;
+    const seconds = (ct.times[base >> 5]! - nowMs) / 1000;
     entries.push(comparable(protocol, seconds, names[status & STATUS_STATE_MASK]!, flags === '' ? '-' : flags));
   }
   return sorted(entries);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ENTRY_EXPIRES, ENTRY_WORDS, NO_ENTRY } from '../../src/conntrack/table.ts';
+import { ENTRY_WORDS, NO_ENTRY } from '../../src/conntrack/table.ts';
 import { fastAck, synIsSettled } from '../../src/conntrack/tcp-fast.ts';
 import {
   TCP_STATE_CLOSE,
@@ -480,10 +480,10 @@ test('a repeated SYN changes nothing where that is said of it', () => {
     const base = entry * ENTRY_WORDS;
     if (!synIsSettled(words, base, segmentEnd(record, 0), record[PACKET_TCP_WINDOW]!)) continue;
     settled++;
-    const before = [...words.subarray(base, base + ENTRY_WORDS), times[base / 2 + ENTRY_EXPIRES]];
+    const before = [...words.subarray(base, base + ENTRY_WORDS), times[base / ENTRY_WORDS]];
     talk.harness.nowMs += 1000;
     expect(talk.harness.accept(last)).toBe('new');
-    expect([...words.subarray(base, base + ENTRY_WORDS), times[base / 2 + ENTRY_EXPIRES]]).toEqual(before);
+    expect([...words.subarray(base, base + ENTRY_WORDS), times[base / ENTRY_WORDS]]).toEqual(before);
   }
   expect(settled).toBeGreaterThan(200);
 });
@@ -526,7 +526,7 @@ test.each([5000, 1000])('the short way does exactly what the long one does, the 
     const kept = [fast, slow].map(({ harness, client, server }) => {
       const base = harness.find(ip(client, server, 6, tcpPayload(40_000, 80, ACK))) * ENTRY_WORDS;
       const words = harness.ct.words.subarray(base, base + ENTRY_WORDS).join(' ');
-      return `${words} ${harness.ct.times[base / 2 + ENTRY_EXPIRES]}`;
+      return `${words} ${harness.ct.times[base / ENTRY_WORDS]}`;
     });
     if (states[0] !== states[1] || kept[0] !== kept[1])
       throw new Error(`segment ${count}: ${states} ${kept.join('\n')}`);
