@@ -9,8 +9,6 @@
  *
  * Nothing here waits for a packet, a compile, a disk or a reader, so that every question is answered within a quarter of a second.
  */
-import { readFileSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseListen } from '../authz/listen.ts';
 import { viewTables } from '../tables/tables.ts';
@@ -20,6 +18,7 @@ import { pageFolder, readAssets } from './assets.ts';
 import { type AgentConfig, type ResolvedConfig, sourcesOf } from './config.ts';
 import type { CaptureEngine, EngineEvents, EngineOptions } from './engine.ts';
 import { FlowLog } from './flow-log.ts';
+import { fileError, readTls, readToken } from './given-files.ts';
 import { AgentHttp } from './http.ts';
 import type { AgentLog, LineSink } from './log.ts';
 import { AgentMetrics } from './metrics.ts';
@@ -202,10 +201,7 @@ class Agent {
     if (address.kind === 'unix') throw new TypeError('the configuration lets no socket through');
     const { host, port } = address;
     const token = tokenFile === undefined ? undefined : readToken(tokenFile);
-    const tls =
-      tlsCert === undefined || tlsKey === undefined
-        ? undefined
-        : { cert: readGiven('--tls-cert', tlsCert), key: readGiven('--tls-key', tlsKey) };
+    const tls = tlsCert === undefined || tlsKey === undefined ? undefined : readTls(tlsCert, tlsKey);
     const assets = readAssets(pageFolder());
     const state = this.#state;
     const http = new AgentHttp(
@@ -367,36 +363,6 @@ class Agent {
       settings: Object.fromEntries(this.#values.map(({ key, value }) => [key, value])),
     });
   }
-}
-
-function readToken(path: string): string {
-  const token = readGiven('--token-file', path).split(/\r?\n/)[0]!.trim();
-  if (token.length >= TOKEN_LENGTH_MIN) return token;
-  throw Object.assign(new Error(`--token-file: the token in ${path} is shorter than ${TOKEN_LENGTH_MIN} characters`), {
-    code: 'TOKEN',
-  });
-}
-
-const TOKEN_LENGTH_MIN = 16;
-
-/** A file that an option names. */
-function readGiven(option: string, path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw fileError(option, error as Error);
-  }
-}
-
-/** Says as whom: started as root, the agent is somebody else by now. */
-function fileError(option: string, error: Error): Error {
-  let user = String(process.getuid?.());
-  try {
-    user = userInfo().username;
-  } catch {
-    // A number without a name.
-  }
-  return Object.assign(new Error(`${option}: ${error.message}, as user '${user}'`), { code: 'FILE' });
 }
 
 function engineOptions(config: AgentConfig): EngineOptions {
