@@ -1,7 +1,7 @@
 /**
  * The newest tables, as the capture processes are given them: as a whole, or by the words that were written since those that a process has.
  *
- * Words are kept from the last compile on, as long as they are fewer than an eighth of the tables; a process that is further behind gets all.
+ * Words of some generations are kept, as long as they are fewer than an eighth of the tables; a process that is further behind gets all.
  */
 import type { TablesOrigin } from './engine.ts';
 
@@ -10,8 +10,9 @@ interface Written {
   readonly runs: Int32Array;
 }
 
-/** Share of the tables, as a divisor. */
+/** Share of the tables, as a divisor; and generations. */
 const KEPT_SHARE = 8;
+const KEPT_MAX = 1_000;
 
 export class TablesInUse {
   generation = 0;
@@ -30,7 +31,7 @@ export class TablesInUse {
     } else {
       this.#written.push({ generation, runs });
       this.#writtenWords += runs.length;
-      while (this.#writtenWords * KEPT_SHARE > buffer.byteLength / 4) {
+      while (this.#writtenWords * KEPT_SHARE > buffer.byteLength / 4 || this.#written.length > KEPT_MAX) {
         const oldest = this.#written.shift()!;
         this.#base = oldest.generation;
         this.#writtenWords -= oldest.runs.length;
@@ -44,7 +45,9 @@ export class TablesInUse {
   /** What to write into the tables of `generation` to have the newest, in order; undefined if that is not known any more. */
   since(generation: number): Int32Array | undefined {
     if (generation < this.#base || generation === 0) return undefined;
-    const later = this.#written.filter((each) => each.generation > generation);
+    let first = this.#written.length;
+    while (first > 0 && this.#written[first - 1]!.generation > generation) first--;
+    const later = this.#written.slice(first);
     const runs = new Int32Array(later.reduce((sum, each) => sum + each.runs.length, 0));
     let at = 0;
     for (const each of later) {

@@ -147,7 +147,7 @@ const DOT = 46;
 const ZERO = 48;
 
 /** The word of four numbers up to 255, without leading zeros, with dots between them; `undefined` for any other text. */
-function parseIpv4(text: string): number | undefined {
+export function parseIpv4(text: string): number | undefined {
   let word = 0;
   let part = 0;
   let digits = 0;

@@ -45,6 +45,8 @@ export class DirectAddresses {
   /** Blocks (address >>> 8) whose addresses are not all alike, and by block the class of nobody's. */
   readonly #uneven: ReadonlySet<number>;
   readonly #vacant = new Map<number, number>();
+  /** By class of nobody's and group: the kind of its addresses. */
+  readonly #kindsOf = new Map<number, Map<number, number>>();
   /** Slots of owners that are in use. */
   #used: number;
 
@@ -54,6 +56,12 @@ export class DirectAddresses {
     this.#addresses = addresses;
     this.#nobody = nobody;
     this.#uneven = unevenBlocks(plan, addresses.kinds);
+  }
+
+  /** The pod that has an address alone, or a number below 0. */
+  podAt(address: number): number {
+    const owners = this.#sections.section(layout.SECTION_OWNERS);
+    return layout.podAlone(owners.at(ownerSlot4(owners, address) + layout.OWNER_OWNER) - 1);
   }
 
   /** Lets the address `from`, which is pod `index`'s alone, go over to nobody, and `to` to the pod. False: nothing was stored. */
@@ -73,7 +81,7 @@ export class DirectAddresses {
     const toVacant = this.#vacantClass(to);
     if (fromVacant === NO_CLASS || toVacant === NO_CLASS) return false;
     // Where addresses of nobody are alike, so are those of one pod.
-    const owned = fromVacant === toVacant ? trie.at(fromLeaf) : this.#classOf(to, group, index);
+    const owned = fromVacant === toVacant ? trie.at(fromLeaf) : this.#ownedClass(toVacant, index, group);
     if (owned === NO_CLASS || (isNew && !this.#hasRoom(owners))) return false;
     if (isNew) {
       this.#used++;
@@ -91,18 +99,38 @@ export class DirectAddresses {
     const block = address >>> 8;
     const known = this.#vacant.get(block);
     if (known !== undefined) return known;
-    const entry = this.#uneven.has(block) ? NO_CLASS : this.#classOf(address, undefined, undefined);
-    // A class that is made by the next change is not there yet.
-    if (entry !== NO_CLASS || this.#uneven.has(block)) this.#vacant.set(block, entry);
+    if (this.#uneven.has(block)) {
+      this.#vacant.set(block, NO_CLASS);
+      return NO_CLASS;
+    }
+    const { kinds, numbers } = this.#addresses;
+    const prefix: Prefix = { version: 4, words: [address, 0, 0, 0], length: 32 };
+    const entry = this.#entryOf(numbers.classOfAddress(prefix, kinds.ofAddress(prefix, undefined), undefined));
+    if (entry !== NO_CLASS) this.#vacant.set(block, entry);
     return entry;
   }
 
-  #classOf(address: number, group: number | undefined, index: number | undefined): number {
-    const { kinds, numbers, settled } = this.#addresses;
-    const prefix: Prefix = { version: 4, words: [address, 0, 0, 0], length: 32 };
-    const kind = kinds.ofAddress(prefix, group);
-    const number = numbers.classOfAddress(prefix, kind, index);
-    return kinds.hasFresh || number >= settled ? NO_CLASS : number * layout.ADDRESS_CLASS_SIZE;
+  /** What the leaf of an address says while pod `index` of `group` owns it, or NO_CLASS. */
+  #ownedClass(vacant: number, index: number, group: number): number {
+    let kinds = this.#kindsOf.get(vacant);
+    if (kinds === undefined) {
+      kinds = new Map();
+      this.#kindsOf.set(vacant, kinds);
+    }
+    const { numbers } = this.#addresses;
+    const number = vacant / layout.ADDRESS_CLASS_SIZE;
+    let kind = kinds.get(group);
+    if (kind === undefined) {
+      kind = this.#addresses.kinds.ofGroup(numbers.origins[number]!.kind, group);
+      kinds.set(group, kind);
+    }
+    return this.#entryOf(numbers.classLike(number, kind, index));
+  }
+
+  /** A class that the next change completes is not there yet. */
+  #entryOf(classNumber: number): number {
+    const { kinds, settled } = this.#addresses;
+    return kinds.hasFresh || classNumber >= settled ? NO_CLASS : classNumber * layout.ADDRESS_CLASS_SIZE;
   }
 
   #hasRoom(owners: Words): boolean {

@@ -8,14 +8,7 @@
  * in it changes: labels of accounts and namespaces are inherited, and policies select, so a change of these leaves it alone. An object
  * must not be changed in place: `set` a new one.
  */
-import {
-  addResource,
-  emptyResources,
-  type ObjectMeta,
-  type Resource,
-  type Resources,
-  resourceKey,
-} from '../model/resources.ts';
+import { addResource, emptyResources, type ObjectMeta, type Resource, type Resources } from '../model/resources.ts';
 import type { Plan } from './plan.ts';
 import { type Joined, newPlanCaches, type PlanCaches, planCluster, type Shapes } from './plan-cluster.ts';
 
@@ -31,21 +24,32 @@ export interface ResourceName {
 
 type ListName = keyof Resources;
 
-/** Objects of one list of `Resources`, by key, and the list itself until one of them changes. */
+/** Where an object is kept; undefined once it is removed. */
+interface Place {
+  resource: Resource | undefined;
+}
+
+/** Objects of one list of `Resources`, in the order in which they came, and the list itself until one of them changes. */
 interface ObjectList {
-  readonly objects: Map<string, Resource>;
+  places: Place[];
   list: readonly Resource[] | undefined;
+}
+
+/** Objects of one kind: by namespace, then by name, which are texts that are there already. A key of both would have to be made for each question. */
+interface KindIndex {
+  readonly list: ObjectList;
+  readonly byNamespace: Map<string, Map<string, Place>>;
 }
 
 export class IncrementalCompiler {
   readonly #lists = new Map<ListName, ObjectList>();
-  readonly #listOfKind = new Map<string, ObjectList>();
+  readonly #kinds = new Map<string, KindIndex>();
   #caches: PlanCaches = newPlanCaches();
   #plan: Plan | undefined;
 
   constructor(resources?: Resources) {
     for (const name of Object.keys(emptyResources()) as ListName[]) {
-      this.#lists.set(name, { objects: new Map(), list: undefined });
+      this.#lists.set(name, { places: [], list: undefined });
     }
     if (resources === undefined) return;
     for (const list of Object.values(resources) as readonly (readonly Resource[])[]) {
@@ -60,11 +64,22 @@ export class IncrementalCompiler {
 
   /** The same; gives what was there. */
   replace(resource: Resource): Resource | undefined {
-    const key = resourceKey(resource);
-    const list = this.#listOf(resource);
-    const before = list.objects.get(key);
+    const { list, byNamespace } = this.#indexOf(resource);
+    const { namespace, name } = resource.meta;
+    let byName = byNamespace.get(namespace);
+    if (byName === undefined) {
+      byName = new Map();
+      byNamespace.set(namespace, byName);
+    }
+    const place = byName.get(name);
+    const before = place?.resource;
     if (before === resource) return before;
-    list.objects.set(key, resource);
+    if (place !== undefined) place.resource = resource;
+    else {
+      const fresh = { resource };
+      byName.set(name, fresh);
+      list.places.push(fresh);
+    }
     list.list = undefined;
     this.#plan = undefined;
     return before;
@@ -72,7 +87,8 @@ export class IncrementalCompiler {
 
   /** The object of this kind, namespace and name, as it is now. */
   get(resource: ResourceName): Resource | undefined {
-    return this.#listOf(resource).objects.get(resourceKey(resource));
+    const { namespace, name } = resource.meta;
+    return this.#indexOf(resource).byNamespace.get(namespace)?.get(name)?.resource;
   }
 
   /** What the plan is joined from, and how pods become groups of it. */
@@ -90,25 +106,29 @@ export class IncrementalCompiler {
 
   /** Removes the object of this kind, namespace and name; whether there was one. */
   delete(resource: ResourceName): boolean {
-    const list = this.#listOf(resource);
-    const isDeleted = list.objects.delete(resourceKey(resource));
-    if (isDeleted) {
-      list.list = undefined;
-      this.#plan = undefined;
-    }
-    return isDeleted;
+    const { list, byNamespace } = this.#indexOf(resource);
+    const { namespace, name } = resource.meta;
+    const byName = byNamespace.get(namespace);
+    const place = byName?.get(name);
+    if (byName === undefined || place === undefined) return false;
+    place.resource = undefined;
+    byName.delete(name);
+    if (byName.size === 0) byNamespace.delete(namespace);
+    list.list = undefined;
+    this.#plan = undefined;
+    return true;
   }
 
-  #listOf(resource: ResourceName): ObjectList {
-    let list = this.#listOfKind.get(resource.kind);
-    if (list === undefined) {
+  #indexOf(resource: ResourceName): KindIndex {
+    let index = this.#kinds.get(resource.kind);
+    if (index === undefined) {
       const probe = emptyResources();
       addResource(probe, resource as Resource);
       const [name] = (Object.entries(probe) as [ListName, readonly Resource[]][]).find(([, each]) => each.length > 0)!;
-      list = this.#lists.get(name)!;
-      this.#listOfKind.set(resource.kind, list);
+      index = { list: this.#lists.get(name)!, byNamespace: new Map() };
+      this.#kinds.set(resource.kind, index);
     }
-    return list;
+    return index;
   }
 
   /** The plan of the objects as they are now. */
@@ -124,7 +144,10 @@ export class IncrementalCompiler {
   /** The objects as they are now, in the order in which their keys first came. A list that did not change is the same array. */
   resources(): Resources {
     const entries = [...this.#lists].map(([name, each]) => {
-      each.list ??= [...each.objects.values()];
+      if (each.list === undefined) {
+        each.places = each.places.filter(({ resource }) => resource !== undefined);
+        each.list = each.places.map(({ resource }) => resource!);
+      }
       return [name, each.list] as const;
     });
     return Object.fromEntries(entries) as unknown as Resources;

@@ -107,6 +107,13 @@ export class KindTable {
     return this.of(parent, group === undefined ? named : [{ group }, ...named]);
   }
 
+  /** The kind of an address of `group`, of which nobody's would be of kind `vacant` and that no predicate names. */
+  ofGroup(vacant: number, group: number): number {
+    const { parent, sources } = this.#kinds[vacant]!;
+    const isBare = parent < 0 && sources.length === 0;
+    return this.of(isBare ? -1 : vacant, [{ group }]);
+  }
+
   noteNamed(address: Prefix, predicates: readonly number[]): void {
     this.#named.set(addressKey(address), predicates);
   }

@@ -238,16 +238,16 @@ class PatchState {
     this.endpointChanges = NO_CHANGES;
     if (isInTurns || !changes.every(isMove)) return changes;
     let done = 0;
-    while (done < changes.length && this.#move(changes[done]!.after as Pod)) done++;
+    while (done < changes.length && this.#move(changes[done]! as MovedPod)) done++;
     this.#packed.endStores();
     return done === changes.length ? NONE : changes.slice(done);
   }
 
-  #move(pod: Pod): boolean {
-    const endpoint = this.#endpoints.get(podKey(pod));
-    const addresses = podAddresses(pod);
-    if (endpoint === undefined || addresses === undefined || this.#isListed(endpoint.group)) return false;
-    return this.#packed.move(endpoint.index, addresses);
+  #move({ before, after }: MovedPod): boolean {
+    const addresses = podAddresses(after);
+    const index = addresses === undefined ? -1 : this.#packed.podAt(before);
+    if (index < 0 || this.#isListed(this.#packed.groupOf(index))) return false;
+    return this.#packed.move(index, addresses!);
   }
 
   /** The tables with these changes, or undefined if they are not of the kinds that can be written in. */
@@ -413,6 +413,7 @@ class PatchState {
 
 type Parent = Namespace | ServiceAccount;
 type ParentChange = { readonly before: Parent; readonly after: Parent };
+type MovedPod = { readonly before: Pod; readonly after: Pod };
 type PodChange = { readonly before: Pod | undefined; readonly after: Pod | undefined };
 
 /** Of an account or a namespace that stays: its labels, at most. */

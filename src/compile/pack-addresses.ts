@@ -287,6 +287,11 @@ export class AddressClasses {
     return this.#withSlots(kind, flags | this.#podFlags(pod), this.#slotsOf[pod]);
   }
 
+  /** The class of an address of pod `pod`, of this kind, that is of class `vacant` while nobody owns it. */
+  classLike(vacant: number, kind: number, pod: number): number {
+    return this.#withSlots(kind, this.origins[vacant]!.flags | this.#podFlags(pod), this.#slotsOf[pod]);
+  }
+
   isService(address: Prefix): boolean {
     return this.#services.has(addressKey(address));
   }

@@ -16,7 +16,9 @@
  * What comes later has other numbers than a full pack would give it, so bytes differ; verdicts, rules, names and members do not.
  */
 import { assert } from '../base/assert.ts';
+import { parseIpv4 } from '../base/ip.ts';
 import { NoRoomError } from '../base/words.ts';
+import type { Pod } from '../model/resources.ts';
 import { BufferPair } from '../tables/buffer-pair.ts';
 import * as layout from '../tables/layout.ts';
 import { type Tables, viewTables } from '../tables/tables.ts';
@@ -159,6 +161,19 @@ export class RepackableTables {
   /** All that was to be stored is stored. */
   endStores(): void {
     this.#stored = this.#pair.lackedFrom(this.#mark);
+  }
+
+  /** The endpoint of a pod, found by its first address; below 0 if it does not have it alone. */
+  podAt({ podIPs, podIP, meta }: Pod): number {
+    const word = parseIpv4(podIPs[0] ?? podIP);
+    const index = word === undefined ? -1 : this.#direct.podAt(word);
+    if (index < 0) return -1;
+    const { kind, name, namespace } = this.#plan.endpoints[index]!;
+    return kind === 'wep' && name === meta.name && namespace === meta.namespace ? index : -1;
+  }
+
+  groupOf(index: number): number {
+    return this.#plan.endpoints[index]!.group;
   }
 
   /**
