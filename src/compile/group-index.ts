@@ -33,12 +33,6 @@ export interface LabelledGroup {
   readonly parents: readonly StringMap[];
 }
 
-/** Groups that have a key, and groups by its value. Ascending. */
-interface KeyLists {
-  readonly present: readonly number[];
-  readonly byValue: ReadonlyMap<string, readonly number[]>;
-}
-
 /** One bit a group, group 0 in the lowest bit of word 0. Bits beyond the last group are undefined. */
 type Row = Int32Array;
 
@@ -51,8 +45,10 @@ export class GroupIndex {
   readonly #lookups: readonly LabelLookup[];
   /** By key: groups that have it themselves, and groups of profiles that have it. Made at the first question. */
   #holders: Map<string, (readonly number[])[]> | undefined;
-  readonly #listsByKey = new Map<string, KeyLists>();
+  readonly #listsByKey = new Map<string, ReadonlyMap<string, readonly number[]>>();
   readonly #answers = new Map<string, readonly number[]>();
+  /** Rows of lists that are longer than a row has words. */
+  readonly #rows = new Map<readonly number[], Row>();
   /** Rows for subformulas, by depth. */
   readonly #scratch: Row[] = [];
 
@@ -67,9 +63,14 @@ export class GroupIndex {
   select(selector: Selector): readonly number[] {
     const known = this.#answers.get(selector.canonical);
     if (known !== undefined) return known;
-    const row = this.#scratchRow(0);
-    this.#fill(selector.root, row, 1);
-    const answer = this.#listOf(row);
+    const { root } = selector;
+    let answer: readonly number[];
+    if (root.kind === 'has') answer = this.#holdersOf(root.key);
+    else {
+      const row = this.#scratchRow(0);
+      this.#fill(root, row, 1);
+      answer = this.#listOf(row);
+    }
     this.#answers.set(selector.canonical, answer);
     return answer;
   }
@@ -97,18 +98,33 @@ export class GroupIndex {
         break;
       default:
         row.fill(0);
-        for (const list of this.#listsOf(node)) setBits(row, list);
+        for (const list of this.#listsOf(node)) this.#addList(row, list);
         // An absent label differs from every value, so these are the negations of their counterparts.
         if (node.kind === '!=' || node.kind === 'not in') invert(row);
     }
   }
 
+  /** Many selectors ask the same of a long list (all pods of a namespace), so its row is kept. */
+  #addList(row: Row, list: readonly number[]): void {
+    if (list.length <= 2 * row.length) {
+      setBits(row, list);
+      return;
+    }
+    let known = this.#rows.get(list);
+    if (known === undefined) {
+      known = new Int32Array(row.length);
+      setBits(known, list);
+      this.#rows.set(list, known);
+    }
+    for (let word = 0; word < row.length; word++) row[word]! |= known[word]!;
+  }
+
   /** The lists of groups that a comparison matches; of a negative one, those that it does not. */
   #listsOf(node: HasNode | ValueNode | SetNode): readonly (readonly number[])[] {
-    const { present, byValue } = this.#lists(node.key);
+    // Who has a key is known without its values.
+    if (node.kind === 'has') return [this.#holdersOf(node.key)];
+    const byValue = this.#byValue(node.key);
     switch (node.kind) {
-      case 'has':
-        return [present];
       case '==':
       case '!=':
         return [byValue.get(node.value) ?? NONE];
@@ -124,21 +140,19 @@ export class GroupIndex {
     }
   }
 
-  #lists(key: string): KeyLists {
+  /** Groups by their value of a key, ascending. */
+  #byValue(key: string): ReadonlyMap<string, readonly number[]> {
     const known = this.#listsByKey.get(key);
     if (known !== undefined) return known;
-    const present: number[] = [];
     const byValue = new Map<string, number[]>();
     for (const group of this.#holdersOf(key)) {
       const value = this.#lookups[group]!(key)!;
-      present.push(group);
       const list = byValue.get(value);
       if (list === undefined) byValue.set(value, [group]);
       else list.push(group);
     }
-    const lists = { present, byValue };
-    this.#listsByKey.set(key, lists);
-    return lists;
+    this.#listsByKey.set(key, byValue);
+    return byValue;
   }
 
   /** The groups that have a label of this key, their own or inherited. */
@@ -148,7 +162,9 @@ export class GroupIndex {
     if (lists.length < 2) return lists[0] ?? NONE;
     const row = new Int32Array(this.#wordsPerRow);
     for (const list of lists) setBits(row, list);
-    return this.#listOf(row);
+    const holders = this.#listOf(row);
+    this.#holders.set(key, [holders]);
+    return holders;
   }
 
   #listOf(row: Row): readonly number[] {

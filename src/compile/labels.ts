@@ -29,8 +29,8 @@ export interface LabelSet {
   readonly asked: StringMap;
 }
 
-/** How many maps are known by identity: enough for the pods of a dump, which share theirs, and few to hold on to. */
-const KNOWN_MAPS_MAX = 4096;
+/** How many maps are known by identity: enough for the pods of a dump, which share theirs where labels are equal. */
+const KNOWN_MAPS_MAX = 2 ** 17;
 
 /**
  * Labels of objects, reduced to the keys that selectors ask about.

@@ -45,7 +45,8 @@ export function planNodes(
   const hostsByNode = new Map<string, number[]>();
   const names = new Set([...nodeByName.keys(), ...rejectedPods.map(({ node }) => node)]);
   let last = '';
-  for (const [index, { kind, node }] of endpoints.entries()) {
+  for (let index = 0; index < endpoints.length; index++) {
+    const { kind, node } = endpoints[index]!;
     if (node === '' || (node === last && kind === 'wep')) continue;
     last = node;
     names.add(node);

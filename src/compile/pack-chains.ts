@@ -60,6 +60,7 @@ export class ChainPacker {
   readonly #packed: PackedChain[] = [];
   readonly #slots = new Map<string, readonly number[]>();
   readonly #sharedSlots = new Map<string, readonly number[]>();
+  #lastSlots: { settingsKey: number; group: PlanGroup; slots: readonly number[] } | undefined;
   readonly #listNumbers = new Map<readonly PlanTierPolicies[], number>();
   readonly #policyClasses = new Map<string, number>();
   readonly #maps = new WordInterner();
@@ -132,6 +133,8 @@ export class ChainPacker {
   /** Groups that run the same policies and profiles have one list, but in tables that are repacked, where a group may leave the others. */
   #slotsOf(group: PlanGroup, settings: PlanSettings, settingsKey: number): readonly number[] {
     if (this.#room > 0) return this.#makeSlots(group, settings, settingsKey);
+    const last = this.#lastSlots;
+    if (last !== undefined && last.settingsKey === settingsKey && hasSameChains(group, last.group)) return last.slots;
     // Equal lists of policies are one array (select-policies.ts).
     const lists = [group.tiers, group.forwardTiers, group.preDnatTiers, group.untrackedTiers];
     const key = [settingsKey, group.kind, ...lists.map((list) => this.#listNumber(list)), ...group.profiles].join('|');
@@ -140,6 +143,7 @@ export class ChainPacker {
       slots = this.#makeSlots(group, settings, settingsKey);
       this.#sharedSlots.set(key, slots);
     }
+    this.#lastSlots = { settingsKey, group, slots };
     return slots;
   }
 
@@ -517,6 +521,19 @@ export class ChainPacker {
     if (same === undefined) this.#sameSteps.set(text, index);
     return same ?? index;
   }
+}
+
+/** Whether two groups run the same policies and profiles; equal lists of policies are one array (select-policies.ts). */
+function hasSameChains(a: PlanGroup, b: PlanGroup): boolean {
+  return (
+    a.kind === b.kind &&
+    a.tiers === b.tiers &&
+    a.forwardTiers === b.forwardTiers &&
+    a.preDnatTiers === b.preDnatTiers &&
+    a.untrackedTiers === b.untrackedTiers &&
+    a.profiles.length === b.profiles.length &&
+    a.profiles.every((name, i) => name === b.profiles[i])
+  );
 }
 
 /** Writes step 0 and policy class 0: no check. Call once, before any chain; `zeroMap` must cover the classes of both versions. */

@@ -2,6 +2,7 @@
 import { compareBytewise } from '../base/bytewise.ts';
 import { comparePrefixes } from '../base/ip.ts';
 import { WordInterner } from '../base/word-interner.ts';
+import { zeroWords } from '../base/words.ts';
 import {
   ACTION_ALLOW,
   ACTION_DENY,
@@ -234,7 +235,7 @@ function tupleMembers(plan: Plan, set: PlanIpSet): number[][] {
 
 function packGroups(plan: Plan, sections: Sections): void {
   const kinds = { wep: layout.KIND_WEP, hep: layout.KIND_HEP, ns: layout.KIND_NETWORK_SET } as const;
-  const setsOf = netSetsByGroup(plan);
+  const { sets, ends } = groupSets(plan);
   for (const [index, group] of plan.groups.entries()) {
     const firstSet = sections.count(layout.SECTION_NETWORK_SETS);
     for (const name of group.networkSets) {
@@ -249,18 +250,42 @@ function packGroups(plan: Plan, sections: Sections): void {
       packPolicyList(group.untrackedTiers, sections),
       firstSet,
       group.networkSets.length,
-      ...sections.intList(setsOf[index]!),
+      ...sections.intList(sets.subarray(index === 0 ? 0 : ends[index - 1]!, ends[index]!)),
     ]);
   }
 }
 
+/** Sets of addresses by group, ascending, one list after the other; those of group g end before `ends[g]`. */
+interface SetsByGroup {
+  readonly sets: Int32Array;
+  readonly ends: Int32Array;
+}
+
 /** By group: the sets of addresses that it is in, ascending. */
 export function netSetsByGroup(plan: Plan): number[][] {
-  const setsOf: number[][] = plan.groups.map(() => []);
-  plan.ipSets.forEach(({ type, groups }, set) => {
-    if (type === 'net') for (const group of groups) setsOf[group]!.push(set);
-  });
-  return setsOf;
+  const { sets, ends } = groupSets(plan);
+  return Array.from(ends, (end, group) => [...sets.subarray(group === 0 ? 0 : ends[group - 1]!, end)]);
+}
+
+/** Counted first, then written in place: with overlapping sets there are millions. */
+function groupSets({ groups, ipSets }: Plan): SetsByGroup {
+  const ends = zeroWords(groups.length);
+  for (const { type, groups: members } of ipSets) {
+    if (type === 'net') for (const group of members) ends[group]!++;
+  }
+  let total = 0;
+  for (let group = 0; group < ends.length; group++) {
+    const count = ends[group]!;
+    ends[group] = total;
+    total += count;
+  }
+  // Starts move to the ends while lists are written.
+  const sets = zeroWords(total);
+  for (let set = 0; set < ipSets.length; set++) {
+    const { type, groups: members } = ipSets[set]!;
+    if (type === 'net') for (const group of members) sets[ends[group]!++] = set;
+  }
+  return { sets, ends };
 }
 
 export function packPolicyList(tiers: readonly PlanTierPolicies[], sections: Sections): number {

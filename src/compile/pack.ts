@@ -217,7 +217,8 @@ function packEndpoints(plan: Plan, slotsOf4: SlotsOf, slotsOf6: SlotsOf, section
 }
 
 /** Lists of labels, and texts in them, that are known without a look into the pools. */
-const KNOWN_LABELS_MAX = 8192;
+const KNOWN_LABELS_MAX = 2 ** 17;
+const KNOWN_TEXTS_MAX = 8192;
 
 /** Whether a key ends in the name behind its slash, and that is one byte a character. */
 function isTail(key: string, name: string): boolean {
@@ -328,7 +329,7 @@ export class EndpointWriter {
     const known = this.#common.get(text);
     if (known !== undefined) return known;
     const string = this.#sections.string(text);
-    if (this.#common.size < KNOWN_LABELS_MAX) this.#common.set(text, string);
+    if (this.#common.size < KNOWN_TEXTS_MAX) this.#common.set(text, string);
     return string;
   }
 

@@ -14,7 +14,19 @@ export interface PlanAddresses {
   readonly others: readonly { readonly address: Prefix; readonly endpoint: number }[];
 }
 
+/** By list of endpoints: both planning and packing ask. */
+const known = new WeakMap<Plan['endpoints'], PlanAddresses>();
+
 export function planAddresses({ endpoints }: Pick<Plan, 'endpoints'>): PlanAddresses {
+  let addresses = known.get(endpoints);
+  if (addresses === undefined) {
+    addresses = readAddresses(endpoints);
+    known.set(endpoints, addresses);
+  }
+  return addresses;
+}
+
+function readAddresses(endpoints: Plan['endpoints']): PlanAddresses {
   let limit = 0;
   for (const { addresses } of endpoints) limit += addresses.length;
   const podWords = zeroWords(limit);

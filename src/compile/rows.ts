@@ -124,7 +124,7 @@ function numberRows(
   // Classes that one step names often have one row: the last is compared before it is made an array and hashed.
   let last = -1;
   let number = -1;
-  for (const peerClass of Int32Array.from(named).sort()) {
+  for (const peerClass of ascending(named, placeOf)) {
     const at = (placeOf[peerClass]! - 1) * words;
     if (last < 0 || !isSameRow(own, last, at, words)) {
       number = rows.number(own.subarray(at, at + words));
@@ -135,6 +135,23 @@ function numberRows(
   // Every step that names a class changes the class's bit of it, so rows of one's own are never the template.
   return { rows: Array.from({ length: rows.count }, (_, number) => rows.array(number)), rowOf };
 }
+
+/** The named classes in order: by a look at all places, where they are not few. */
+function ascending(named: readonly number[], placeOf: Int32Array): Int32Array {
+  const sorted = new Int32Array(named.length);
+  if (named.length * SORT_STEPS < placeOf.length) {
+    sorted.set(named);
+    return sorted.sort();
+  }
+  let count = 0;
+  for (let peerClass = 0; peerClass < placeOf.length; peerClass++) {
+    if (placeOf[peerClass] !== 0) sorted[count++] = peerClass;
+  }
+  return sorted;
+}
+
+/** About how many looks a sort costs for each item. */
+const SORT_STEPS = 16;
 
 function isSameRow(own: Int32Array, a: number, b: number, words: number): boolean {
   for (let word = 0; word < words; word++) if (own[a + word] !== own[b + word]) return false;

@@ -6,7 +6,10 @@
  * governs an interface does not depend on who lists the address (semantics 6.1). Nor are owners one after the other.
  */
 import { comparePrefixes, formatAddress } from '../base/ip.ts';
+import { zeroWords } from '../base/words.ts';
+import { addressHash } from '../tables/layout.ts';
 import type { Plan, PlanEndpoint, PlanWarning, Prefix } from './plan.ts';
+import { type PlanAddresses, planAddresses } from './plan-addresses.ts';
 import { ownTogether } from './timed-owners.ts';
 import { warning } from './warnings.ts';
 
@@ -14,7 +17,9 @@ type SharedAddress = Plan['sharedAddresses'][number];
 
 /** Sorted by address, owners ascending; one warning each. */
 export function sharedAddresses(endpoints: readonly PlanEndpoint[], warnings: PlanWarning[]): SharedAddress[] {
-  const repeated = repeatedWords(endpoints);
+  const addresses = planAddresses({ endpoints });
+  const repeated = repeatedWords(addresses);
+  if (repeated.size === 0 && !addresses.others.some(({ address }) => address.version === 6)) return [];
   const firstOwner = new Map<number | string, number>();
   const shared = new Map<number | string, { address: Prefix; endpoints: number[] }>();
   for (const [index, { addresses }] of endpoints.entries()) {
@@ -42,19 +47,44 @@ export function sharedAddresses(endpoints: readonly PlanEndpoint[], warnings: Pl
   return conflicts;
 }
 
-/** IPv4 addresses that are listed more than once: usually none, and to sort numbers costs less than a map of them. */
-function repeatedWords(endpoints: readonly PlanEndpoint[]): ReadonlySet<number> {
-  let count = 0;
-  for (const { addresses } of endpoints) count += addresses.length;
-  const words = new Int32Array(count);
-  let used = 0;
-  for (const { addresses } of endpoints) {
-    for (const { version, words: own } of addresses) if (version === 4) words[used++] = own[0];
-  }
-  const sorted = words.subarray(0, used).sort();
+/** IPv4 addresses that are listed more than once: usually none, and to hash numbers in place costs less than a map of them. */
+function repeatedWords({ podWords, others }: PlanAddresses): ReadonlySet<number> {
   const repeated = new Set<number>();
-  for (let i = 1; i < used; i++) if (sorted[i] === sorted[i - 1]) repeated.add(sorted[i]!);
+  const seen = new WordSet(podWords.length + others.length);
+  for (let i = 0; i < podWords.length; i++) if (!seen.add(podWords[i]!)) repeated.add(podWords[i]!);
+  for (const { address } of others) {
+    if (address.version === 4 && !seen.add(address.words[0])) repeated.add(address.words[0]);
+  }
   return repeated;
+}
+
+/** A set of int32 by open addressing; 0 is kept apart, since it marks free slots. */
+class WordSet {
+  readonly #slots: Int32Array;
+  #hasZero = false;
+
+  constructor(limit: number) {
+    let slots = 2;
+    while (slots < 2 * limit) slots *= 2;
+    this.#slots = zeroWords(slots);
+  }
+
+  /** Whether it was not there yet. */
+  add(word: number): boolean {
+    if (word === 0) {
+      const isNew = !this.#hasZero;
+      this.#hasZero = true;
+      return isNew;
+    }
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    for (let slot = addressHash(word, 0, 0, 0) & mask; ; slot = (slot + 1) & mask) {
+      if (slots[slot] === word) return false;
+      if (slots[slot] !== 0) continue;
+      slots[slot] = word;
+      return true;
+    }
+  }
 }
 
 function isConflict(owners: readonly PlanEndpoint[], address: Prefix): boolean {
