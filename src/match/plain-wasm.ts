@@ -113,9 +113,7 @@ export function layOutForWasm(tables: Tables, at: number, isWide = false): WasmT
   const words = new Uint8Array(new SharedArrayBuffer(space.end - at));
   const ints = new Int32Array(words.buffer);
   for (const { roots, rootAt, list } of [columns, rows]) {
-    roots.forEach((page, high) => {
-      ints[(rootAt - at) / 4 + high] = page.at + (page.entries.length > 1 ? 1 : 0);
-    });
+    ints.set(roots, (rootAt - at) / 4);
     for (const page of list) new Uint16Array(words.buffer).set(page.entries, (page.at - at) / 2);
   }
   words.set(new Uint8Array(pairs.buffer), pairsAt - at);
@@ -250,42 +248,51 @@ interface Page {
 interface Pages {
   readonly rootAt: number;
   readonly list: readonly Page[];
-  /** By high half of the address. */
-  readonly roots: readonly Page[];
+  /** By high half of the address: what the root says. */
+  readonly roots: Int32Array;
 }
 
 /** The pages that lead from an address to the number of its class in `numbers`; `undefined` if they would be too large. */
 function pagesOf(trie: Int32Array, numbers: Uint16Array, space: Space): Pages | undefined {
   const rootAt = space.take(ROOT_ENTRIES * 4);
   const list: Page[] = [];
-  const page = (entries: Uint16Array): Page => {
-    const made = { entries, at: space.take(entries.byteLength) };
-    list.push(made);
-    return made;
+  const page = (entries: Uint16Array): number => {
+    const at = space.take(entries.byteLength);
+    list.push({ entries, at });
+    return entries.length > 1 ? at + 1 : at;
   };
-  /** The page of one entry by what it says; neighbours mostly say the same. */
-  const whole = new Map<number, Page>();
-  let last: Page | undefined;
-  const wholePage = (only: number): Page => {
-    if (last?.entries[0] !== only) {
-      last = whole.get(only) ?? page(Uint16Array.of(only));
-      whole.set(only, last);
-    }
-    return last!;
+  /** What leads to the page of one entry, by what that says. */
+  const whole = new Map<number, number>();
+  const wholePage = (only: number): number => {
+    const entry = whole.get(only) ?? page(Uint16Array.of(only));
+    whole.set(only, entry);
+    return entry;
   };
-  const roots: Page[] = [];
+  const roots = new Int32Array(ROOT_ENTRIES);
+  // Neighbours mostly say the same.
+  let last = -1;
+  let entry = 0;
   for (let high = 0; high < ROOT_ENTRIES; high++) {
     const root = trie[high]!;
-    if ((root & 1) === 0) {
-      roots.push(wholePage(numbers[trie[trie[root >>> 1]! >>> 1]!]!));
-      continue;
+    if (root !== last) {
+      last = root;
+      entry = (root & 1) === 0 ? wholePage(numbers[trie[trie[root >>> 1]! >>> 1]!]!) : nodePage(root >>> 1);
+      if (space.end > 2 * WASM_BYTES_MAX) return undefined;
     }
-    const entries = pageEntries(trie, numbers, root >>> 1);
-    const isUniform = entries.every((entry) => entry === entries[0]);
-    roots.push(isUniform ? wholePage(entries[0]!) : page(entries));
-    if (space.end > 2 * WASM_BYTES_MAX) return undefined;
+    roots[high] = entry;
   }
   return { rootAt, list, roots };
+
+  function nodePage(middle: number): number {
+    const entries = pageEntries(trie, numbers, middle);
+    return isUniform(entries) ? wholePage(entries[0]!) : page(entries);
+  }
+}
+
+function isUniform(entries: Uint16Array): boolean {
+  const first = entries[0];
+  for (let i = 1; i < entries.length; i++) if (entries[i] !== first) return false;
+  return true;
 }
 
 /** The numbers of the 65 536 addresses below the trie's node `middle`. */
