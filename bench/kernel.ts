@@ -8,6 +8,7 @@ import { type Measurement, measured, ratio } from './measurement.ts';
 import {
   ADDRESS_MOVED,
   ADDRESS_PUBLISHED,
+  byAgent,
   IPSET_ELEMENT,
   IPTABLES_LOAD,
   LABELS_PUBLISHED,
@@ -27,6 +28,8 @@ interface Updates {
   readonly moveNs: readonly number[];
   readonly addressUs: readonly number[];
   readonly accountUs: readonly number[];
+  readonly agentAddressUs: readonly number[];
+  readonly agentAccountUs: readonly number[];
   readonly podCount: number;
 }
 
@@ -73,12 +76,16 @@ function runNetfilter(workload: Workload, namespace: string): KernelRun {
   return { ...times, elementNs: updateIpset(workload, namespace) };
 }
 
-function updateRows(scenario: string, { moveNs, addressUs, accountUs, podCount }: Updates): Measurement[] {
-  const accountMs = accountUs.map((us) => us / 1000);
+function updateRows(scenario: string, updates: Updates): Measurement[] {
+  const { moveNs, addressUs, agentAddressUs, podCount } = updates;
+  const [accountMs, agentMs] = [updates.accountUs, updates.agentAccountUs].map((all) => all.map((us) => us / 1000));
+  const note = `${podCount} pods run as it`;
   return [
     measured(scenario, ADDRESS_MOVED, 'ns', moveNs),
     measured(scenario, ADDRESS_PUBLISHED, 'us', addressUs),
-    measured(scenario, LABELS_PUBLISHED, 'ms', accountMs, { note: `${podCount} pods run as it` }),
+    measured(scenario, LABELS_PUBLISHED, 'ms', accountMs!, { note }),
+    measured(scenario, byAgent(ADDRESS_PUBLISHED), 'us', agentAddressUs),
+    measured(scenario, byAgent(LABELS_PUBLISHED), 'ms', agentMs!, { note }),
   ];
 }
 

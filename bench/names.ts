@@ -24,6 +24,8 @@ export const TEXT_TO_TABLES = 'JSON text to tables that answer';
 export const TABLES = 'tables';
 export const ADDRESS_MOVED = 'one address to another owner, seen by all threads';
 export const ADDRESS_PUBLISHED = 'one new address, published';
+/** The same as the agent does it, to the tables of a capture process. */
+export const byAgent = (name: string): string => `${name}, by the agent`;
 export const LABELS_PUBLISHED = 'labels of a service account, published';
 export const DUMP_SECONDS = 'kubectl dump and policies, start to end';
 export const RESIDENT = 'largest resident set';

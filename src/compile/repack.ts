@@ -460,7 +460,8 @@ export class RepackableTables {
 }
 
 function isSameAddress(a: Prefix, b: Prefix): boolean {
-  return a.version === b.version && a.words.every((word, i) => word === b.words[i]);
+  if (a.version !== b.version || a.words[0] !== b.words[0]) return false;
+  return a.version === 4 || a.words.every((word, i) => word === b.words[i]);
 }
 
 function isTwice(addresses: readonly Prefix[], index: number): boolean {

@@ -12,6 +12,9 @@
  * A subscriber that was busy through several generations takes the newest. Whoever has no new tables keeps the old ones: a compile that
  * fails publishes nothing.
  *
+ * A subscriber that has the newest buffer need not be sent it again: where its words were stored in place (compile/direct-addresses.ts), a new generation is a
+ * number alone, and says that what was worked out from the tables (lines of connections) has to be worked out anew.
+ *
  * Tables that take changes (compile/repack.ts) come from two buffers in turn, so the publisher must know when nobody reads the older one: each
  * subscriber says in a word of its own which generation it has taken, or that it reads none (`rest`).
  */
@@ -34,7 +37,8 @@ interface Published {
 }
 
 export class Publisher {
-  readonly #word = new Int32Array(new SharedArrayBuffer(4));
+  /** Numbers of the newest generation, and of the newest whose buffer was sent. */
+  readonly #word = new Int32Array(new SharedArrayBuffer(8));
   /** With what each subscriber reads. */
   readonly #ports = new Map<MessagePort, Int32Array>();
   #newest: Published | undefined;
@@ -61,9 +65,13 @@ export class Publisher {
   };
 
   #publish(tables: Tables, buffer: SharedArrayBuffer): Tables {
+    const isSent = this.#newest?.buffer === buffer;
     const published = { generation: this.generation + 1, buffer };
     this.#newest = published;
-    for (const port of this.#ports.keys()) port.postMessage(published);
+    if (!isSent) {
+      for (const port of this.#ports.keys()) port.postMessage(published);
+      Atomics.store(this.#word, 1, published.generation);
+    }
     Atomics.store(this.#word, 0, published.generation);
     return tables;
   }
@@ -97,6 +105,7 @@ export class Subscriber {
   readonly #word: Int32Array;
   readonly #reads: Int32Array;
   readonly #port: MessagePort;
+  #buffer: SharedArrayBuffer | undefined;
   #isResting = true;
 
   constructor({ word, reads, port }: Subscription) {
@@ -110,16 +119,28 @@ export class Subscriber {
     // Said before the look at the word: from here on the publisher leaves alone what this thread has.
     if (this.#isResting) Atomics.store(this.#reads, 0, this.generation);
     this.#isResting = false;
-    if (Atomics.load(this.#word, 0) === this.generation) return undefined;
+    const generation = Atomics.load(this.#word, 0);
+    if (generation === this.generation) return undefined;
+    if (this.#buffer !== undefined && Atomics.load(this.#word, 1) <= this.generation) {
+      this.#take({ generation, buffer: this.#buffer });
+      return viewTables(this.#buffer);
+    }
     let newest: Published | undefined;
     for (let received = receiveMessageOnPort(this.#port); received !== undefined; ) {
       newest = received.message as Published;
       received = receiveMessageOnPort(this.#port);
     }
     if (newest === undefined || newest.generation <= this.generation) return undefined;
-    this.generation = newest.generation;
-    Atomics.store(this.#reads, 0, this.generation);
+    // It may have been published again since.
+    const isNewest = Atomics.load(this.#word, 1) === newest.generation;
+    this.#take({ ...newest, generation: isNewest ? Math.max(generation, newest.generation) : newest.generation });
     return viewTables(newest.buffer);
+  }
+
+  #take({ generation, buffer }: Published): void {
+    this.generation = generation;
+    this.#buffer = buffer;
+    Atomics.store(this.#reads, 0, generation);
   }
 
   /** Nothing is read until the next `poll`: a thread that waits for packets does not hold up who writes. */

@@ -1,4 +1,5 @@
 /** Tables that change in two buffers in turn: who still reads the older one is not written over, and nobody waits. */
+import { receiveMessageOnPort } from 'node:worker_threads';
 import { expect, test } from 'vitest';
 import { evaluateFlow } from '../../src/analyze/evaluate-flow.ts';
 import { LiveCompiler } from '../../src/compile/live-compiler.ts';
@@ -54,6 +55,41 @@ test('a subscriber keeps the answers of its generation until it polls, and holds
   expect(action(subscriber.poll()!)).toBe('deny');
   expect(subscriber.generation).toBe(publisher.generation);
   expect(live.counts.packed).toBe(1);
+  publisher.close();
+});
+
+test('an address that is stored in place is a generation by its number alone', () => {
+  const live = new LiveCompiler(resources);
+  const publisher = new Publisher();
+  const [pod] = resources.pods;
+  const publish = (address: string): Tables => {
+    live.set({ ...pod!, podIPs: [address], podIP: address });
+    const tables = live.publish(publisher.isOlderFree);
+    publisher.publishChanged(tables);
+    return tables;
+  };
+  const first = publish('10.0.0.1');
+  const subscription = publisher.subscribe();
+  const subscriber = new Subscriber(subscription);
+  expect(subscriber.poll()).toBeDefined();
+  expect(publish('10.0.0.9').buffer === first.buffer).toBe(true);
+  // The same memory as that, which came through the port.
+  const { buffer } = subscriber.poll()!;
+  expect(publish('10.0.0.7').buffer === first.buffer).toBe(true);
+  expect(receiveMessageOnPort(subscription.port)).toBeUndefined();
+  const tables = subscriber.poll()!;
+  expect([tables.buffer === buffer, subscriber.generation, subscriber.poll()]).toEqual([true, 3, undefined]);
+  const flow = { src: '10.0.0.7', dst: '10.0.0.2', protocol: 'tcp', src_port: 1, dst_port: 80 } as const;
+  expect(evaluateFlow(tables, flow).source_name).toBe('web');
+  // Who comes late gets the buffer with the newest number; a change in turns is sent to both.
+  const late = new Subscriber(publisher.subscribe());
+  expect(evaluateFlow(late.poll()!, flow).source_name).toBe('web');
+  expect(late.generation).toBe(3);
+  live.set({ ...web, meta: { ...web.meta, labels: new Map([['role', 'x']]) } });
+  publisher.publishChanged(live.publish(publisher.isOlderFree));
+  for (const each of [subscriber, late]) {
+    expect([each.poll()?.buffer === buffer, each.generation]).toEqual([false, 4]);
+  }
   publisher.close();
 });
 
