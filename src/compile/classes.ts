@@ -289,8 +289,19 @@ function ownPrefixes(plan: Plan, predicate: Predicate): readonly Prefix[] {
     .map((tuple) => tuple.address);
 }
 
-/** For each group the predicates that hold for all its prefixes, ascending. */
+/** Both IP versions ask the same of one table. */
+const ofGroups = new WeakMap<PredicateTable, { readonly plan: Plan; readonly lists: readonly (readonly number[])[] }>();
+
+/** For each group the predicates that hold for all its prefixes, ascending. Call when `table` has them all. */
 export function predicatesByGroup(plan: Plan, table: PredicateTable): readonly (readonly number[])[] {
+  const known = ofGroups.get(table);
+  if (known?.plan === plan) return known.lists;
+  const lists = listPredicates(plan, table);
+  ofGroups.set(table, { plan, lists });
+  return lists;
+}
+
+function listPredicates(plan: Plan, table: PredicateTable): readonly (readonly number[])[] {
   const out: number[][] = plan.groups.map(() => []);
   table.predicates.forEach((predicate, number) => {
     if (predicate.type === 'nets') return;

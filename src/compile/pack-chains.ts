@@ -8,15 +8,17 @@
 import { assert } from '../base/assert.ts';
 import { WordInterner } from '../base/word-interner.ts';
 import { NoRoomError, zeroWords } from '../base/words.ts';
-import { type Dataplane, DIRECTION_EGRESS, DIRECTION_INGRESS, REASON_FAILSAFE } from '../model/flow.ts';
+import { type Dataplane, DIRECTION_INGRESS } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
-import { CHAIN_KINDS, type ChainKind, type ChainSpec, chainSteps, isVersionNeutralChain, type Step } from './chains.ts';
+import { ChainSlots, hasSameChains } from './chain-slots.ts';
+import { CHAIN_KINDS, type ChainSpec, chainSteps, isVersionNeutralChain, type Step } from './chains.ts';
 import type { PeerClasses } from './classes.ts';
 import { PredicateTable } from './fields.ts';
 import { encodeFunction, foldFunction } from './fold.ts';
 import type { ObjectNumbers } from './pack-objects.ts';
+import { failsafeCount, type PackedSteps, StepPacker } from './pack-steps.ts';
 import type { Plan, PlanGroup, PlanSettings, PlanTierPolicies } from './plan.ts';
-import { type AddressRows, addressRows, keyRows, rowWords } from './rows.ts';
+import { type AddressRows, addressRows, packRows, rowWords } from './rows.ts';
 import type { Sections } from './sections.ts';
 
 /** Policy class 0: no check. Its step is step 0. */
@@ -27,15 +29,6 @@ interface Chain {
   readonly steps: readonly Step[];
   /** The chain of the other IP version with the same steps: its place among those of the twin. */
   readonly twin: number | undefined;
-}
-
-/** What a chain has of its own steps alone, whatever the addresses: equal for both IP versions where the steps are. */
-interface PackedSteps {
-  readonly firstStep: number;
-  /** By step of the chain: the first step anywhere that says the same. */
-  readonly sameSteps: Int32Array;
-  /** The words CHAIN_KEYS to CHAIN_SOURCE_KEYS. */
-  readonly keyWords: readonly number[];
 }
 
 interface PackedChain extends PackedSteps {
@@ -68,9 +61,7 @@ export class ChainPacker {
   /** Port functions, and the refs of them by number. */
   readonly #functions: WordInterner;
   readonly #functionRefs: number[];
-  /** The first step that says the same: by rule, or of other steps by what they say. */
-  readonly #stepOfRule: number[];
-  readonly #sameSteps: Map<string, number>;
+  readonly #stepPacker: StepPacker;
   /** The packer of the other IP version, which came first. */
   readonly #twin: ChainPacker | undefined;
   /** Peer classes that may come after those there are; > 0 = the tables are repacked. */
@@ -107,8 +98,7 @@ export class ChainPacker {
     this.#twin = twin;
     this.#functions = twin === undefined ? new WordInterner() : twin.#functions;
     this.#functionRefs = twin === undefined ? [] : twin.#functionRefs;
-    this.#stepOfRule = twin === undefined ? [] : twin.#stepOfRule;
-    this.#sameSteps = twin === undefined ? new Map() : twin.#sameSteps;
+    this.#stepPacker = twin === undefined ? new StepPacker(sections) : twin.#stepPacker;
     this.#plan = plan;
     this.#sections = sections;
     this.#firstNumber = firstNumber;
@@ -132,7 +122,7 @@ export class ChainPacker {
 
   /** Groups that run the same policies and profiles have one list, but in tables that are repacked, where a group may leave the others. */
   #slotsOf(group: PlanGroup, settings: PlanSettings, settingsKey: number): readonly number[] {
-    if (this.#room > 0) return this.#makeSlots(group, settings, settingsKey);
+    if (this.#room > 0) return this.#chainSlots(settings, settingsKey).of(group);
     const last = this.#lastSlots;
     if (last !== undefined && last.settingsKey === settingsKey && hasSameChains(group, last.group)) return last.slots;
     // Equal lists of policies are one array (select-policies.ts).
@@ -140,7 +130,7 @@ export class ChainPacker {
     const key = [settingsKey, group.kind, ...lists.map((list) => this.#listNumber(list)), ...group.profiles].join('|');
     let slots = this.#sharedSlots.get(key);
     if (slots === undefined) {
-      slots = this.#makeSlots(group, settings, settingsKey);
+      slots = this.#chainSlots(settings, settingsKey).of(group);
       this.#sharedSlots.set(key, slots);
     }
     this.#lastSlots = { settingsKey, group, slots };
@@ -158,25 +148,13 @@ export class ChainPacker {
 
   /** The chains of a pod that Felix refuses, in the same form. */
   rejectedSlots(settings: PlanSettings, settingsKey: number): readonly number[] {
-    const slots = new Array<number>(layout.CHAIN_SLOT_COUNT).fill(layout.NONE);
-    if (this.version === 6 && !settings.ipv6Support) return slots;
-    const chain = (direction: number): number =>
-      this.#chain(
-        {
-          version: this.version,
-          direction,
-          kind: 'rejected',
-          tiers: [],
-          profiles: [],
-          withStaged: false,
-          settings,
-          dataplane: this.#dataplane,
-        },
-        settingsKey,
-      );
-    slots[layout.SLOT_EGRESS] = slots[layout.SLOT_PENDING_EGRESS] = chain(DIRECTION_EGRESS);
-    slots[layout.SLOT_INGRESS] = slots[layout.SLOT_PENDING_INGRESS] = chain(DIRECTION_INGRESS);
-    return slots;
+    return this.#chainSlots(settings, settingsKey).ofRejected();
+  }
+
+  #chainSlots(settings: PlanSettings, settingsKey: number): ChainSlots {
+    return new ChainSlots(this.#plan, this.version, settings, this.#dataplane, (spec) =>
+      this.#chain(spec, settingsKey),
+    );
   }
 
   /** Writes all chains collected so far. */
@@ -204,60 +182,6 @@ export class ChainPacker {
       if (this.#room > 0) packed.policyClasses.push({ number: policyClass, localRow });
     }
     return policyClass;
-  }
-
-  #makeSlots(group: PlanGroup, settings: PlanSettings, settingsKey: number): readonly number[] {
-    const slots = new Array<number>(layout.CHAIN_SLOT_COUNT).fill(layout.NONE);
-    if (this.version === 6 && !settings.ipv6Support) return slots;
-    // Also for pods without an address of this version: at its own interface a pod may send link-local or unspecified sources.
-    const chain = (
-      kind: ChainKind,
-      direction: number,
-      tiers: readonly PlanTierPolicies[],
-      withStaged: boolean,
-    ): number => {
-      if (kind === 'untracked' && direction === DIRECTION_INGRESS && this.#isBeyondXdp(tiers, withStaged))
-        return layout.NONE;
-      const isNeeded = kind === 'wep' || kind === 'normal' || this.#governs(tiers, direction, withStaged);
-      if (!isNeeded) return layout.NONE;
-      const profiles = kind === 'wep' || kind === 'normal' ? group.profiles : [];
-      return this.#chain(
-        { version: this.version, direction, kind, tiers, profiles, withStaged, settings, dataplane: this.#dataplane },
-        settingsKey,
-      );
-    };
-    const kind = group.kind === 'wep' ? 'wep' : 'normal';
-    slots[layout.SLOT_EGRESS] = chain(kind, DIRECTION_EGRESS, group.tiers, false);
-    slots[layout.SLOT_INGRESS] = chain(kind, DIRECTION_INGRESS, group.tiers, false);
-    slots[layout.SLOT_PENDING_EGRESS] = chain(kind, DIRECTION_EGRESS, group.tiers, true);
-    slots[layout.SLOT_PENDING_INGRESS] = chain(kind, DIRECTION_INGRESS, group.tiers, true);
-    if (group.kind !== 'hep') return slots;
-    slots[layout.SLOT_FORWARD_EGRESS] = chain('forward', DIRECTION_EGRESS, group.forwardTiers, false);
-    slots[layout.SLOT_FORWARD_INGRESS] = chain('forward', DIRECTION_INGRESS, group.forwardTiers, false);
-    slots[layout.SLOT_PRE_DNAT] = chain('preDnat', DIRECTION_INGRESS, group.preDnatTiers, false);
-    slots[layout.SLOT_UNTRACKED_EGRESS] = chain('untracked', DIRECTION_EGRESS, group.untrackedTiers, false);
-    slots[layout.SLOT_UNTRACKED_INGRESS] = chain('untracked', DIRECTION_INGRESS, group.untrackedTiers, false);
-    slots[layout.SLOT_PENDING_FORWARD_EGRESS] = chain('forward', DIRECTION_EGRESS, group.forwardTiers, true);
-    slots[layout.SLOT_PENDING_FORWARD_INGRESS] = chain('forward', DIRECTION_INGRESS, group.forwardTiers, true);
-    slots[layout.SLOT_PENDING_PRE_DNAT] = chain('preDnat', DIRECTION_INGRESS, group.preDnatTiers, true);
-    slots[layout.SLOT_PENDING_UNTRACKED_EGRESS] = chain('untracked', DIRECTION_EGRESS, group.untrackedTiers, true);
-    slots[layout.SLOT_PENDING_UNTRACKED_INGRESS] = chain('untracked', DIRECTION_INGRESS, group.untrackedTiers, true);
-    return slots;
-  }
-
-  /** BPF enforces doNotTrack ingress by XDP, and that only for a single tier (semantics 6.10, Calico bpf_ep_mgr.go). */
-  #isBeyondXdp(tiers: readonly PlanTierPolicies[], withStaged: boolean): boolean {
-    if (this.#dataplane !== 'bpf') return false;
-    const isEnforced = (policy: number): boolean => withStaged || !this.#plan.policies[policy]!.isStaged;
-    return tiers.filter(({ ingress, egress }) => [...ingress, ...egress].some(isEnforced)).length > 1;
-  }
-
-  #governs(tiers: readonly PlanTierPolicies[], direction: number, withStaged: boolean): boolean {
-    return tiers.some((tier) =>
-      (direction === DIRECTION_INGRESS ? tier.ingress : tier.egress).some(
-        (policy) => withStaged || !this.#plan.policies[policy]!.isStaged,
-      ),
-    );
   }
 
   /** The number of a chain, new or known: chains are the same if they run the same policies and profiles the same way. */
@@ -350,7 +274,7 @@ export class ChainPacker {
     const number = (rows as Int32Array[]).push(row) - 1;
     const chains = this.#sections.section(layout.SECTION_CHAINS);
     const at = packed.number * layout.CHAIN_SIZE + (side === 'src' ? layout.CHAIN_SRC_ROWS : layout.CHAIN_DST_ROWS);
-    chains.set(at, this.#packRows(rows));
+    chains.set(at, packRows(this.#sections, rows));
     chains.set(at + 1, rows.length);
     const isIngress = this.#chains[index]!.spec.direction === DIRECTION_INGRESS;
     if ((side === 'src') !== isIngress) return number;
@@ -388,7 +312,8 @@ export class ChainPacker {
   #packChain(chain: Chain, classes: PeerClasses, numbers: ObjectNumbers): PackedChain {
     const sections = this.#sections;
     const { steps, spec } = chain;
-    const { firstStep, sameSteps, keyWords } = this.#twinSteps(chain) ?? this.#packSteps(chain, numbers);
+    const { firstStep, sameSteps, keyWords } =
+      this.#twinSteps(chain) ?? this.#stepPacker.pack(steps, spec.direction, numbers);
     const src = this.#addressRows(steps, 'src', classes);
     const dst = this.#addressRows(steps, 'dst', classes);
     const srcMap = this.#map(src.rowOf);
@@ -401,9 +326,9 @@ export class ChainPacker {
       rowWords(steps.length),
       srcMap,
       dstMap,
-      this.#packRows(src.rows),
+      packRows(this.#sections, src.rows),
       src.rows.length,
-      this.#packRows(dst.rows),
+      packRows(this.#sections, dst.rows),
       dst.rows.length,
       ...keyWords,
       CHAIN_KINDS.indexOf(spec.kind),
@@ -419,24 +344,6 @@ export class ChainPacker {
     return twin === undefined || this.#twin === undefined ? undefined : this.#twin.#packed[twin];
   }
 
-  #packSteps({ steps, spec }: Chain, numbers: ObjectNumbers): PackedSteps {
-    const sections = this.#sections;
-    const firstStep = sections.count(layout.SECTION_STEPS);
-    const sameSteps = zeroWords(steps.length);
-    for (let i = 0; i < steps.length; i++) sameSteps[i] = this.#packStep(steps[i]!, spec.direction, numbers);
-    const keys = keyRows(steps, 'keys');
-    const sourceKeys = keyRows(steps, 'sourceKeys');
-    const sourceKeysAt =
-      sourceKeys.starts.length === 1
-        ? layout.NONE
-        : sections.ints([sourceKeys.starts.length, ...sourceKeys.starts, this.#packRows(sourceKeys.rows)]);
-    return {
-      firstStep,
-      sameSteps,
-      keyWords: [...sections.intList(keys.starts), this.#packRows(keys.rows), sourceKeysAt],
-    };
-  }
-
   /** In tables that are repacked, a chain that asks for addresses at all has a map: a class may come that it asks for. */
   #addressRows(steps: readonly Step[], side: 'src' | 'dst', { classesOf }: PeerClasses): AddressRows {
     const made = addressRows(steps, side, this.#classCount, classesOf);
@@ -444,13 +351,6 @@ export class ChainPacker {
     return this.#room > 0 && asks && made.rowOf === undefined
       ? { rows: made.rows, rowOf: zeroWords(this.#classCount) }
       : made;
-  }
-
-  #packRows(rows: readonly Int32Array[]): number {
-    const bits = this.#sections.section(layout.SECTION_BITS);
-    const start = bits.length;
-    for (const row of rows) bits.append(row);
-    return start;
   }
 
   #map(rowOf: Int32Array | undefined): number {
@@ -502,83 +402,4 @@ export class ChainPacker {
     }
     return this.#functionRefs[number]!;
   }
-
-  /**
-   * Writes a step and returns the first one that says the same (rule, or direction, end and reason). Port functions name that one, so that
-   * chains which differ in what a packet never asks have equal functions.
-   */
-  #packStep(step: Step, direction: number, numbers: ObjectNumbers): number {
-    const rule = step.rule === undefined ? layout.NONE : numbers.rules.get(step.rule)!;
-    const index = packStep(step, rule, this.#sections);
-    if (rule >= 0) {
-      const first = this.#stepOfRule[rule];
-      if (first === undefined) this.#stepOfRule[rule] = index;
-      return first ?? index;
-    }
-    const { action, reason, tier, owner, traceIndex, traceName } = step;
-    const text = [direction, action, reason, tier, owner, traceIndex, traceName, step.selectedBy].join('|');
-    const same = this.#sameSteps.get(text);
-    if (same === undefined) this.#sameSteps.set(text, index);
-    return same ?? index;
-  }
-}
-
-/** Whether two groups run the same policies and profiles; equal lists of policies are one array (select-policies.ts). */
-function hasSameChains(a: PlanGroup, b: PlanGroup): boolean {
-  return (
-    a.kind === b.kind &&
-    a.tiers === b.tiers &&
-    a.forwardTiers === b.forwardTiers &&
-    a.preDnatTiers === b.preDnatTiers &&
-    a.untrackedTiers === b.untrackedTiers &&
-    a.profiles.length === b.profiles.length &&
-    a.profiles.every((name, i) => name === b.profiles[i])
-  );
-}
-
-/** Writes step 0 and policy class 0: no check. Call once, before any chain; `zeroMap` must cover the classes of both versions. */
-export function packNoCheck(sections: Sections, zeroMap: number): void {
-  const ref = (sections.section(layout.SECTION_FUNCTIONS).append([0, layout.STEP_NONE]) << 5) | 0;
-  const firstRef = sections.section(layout.SECTION_FUNCTION_REFS).append([ref]);
-  sections.record(layout.SECTION_POLICY_CLASSES, [layout.NONE, 0, zeroMap, firstRef, 1]);
-}
-
-export function packNoCheckStep(sections: Sections): void {
-  sections.record(layout.SECTION_STEPS, [
-    layout.STEP_NONE,
-    0,
-    layout.NONE,
-    layout.NONE,
-    layout.NONE,
-    -1,
-    layout.NONE,
-    0,
-    0,
-    0,
-  ]);
-}
-
-/** Failsafe steps come first, or behind one step of BPF's, which no packet on a failsafe port takes. */
-function failsafeCount(steps: readonly Step[]): number {
-  return steps.findLastIndex((step) => step.reason === REASON_FAILSAFE) + 1;
-}
-
-/** `rule` is its index, or NONE. */
-function packStep(step: Step, rule: number, sections: Sections): number {
-  const traceName = sections.name(step.traceName);
-  const [selectedBy, selectedCount] = sections.intList(step.selectedBy);
-  const records = sections.section(layout.SECTION_STEPS);
-  const at = records.extend(layout.STEP_SIZE);
-  const { room } = records;
-  room[at + layout.STEP_ACTION] = step.action;
-  room[at + layout.STEP_REASON] = step.reason;
-  room[at + layout.STEP_RULE] = rule;
-  room[at + layout.STEP_TIER] = step.tier;
-  room[at + layout.STEP_POLICY] = step.owner;
-  room[at + layout.STEP_TRACE_INDEX] = step.traceIndex;
-  room[at + layout.STEP_JUMP] = step.jump;
-  room[at + layout.STEP_TRACE_NAME] = traceName;
-  room[at + layout.STEP_SELECTED_BY] = selectedBy;
-  room[at + layout.STEP_SELECTED_BY + 1] = selectedCount;
-  return at / layout.STEP_SIZE;
 }

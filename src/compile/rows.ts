@@ -12,9 +12,11 @@
 
 import { WordInterner } from '../base/word-interner.ts';
 import { Words, zeroWords } from '../base/words.ts';
+import { SECTION_BITS } from '../tables/layout.ts';
 import type { Step } from './chains.ts';
 import type { AddressTest } from './fields.ts';
 import { isAllKeys, type KeySet } from './keys.ts';
+import type { Sections } from './sections.ts';
 
 /** Rows of `words` int32 each, one after the other, and which row each class has. */
 export interface AddressRows {
@@ -84,6 +86,14 @@ export function keyRows(steps: readonly Step[], field: 'keys' | 'sourceKeys'): K
     markIntervals(step.term[field], starts, rows, index);
   });
   return mergeEqual(starts, rows);
+}
+
+/** Writes rows one after the other; gives the word offset of the first. */
+export function packRows(sections: Sections, rows: readonly Int32Array[]): number {
+  const bits = sections.section(SECTION_BITS);
+  const start = bits.length;
+  for (const row of rows) bits.append(row);
+  return start;
 }
 
 export function rowWords(stepCount: number): number {
