@@ -71,9 +71,18 @@ export class ByteMap<V> {
   }
 }
 
-/** FNV-1a with a last stir, since the low bits choose the slot. */
+/**
+ * FNV-1a over words of four bytes, then over what is left, with a last stir, since the low bits choose the slot. Multiplications wait for
+ * each other: a word at a time there are a quarter as many.
+ */
 function hashBytes(bytes: Uint8Array, from: number, to: number): number {
   let hash = 0x811c9dc5 | 0;
-  for (let at = from; at < to; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
+  let at = from;
+  for (; at + 4 <= to; at += 4) {
+    const word = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+    hash = Math.imul(hash ^ word, 0x01000193);
+    hash ^= hash >>> 15;
+  }
+  for (; at < to; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
   return hash ^ (hash >>> 15);
 }

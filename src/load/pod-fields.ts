@@ -117,6 +117,7 @@ export class PodFields {
   readonly #labelValues = new ByteMap<string>();
   /** `''` = something is to be said of the key. */
   readonly #annotationKeys = new ByteMap<string>();
+  #lastAddress = '';
   readonly #portLists = new ByteMap<Known<readonly ContainerPort[]>>();
 
   constructor(portsSchema: Schema) {
@@ -154,9 +155,18 @@ export class PodFields {
         draft.phase = this.#shared(bytes, from, to);
         return true;
       default:
-        draft.podIP = fresh(bytes, from, to);
+        draft.podIP = this.address(bytes, from, to);
         return true;
     }
+  }
+
+  /** An address of a pod: most pods name theirs twice in a row, and need it once. */
+  address(bytes: Buffer, from: number, to: number): string {
+    const last = this.#lastAddress;
+    let at = from;
+    if (to - from === last.length) while (at < to && bytes[at] === last.charCodeAt(at - from)) at++;
+    if (at < to || from === to) this.#lastAddress = fresh(bytes, from, to);
+    return this.#lastAddress;
   }
 
   #namespace(bytes: Buffer, from: number, to: number): boolean {

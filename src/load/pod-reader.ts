@@ -19,7 +19,6 @@ import type { ContainerPort, Pod, StringMap } from '../model/resources.ts';
 import { JsonForm } from './json-form.ts';
 import { FAIL } from './json-scanner.ts';
 import {
-  fresh,
   NO_PORTS,
   SPOT_ANNOTATION,
   SPOT_FIXED,
@@ -40,10 +39,11 @@ const FORMS_MAX = 32;
 const FORM_BYTES_MAX = 256 * 1024;
 /**
  * Pods of which no two are alike are not worth their forms: so many may be made, and one more for every pod that had a form or
- * (dumps change their nature) for so many that had none.
+ * (dumps change their nature) for so many that had none. The less there is of this credit, the fewer forms are tried.
  */
 const CREDIT_MAX = 64;
 const CREDIT_OF_MISS = 1 / 16;
+const TRIES_MIN = 2;
 
 export class PodReader extends PodScanner {
   readonly #file: string;
@@ -67,7 +67,8 @@ export class PodReader extends PodScanner {
   read(bytes: Buffer, from: number, depth: number, isBare: boolean): number {
     this.begin(bytes);
     const forms = this.#forms;
-    for (let i = 0; i < forms.length; i++) {
+    const tries = Math.min(forms.length, TRIES_MIN + (this.#credit >> 1));
+    for (let i = 0; i < tries; i++) {
       const form = forms[i]!;
       const end = this.match(form.form, from);
       if (end < 0) continue;
@@ -134,7 +135,7 @@ export class PodReader extends PodScanner {
       if (spot <= SPOT_POD_IP) {
         if (!fields.take(spot, bytes, changedStarts[i]!, changedEnds[i]!)) return false;
       } else if (spot === SPOT_IP) {
-        draft.podIPs = draft.podIPs.with(numbers[hole]!, fresh(bytes, changedStarts[i]!, changedEnds[i]!));
+        draft.podIPs = draft.podIPs.with(numbers[hole]!, fields.address(bytes, changedStarts[i]!, changedEnds[i]!));
       } else if (spot === SPOT_LABELS) hasLabels = true;
       else if (spot === SPOT_ANNOTATION) hasAnnotations = true;
       else hasPorts = true;

@@ -275,7 +275,7 @@ export class PodScanner extends FormReader {
     const end = this.#plain(at);
     if (end < 0) return FAIL;
     this.#note(SPOT_IP, at + 1, end - 1, this.fields.draft.podIPs.length);
-    this.#ip = fresh(this.bytes, at + 1, end - 1);
+    this.#ip = this.fields.address(this.bytes, at + 1, end - 1);
     return end;
   }
 

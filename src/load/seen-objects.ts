@@ -67,8 +67,9 @@ export class SeenObjects {
   #grow(): void {
     const slots = new Int32Array(2 * this.#slots.length);
     const mask = slots.length - 1;
-    for (const [object, hash] of this.#hashes.entries()) {
-      let slot = hash & mask;
+    const hashes = this.#hashes;
+    for (let object = 0; object < hashes.length; object++) {
+      let slot = hashes[object]! & mask;
       while (slots[slot] !== 0) slot = (slot + 1) & mask;
       slots[slot] = object + 1;
     }
