@@ -21,6 +21,9 @@
  * tables = compiler.publish(); // the tables before stay as they are until the next `publish`
  * ```
  *
+ * Only pods that have another address and are otherwise the same are stored in the newest tables themselves, which takes microseconds: `publish` gives the
+ * same tables then. `publish(() => true, true)` does without.
+ *
  * All functions are synchronous and keep no state but in what they return. Mistakes of the user are `PolicyError`s, or
  * entries of a load's `errors`; anything else that is thrown is a fault of margay's.
  */

@@ -60,7 +60,7 @@ metadata: { name: api, namespace: shop, labels: { role: ${role} } }
     expect(margay.evaluateFlow(after, flow).action).toBe('deny');
     // Until the next publication what was published before is as it was.
     expect(margay.evaluateFlow(before, flow).action).toBe('allow');
-    expect(compiler.counts).toEqual({ patched: 1, packed: 1 });
+    expect(compiler.counts).toEqual({ stored: 0, patched: 1, packed: 1 });
   });
 
   test('goes from text to verdict', () => {

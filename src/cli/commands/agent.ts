@@ -24,5 +24,7 @@ const EXAMPLES = `Examples:
   tcpdump -i any -w - | margay agent -f pcaps/sa-names --source - --until-end
   margay agent --kubernetes --redis redis://redis:6379 --node "$NODE_NAME" --format goldmane
 
+Changed labels and pods are written into the tables in use; all else is compiled anew beside them.
+
 Signals: SIGHUP loads the policies again and opens the flow log anew, SIGUSR2 writes the state to the log,
 SIGTERM and SIGINT drain, flush, print the accounting and end within 5 seconds; a later second one ends at once.`;
