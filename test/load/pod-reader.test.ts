@@ -203,10 +203,8 @@ test('the rule of names, asked of bytes', () => {
 describe('forms', () => {
   test('pods that differ in every scalar, in any order of their forms', () => {
     const text = listOf(400, 2);
-    const scan = vi.spyOn(PodScanner.prototype as unknown as { scan(from: number): number }, 'scan');
     const { result, taken } = load(text);
     expect(taken).toBe(400);
-    expect(scan.mock.calls.length).toBeLessThan(300);
     expect(result).toEqual(loadTheLongWay(text));
   });
 
@@ -276,8 +274,12 @@ describe('forms', () => {
     }));
     for (const indent of [undefined, 3]) {
       const text = JSON.stringify({ kind: 'List', items }, undefined, indent);
+      const scan = vi.spyOn(PodScanner.prototype as unknown as { scan(from: number): number }, 'scan');
       const { result, taken } = load(text);
       expect(taken).toBe(200);
+      // One of either form.
+      expect(scan.mock.calls.length).toBeLessThan(10);
+      scan.mockRestore();
       expect(result).toEqual(loadTheLongWay(text));
       const one = loadResources([{ name: 'pods.json', text }]).resources.pods.map(({ meta }) => [...meta.labels]);
       expect(one).toEqual(loadTheLongWay(text).resources.pods.map(({ meta }) => [...meta.labels]));
