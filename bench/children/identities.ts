@@ -249,7 +249,7 @@ async function replayBeside(port: number, file: string): Promise<{ quiet: number
   const { tables, owners, close } = await follower(port, () => {});
   const run = async (): Promise<number> => {
     const start = performance.now();
-    const { totals } = await replayCaptures(tables, [file], { stateless: true, wasm: false });
+    const { totals } = await replayCaptures(tables, [file], { stateless: true, form: 'script' });
     return totals.packets / ((performance.now() - start) / 1_000);
   };
   await run();

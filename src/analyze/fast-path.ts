@@ -6,12 +6,22 @@
  * reader has found. The loops run as WebAssembly where they can (wasm-lane.ts), else as scripts; the answers are the same.
  */
 import type { Counters } from '../match/counters.ts';
-import { account, countPlain, createPlainJudge, foldPlainCounts, judgePlain, type PlainJudge } from '../match/plain.ts';
+import {
+  account,
+  countPlain,
+  createScriptLoops,
+  foldPlainCounts,
+  judgePlain,
+  judgeWith,
+  type PlainJudge,
+} from '../match/plain.ts';
+import { type DirectTable, layOutDirect } from '../match/plain-direct.ts';
 import { BATCH_RECORDS, type CaptureReader, RECORD_BYTES_MAX, type RecordBatch } from '../packets/source.ts';
 import type { Tables } from '../tables/tables.ts';
 import { LINKTYPE_ETHERNET } from '../wire/link.ts';
 import { createPlainColumns, createPlainScan, type PlainColumns, type PlainScan, readPlain } from '../wire/plain.ts';
 import { FastPath6 } from './fast-path6.ts';
+import type { BatchForm } from './replay-options.ts';
 import {
   STAGE_CLASSIFY,
   STAGE_COUNT,
@@ -26,8 +36,9 @@ import { createWasmLane, type LanePlan, openLane, type WasmLane } from './wasm-l
 /** Judges row `row` of `batch`, the packet `number` (from 1) of what this path has been given since `number` was last 1. */
 type SlowPath = (batch: RecordBatch, row: number, number: number) => void;
 
+/** A form of replay-options.ts, the WebAssembly form as another thread laid it out, or that form later. */
+export type PathLoops = BatchForm | 'later' | LanePlan;
 /** When the WebAssembly form takes over: its tables take some 15 ms to lay out, as long as a script needs for so many packets. */
-export type WasmUse = 'never' | 'at-once' | 'later' | LanePlan;
 const WASM_FROM_PACKETS = 131_072;
 
 /** Rows of the columns, and the bytes of all of them. */
@@ -52,17 +63,18 @@ export class FastPath {
   #reader: CaptureReader | undefined;
   #isTimed = false;
 
-  constructor(tables: Tables, slow: SlowPath, wasm: WasmUse, times?: StageTimes) {
+  constructor(tables: Tables, slow: SlowPath, loops: PathLoops, times?: StageTimes) {
     this.#tables = tables;
     this.#times = times;
     this.#slow = slow;
-    this.#six = new FastPath6(tables);
-    this.#lane = wasm === 'at-once' ? createWasmLane(tables) : typeof wasm === 'object' ? openLane(wasm) : undefined;
-    this.#isScriptForNow = wasm === 'later';
+    const direct = (): DirectTable | undefined => (loops === 'search' ? undefined : layOutDirect(tables));
+    this.#six = new FastPath6(tables, direct);
+    this.#lane = loops === 'wasm' ? createWasmLane(tables) : typeof loops === 'object' ? openLane(loops) : undefined;
+    this.#isScriptForNow = loops === 'later';
     // Making the script's loops takes a while, too.
     this.#columns = this.#lane?.columns ?? createPlainColumns(BATCH_RECORDS);
     this.#scan = this.#lane?.scan ?? createPlainScan(this.#columns, RECORD_BYTES_MAX);
-    this.#judge = createPlainJudge(tables, this.#columns, this.#lane?.loops);
+    this.#judge = judgeWith(tables, this.#lane?.loops ?? createScriptLoops(tables, this.#columns, direct()));
   }
 
   /** Goes on with the WebAssembly form where there is one for these tables. */
@@ -73,7 +85,7 @@ export class FastPath {
     this.#scriptJudge = this.#judge;
     this.#columns = this.#lane.columns;
     this.#scan = this.#lane.scan;
-    this.#judge = createPlainJudge(this.#tables, this.#columns, this.#lane.loops);
+    this.#judge = judgeWith(this.#tables, this.#lane.loops);
   }
 
   #note(packets: number): void {

@@ -4,7 +4,7 @@
  */
 import type { Counters } from '../match/counters.ts';
 import { foldPlainCounts, judgeWith, type PlainJudge } from '../match/plain.ts';
-import { layOutDirect } from '../match/plain-direct.ts';
+import type { DirectTable } from '../match/plain-direct.ts';
 import { createLoops6 } from '../match/plain6.ts';
 import { BATCH_RECORDS, type RecordBatch } from '../packets/source.ts';
 import type { Tables } from '../tables/tables.ts';
@@ -19,16 +19,19 @@ import {
 export class FastPath6 {
   readonly #tables: Tables;
   readonly columns: Plain6Columns;
+  readonly #direct: () => DirectTable | undefined;
   #judge: PlainJudge | undefined;
   #scan: Plain6Scan | undefined;
 
-  constructor(tables: Tables) {
+  /** `direct` makes the direct table, if the loops are to have one. */
+  constructor(tables: Tables, direct: () => DirectTable | undefined) {
     this.#tables = tables;
+    this.#direct = direct;
     this.columns = createPlain6Columns(BATCH_RECORDS);
   }
 
   get judge(): PlainJudge {
-    this.#judge ??= judgeWith(this.#tables, createLoops6(this.#tables, this.columns, layOutDirect(this.#tables)));
+    this.#judge ??= judgeWith(this.#tables, createLoops6(this.#tables, this.columns, this.#direct()));
     return this.#judge;
   }
 

@@ -15,6 +15,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { keysOf } from '../identity/keys.ts';
 import { CAPTURE_POINT_NAMES } from '../match/state.ts';
 import { LAYOUT_VERSION } from '../tables/layout.ts';
+import { BATCH_FORMS } from './replay-options.ts';
 import type { Division, WorkerStart } from './replay-parallel-messages.ts';
 
 /** Trouble of a queue: no whole answer comes. The command line ends with exit code 4. */
@@ -150,20 +151,21 @@ const ENTRIES_MAX = 1 << 24;
 
 function parseOptions(options: unknown): RunRecord['options'] {
   need(isObject(options), 'its options are none');
-  const { stateless, decapsulate, capturePoint, conntrackEntries, connectionEntries, wasm } =
+  const { stateless, decapsulate, capturePoint, conntrackEntries, connectionEntries, form } =
     options as RunRecord['options'];
-  for (const flag of [stateless, decapsulate, wasm]) {
+  for (const flag of [stateless, decapsulate]) {
     need(flag === undefined || typeof flag === 'boolean', 'a flag of its options is none');
   }
   for (const count of [conntrackEntries, connectionEntries]) {
     need(count === undefined || isCount(count, ENTRIES_MAX), 'a limit of its options makes no sense');
   }
+  need(form === undefined || BATCH_FORMS.includes(form), 'the form of its loops is unknown');
   need(capturePoint === undefined || CAPTURE_POINT_NAMES.includes(capturePoint), 'its capture point is unknown');
   return {
     ...(stateless === undefined ? {} : { stateless }),
     ...(decapsulate === undefined ? {} : { decapsulate }),
     ...(capturePoint === undefined ? {} : { capturePoint }),
-    ...(wasm === undefined ? {} : { wasm }),
+    ...(form === undefined ? {} : { form }),
     ...(conntrackEntries === undefined ? {} : { conntrackEntries }),
     ...(connectionEntries === undefined ? {} : { connectionEntries }),
   };

@@ -10,7 +10,7 @@ import type { Conntrack } from '../conntrack/table.ts';
 import type { Counters } from '../match/counters.ts';
 import { CAPTURE_UNKNOWN, CAPTURE_VETH, type Judge } from '../match/state.ts';
 import type { CaptureReader, RecordBatch } from '../packets/source.ts';
-import { FastPath, type WasmUse } from './fast-path.ts';
+import { FastPath, type PathLoops } from './fast-path.ts';
 import type { OwnerChanges } from './owner-changes.ts';
 import type { ReplayOptions, ReplayShare } from './replay-options.ts';
 import { TrackedPath } from './tracked-path.ts';
@@ -56,7 +56,7 @@ export function batchPath(options: ReplayOptions, parts: BatchPathParts): BatchP
   if (!countsAlone || options.decapsulate === true) return undefined;
   if (conntrack === undefined) {
     if (judge.capturePoint !== CAPTURE_UNKNOWN) return undefined;
-    return new FastPath(judge.tables, slow, wasmUse(options), options.times);
+    return new FastPath(judge.tables, slow, loopsOf(options), options.times);
   }
   if (judge.capturePoint === CAPTURE_VETH) return undefined;
   forgetFlows(conntrack);
@@ -64,8 +64,8 @@ export function batchPath(options: ReplayOptions, parts: BatchPathParts): BatchP
 }
 
 /** The WebAssembly form has a copy of the tables, which takes a while to make and sees no change of owners. */
-function wasmUse({ wasm, lane, timeline, isStale, newTables }: ReplayOptions): WasmUse {
-  if (wasm === false || timeline !== undefined || isStale !== undefined || newTables !== undefined) return 'never';
-  if (lane !== undefined) return lane;
-  return wasm === true ? 'at-once' : 'later';
+function loopsOf({ form, lane, timeline, isStale, newTables }: ReplayOptions): PathLoops {
+  if (form === 'script' || form === 'search') return form;
+  if (timeline !== undefined || isStale !== undefined || newTables !== undefined) return 'script';
+  return lane ?? form ?? 'later';
 }

@@ -10,6 +10,13 @@ import type { FlowRecord } from './record.ts';
 import type { StageTimes } from './stage-times.ts';
 import type { LanePlan } from './wasm-lane.ts';
 
+/**
+ * Forms of the loops over stateless batches (match/plain.ts): in WebAssembly from the first packet on where the tables have that form, as scripts
+ * throughout, or as scripts that search also where a direct table would do. Answers are the same.
+ */
+export const BATCH_FORMS = ['wasm', 'script', 'search'] as const;
+export type BatchForm = (typeof BATCH_FORMS)[number];
+
 export interface ReplayOptions {
   /** Judge each packet by itself, as the first of a new connection. */
   readonly stateless?: boolean;
@@ -36,8 +43,8 @@ export interface ReplayOptions {
   readonly connectionEntries?: number;
   /** Asked before each batch: tables of a newer generation, by which it is to be judged (tables/publish.ts). Not with `timeline`. */
   readonly newTables?: () => Tables | undefined;
-  /** Whether to judge in the WebAssembly form, where the tables have one: from the first packet (`true`), never, or (unless said) in long captures. */
-  readonly wasm?: boolean;
+  /** How stateless batches are judged; unless said, as a script first, and in WebAssembly where a capture turns out long. */
+  readonly form?: BatchForm;
   /** That form of the tables, where another thread has made it: it judges from the first packet. */
   readonly lane?: LanePlan | undefined;
   /** Where the captures were taken (match/capture-point.ts); default `unknown`. */

@@ -47,7 +47,7 @@ export async function replaySegments(
   const feed = new Feed(workers, false);
   const progress = new SharedArrayBuffer(workers * PROGRESS_NUMBERS * 8);
   const gathering = new Gathering(tables, plan, options, new Float64Array(progress));
-  const lane = options.wasm === false ? undefined : planLane(tables);
+  const lane = options.form === undefined || options.form === 'wasm' ? planLane(tables) : undefined;
   let finish: () => void = () => {};
   const finished = new Promise<void>((resolve) => {
     finish = resolve;
@@ -79,7 +79,8 @@ export async function replaySegments(
   const timer = setInterval(() => gathering.report(), POLL_MS);
   try {
     // What does not fit that form here, does not fit it there.
-    const workerForm = lane === undefined ? { ...options, wasm: false } : options;
+    const workerForm: ParallelOptions =
+      lane === undefined ? { ...options, form: options.form === 'search' ? 'search' : 'script' } : options;
     startAll(pool, tables, plan, workerForm, { feed, progress, conntrack: undefined, lane });
     for (let i = 0; i < TASKS_PER_WORKER * workers; i++) free.push(i % workers);
     if (options.signal?.aborted === true) onAbort();
@@ -140,13 +141,13 @@ export function startAll(
 
 /** The options that a worker needs; functions cannot travel. */
 export function workerOptions(options: ParallelOptions): WorkerStart['options'] {
-  const { stateless, decapsulate, capturePoint, conntrackEntries, connectionEntries, trackedBatchesFrom, wasm } =
+  const { stateless, decapsulate, capturePoint, conntrackEntries, connectionEntries, trackedBatchesFrom, form } =
     options;
   return {
     ...(stateless === undefined ? {} : { stateless }),
     ...(decapsulate === undefined ? {} : { decapsulate }),
     ...(capturePoint === undefined ? {} : { capturePoint }),
-    ...(wasm === undefined ? {} : { wasm }),
+    ...(form === undefined ? {} : { form }),
     ...(conntrackEntries === undefined ? {} : { conntrackEntries }),
     ...(connectionEntries === undefined ? {} : { connectionEntries }),
     ...(trackedBatchesFrom === undefined ? {} : { trackedBatchesFrom }),
@@ -280,7 +281,7 @@ export class Gathering {
   #judgeFragments(state: FileState): void {
     for (const packed of state.frames.splice(0)) {
       // Few packets at most: not worth the WebAssembly form.
-      this.#fragments ??= new Replayer(this.#tables, { ...workerOptions(this.#options), wasm: false }, {});
+      this.#fragments ??= new Replayer(this.#tables, { ...workerOptions(this.#options), form: 'script' }, {});
       for (const { batch, packets, interfaceName } of unpackFrames(packed)) {
         // Numbers of a segment start anew with each: here they only tell fragments apart.
         for (let row = 0; row < batch.count; row++) packets[row] = ++this.#fragmentCount;

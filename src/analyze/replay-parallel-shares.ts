@@ -148,7 +148,7 @@ export class Gathering {
       {
         ...workerOptions(options),
         stateless: true,
-        wasm: false,
+        form: 'script',
         ...(isFragmentLine ? { onPacket: (line) => this.#lines.put(line.packet, () => JSON.stringify(line)) } : {}),
       },
       {},

@@ -21,8 +21,9 @@ const MUTATIONS = 100_000;
 const SEED = 20_261_125;
 
 const FORMS: Record<string, ReplayOptions> = {
-  WebAssembly: { stateless: true, wasm: true },
+  WebAssembly: { stateless: true, form: 'wasm' },
   'a script, then WebAssembly': { stateless: true },
+  'a script that searches': { stateless: true, form: 'search' },
   'tracked in batches': { conntrackEntries: 256, trackedBatchesFrom: 0 },
   'tracked, connections and lines': {
     conntrackEntries: 256,

@@ -44,13 +44,16 @@ for (const folder of ['basic', 'worlds']) {
         const text = readFileSync(new URL('cluster.yaml', directory), 'utf8');
         const tables = openTables(compile(loadResources([{ name: 'cluster.yaml', text }]).resources));
         const capture = fileURLToPath(new URL('packets.pcap', directory));
-        const fast = await replayCaptures(tables, [capture], { stateless: true, wasm: true });
-        const script = await replayCaptures(tables, [capture], { stateless: true, wasm: false });
+        const fast = await replayCaptures(tables, [capture], { stateless: true, form: 'wasm' });
+        const script = await replayCaptures(tables, [capture], { stateless: true, form: 'script' });
+        const search = await replayCaptures(tables, [capture], { stateless: true, form: 'search' });
         const full = await replayCaptures(tables, [capture], { stateless: true, onPacket: () => undefined });
         expect(fast.totals).toEqual(full.totals);
         expect(fast.totals.packets).toBeGreaterThan(30);
         expect(ruleCounts(tables, fast.counters)).toEqual(ruleCounts(tables, full.counters));
-        expect([script.totals, script.counters]).toEqual([fast.totals, fast.counters]);
+        for (const other of [script, search]) {
+          expect([other.totals, other.counters]).toEqual([fast.totals, fast.counters]);
+        }
       });
     }
   });
