@@ -1,30 +1,77 @@
-/** Numbers equal arrays of words alike, by hash and comparison: joining thousands of words to text, as a map key, cost many times more. */
+/**
+ * Numbers equal arrays of words alike, by hash and comparison: joining thousands of words to text, as a map key, cost many times more.
+ *
+ * The words are copied into one growing array, and numbers are found by open addressing: an object for each of a hundred thousand small arrays, and a list for
+ * each hash, kept the collector busy for longer than all comparisons take.
+ */
+import { Words, zeroWords } from './words.ts';
+
 export class WordInterner {
-  /** Hash -> numbers of the arrays with it. */
-  readonly #buckets = new Map<number, number[]>();
-  readonly #arrays: Int32Array[] = [];
+  readonly #words = new Words(64);
+  /** 1 + number by hash, at most half full. */
+  #slots: Int32Array = zeroWords(16);
+  /** By number. */
+  #hashes: Int32Array = zeroWords(8);
+  #starts: Int32Array = zeroWords(8);
+  #count = 0;
 
   get count(): number {
-    return this.#arrays.length;
+    return this.#count;
   }
 
-  /** The number of `words`, new (`count` before the call) or that of an equal array seen before. The array must not change later. */
+  /** The number of `words`, new (`count` before the call) or that of an equal array seen before. */
   number(words: Int32Array): number {
     const hash = hashWords(words);
-    let bucket = this.#buckets.get(hash);
-    if (bucket === undefined) {
-      bucket = [];
-      this.#buckets.set(hash, bucket);
+    const mask = this.#slots.length - 1;
+    for (let slot = firstSlot(hash, mask); this.#slots[slot] !== 0; slot = (slot + 1) & mask) {
+      const number = this.#slots[slot]! - 1;
+      if (this.#hashes[number] === hash && this.#isSame(number, words)) return number;
     }
-    for (const number of bucket) if (sameWords(this.#arrays[number]!, words)) return number;
-    bucket.push(this.#arrays.length);
-    this.#arrays.push(words);
-    return this.#arrays.length - 1;
+    if (this.#count === this.#hashes.length) this.#grow();
+    const number = this.#count++;
+    this.#hashes[number] = hash;
+    this.#starts[number] = this.#words.append(words);
+    this.#place(number);
+    return number;
   }
 
+  /** The words of a number. */
   array(number: number): Int32Array {
-    return this.#arrays[number]!;
+    return this.#words.room.subarray(this.#starts[number]!, this.#endOf(number));
   }
+
+  #endOf(number: number): number {
+    return number + 1 < this.#count ? this.#starts[number + 1]! : this.#words.length;
+  }
+
+  #isSame(number: number, words: Int32Array): boolean {
+    const start = this.#starts[number]!;
+    if (this.#endOf(number) - start !== words.length) return false;
+    const { room } = this.#words;
+    for (let i = 0; i < words.length; i++) if (room[start + i] !== words[i]) return false;
+    return true;
+  }
+
+  #grow(): void {
+    const [hashes, starts] = [zeroWords(2 * this.#hashes.length), zeroWords(2 * this.#hashes.length)];
+    hashes.set(this.#hashes);
+    starts.set(this.#starts);
+    this.#hashes = hashes;
+    this.#starts = starts;
+    this.#slots = zeroWords(2 * hashes.length);
+    for (let number = 0; number < this.#count; number++) this.#place(number);
+  }
+
+  #place(number: number): void {
+    const mask = this.#slots.length - 1;
+    let slot = firstSlot(this.#hashes[number]!, mask);
+    while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
+    this.#slots[slot] = number + 1;
+  }
+}
+
+function firstSlot(hash: number, mask: number): number {
+  return (hash ^ (hash >>> 16)) & mask;
 }
 
 /** FNV-1a over words, as int32. */
@@ -32,10 +79,4 @@ function hashWords(words: Int32Array): number {
   let hash = 0x811c9dc5 | 0;
   for (let i = 0; i < words.length; i++) hash = Math.imul(hash ^ words[i]!, 0x01000193) ^ (hash >>> 15);
   return hash;
-}
-
-function sameWords(a: Int32Array, b: Int32Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }
