@@ -90,7 +90,9 @@ export async function replaySegments(
   } finally {
     clearInterval(timer);
     options.signal?.removeEventListener('abort', onAbort);
-    await pool.stop();
+    // Who brought the threads waits for their end: there is an answer to print meanwhile.
+    const stopped = pool.stop();
+    if (pool !== options.pool) await stopped;
   }
 }
 
