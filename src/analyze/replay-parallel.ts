@@ -36,14 +36,16 @@ export type WorkerCount = number | 'auto';
 
 /** A thread takes some 60 ms to start: one is not worth its while for less. Standard input and pipes count as large. */
 const BYTES_PER_WORKER = 4 * 1024 * 1024;
+/** The same for `auto` where nothing but counts of packets by themselves is asked for, of which one thread judges 20 million a second. */
+const BYTES_PER_COUNTING_WORKER = 128 * 1024 * 1024;
 export interface ParallelOptions extends ReplayOptions {
   readonly workers?: WorkerCount;
   /** What `onConnection` and `onPacket` get, as a line of JSON: instead of them, where several threads judge. */
   readonly onConnectionText?: (record: string) => void;
   readonly onPacketText?: (line: string) => void;
-  /** Threads that `startWorkers` has started for this replay. It ends them. */
+  /** Threads that `startWorkers` has started for this replay. It ends them; whoever started them waits for that (`stop`). */
   readonly pool?: WorkerPool;
-  /** Bytes of captures that another worker is worth, for tests; default BYTES_PER_WORKER. */
+  /** Bytes of captures that another worker is worth, for tests; default as said below. */
   readonly bytesPerWorker?: number;
   /** Bytes of a segment, for tests. */
   readonly segmentBytes?: number;
@@ -84,13 +86,28 @@ export async function planParallel(
 
 /** As many as are asked for and the captures are worth. */
 function countWorkers(files: readonly string[], options: ParallelOptions): number {
-  const { workers: wanted = 1, bytesPerWorker = BYTES_PER_WORKER } = options;
+  const { workers: wanted = 1 } = options;
   if (wanted === 1 || files.length === 0) return 1;
   const sizes = files.map(sizeOf);
   // A stream may be a live one, of a packet a second: only who asks for them gets workers.
   if (wanted === 'auto' && sizes.includes(undefined)) return 1;
   const bytes = sizes.reduce<number>((sum, size) => sum + (size ?? Number.POSITIVE_INFINITY), 0);
-  return Math.min(wanted === 'auto' ? availableParallelism() : wanted, Math.floor(bytes / bytesPerWorker));
+  const worth = wanted === 'auto' && countsAlone(options) ? BYTES_PER_COUNTING_WORKER : BYTES_PER_WORKER;
+  const most = Math.floor(bytes / (options.bytesPerWorker ?? worth));
+  return Math.min(wanted === 'auto' ? availableParallelism() : wanted, most);
+}
+
+/** Whether nothing but counts of packets, each judged by itself, is asked for. */
+function countsAlone(options: ParallelOptions): boolean {
+  return options.stateless === true && !hasConnections(options) && !hasLines(options);
+}
+
+function hasConnections({ onConnection, onConnectionText }: ParallelOptions): boolean {
+  return onConnection !== undefined || onConnectionText !== undefined;
+}
+
+function hasLines({ onPacket, onPacketText }: ParallelOptions): boolean {
+  return onPacket !== undefined || onPacketText !== undefined;
 }
 
 /** Bytes of a file on disk; undefined for a stream, and for what is not there. */
@@ -108,12 +125,10 @@ async function divide(files: readonly string[], workers: number, options: Parall
     const header = found === undefined ? undefined : { form: found.form, linkType: found.linkType };
     return { path, sizeBytes: sizes[i] ?? 0, header };
   });
-  const hasConnections = options.onConnection !== undefined || options.onConnectionText !== undefined;
-  const hasLines = options.onPacket !== undefined || options.onPacketText !== undefined;
-  const isStateless = options.stateless === true && !hasConnections;
+  const isStateless = options.stateless === true && !hasConnections(options);
   const arePlain = planned.every(({ header }) => header !== undefined);
   const areMany = !hasStream && files.length >= workers;
-  if (isStateless && !hasLines && (arePlain || areMany)) {
+  if (countsAlone(options) && (arePlain || areMany)) {
     return { workers, division: 'segments', files: planned, needsRing: false };
   }
   let needsRing = hasStream;

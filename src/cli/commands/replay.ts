@@ -136,13 +136,12 @@ async function replay(options: ReplayCommandOptions, output: Output): Promise<nu
 }
 
 /** Threads load their code while this one loads the cluster. */
-async function startThreads(
-  captures: readonly string[],
-  { workers, queue }: ReplayCommandOptions,
-): Promise<Pool | undefined> {
+async function startThreads(captures: readonly string[], options: ReplayCommandOptions): Promise<Pool | undefined> {
+  const { workers, queue, summary } = options;
   if (workers === 1 || queue !== undefined) return undefined;
   const { startWorkers } = await import('../../analyze/replay-parallel.ts');
-  return startWorkers(captures, { workers });
+  const asked = summary === true ? {} : { onConnection: () => {} };
+  return startWorkers(captures, { workers, ...modeOptions(options), ...asked });
 }
 
 async function replayCluster(
