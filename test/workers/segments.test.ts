@@ -1,8 +1,9 @@
 /** Segments of one capture: what counts, what is judged again, and where guesses land. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { type ParallelOptions, planParallel } from '../../src/analyze/replay-parallel.ts';
 import { guessRecord, PCAP_FIRST_RECORD, PcapSegmentReader, readPcapHeader } from '../../src/packets/pcap-segment.ts';
 import { createRecordBatch } from '../../src/packets/source.ts';
 import { Xorshift32 } from '../../src/packets/synthetic.ts';
@@ -78,6 +79,26 @@ describe('the chain of segments', () => {
     chain.put(0, found('a', 24, 130));
     expect(chain.take(3)).toMatchObject({ index: 3 });
   });
+});
+
+test('segments are cut by how much is left of the file', () => {
+  const segmentBytes = (left: number): number => Math.max(100, Math.ceil(left / 2));
+  const chain = new SegmentChain<Found>({ file: 0, firstRecord: 24, sizeBytes: 1024, segmentBytes });
+  const tasks = Array.from({ length: 5 }, () => chain.take(8)!);
+  expect(tasks.map(({ start }) => start)).toEqual([24, 524, 774, 899, 999]);
+  expect(tasks.map(({ end }) => end)).toEqual([524, 774, 899, 999, Number.POSITIVE_INFINITY]);
+  expect(chain.take(8)).toBeUndefined();
+});
+
+test('auto takes one thread for counts of captures that it would start others for with lines', async () => {
+  const path = join(folder, 'sparse.pcap');
+  writeFileSync(path, writePcap([]));
+  truncateSync(path, 100 << 20);
+  const workersFor = async (options: ParallelOptions): Promise<number> =>
+    (await planParallel([path], { stateless: true, ...options }))?.workers ?? 1;
+  expect(await workersFor({ workers: 'auto' })).toBe(1);
+  expect(await workersFor({ workers: 'auto', onPacket: () => {} })).toBe(Math.min(25, availableParallelism()));
+  expect(await workersFor({ workers: 2 })).toBe(2);
 });
 
 /** What a walk over the file in pieces delivers: wire lengths of all records, and where each piece stopped. */
