@@ -8,14 +8,13 @@
 import { specialize } from '../base/specialize.ts';
 import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
-import { PLAIN6_ADDRESS_WORDS } from '../wire/plain6.ts';
 import { rangeOf6 } from './lookup.ts';
 import { type Aim, loopsBehind, type PlainLoops } from './plain.ts';
 import type { DirectTable } from './plain-direct.ts';
 
 /** The columns of a batch, as wire/plain6.ts fills them. */
 export interface Plain6Rows {
-  /** PLAIN6_ADDRESS_WORDS a row. */
+  /** Source, then destination, four words each, most significant word first. */
   readonly addresses: Int32Array;
   readonly keys: Int32Array;
   readonly bytes: Int32Array;
@@ -30,7 +29,6 @@ export function createLoops6(tables: Tables, rows: Plain6Rows, direct: DirectTab
     specialize(aim6)(exact6, ranges6, classes6, addresses, keys, slots, work, layout.addressHash, rangeOf6, {
       exactWords: layout.EXACT_SIZE,
       classWords: layout.ADDRESS_CLASS_SIZE,
-      addressWords: PLAIN6_ADDRESS_WORDS,
       pairRow: layout.CLASS_PAIR_ROW,
       pairColumn: layout.CLASS_PAIR_COLUMN,
     });
@@ -40,7 +38,6 @@ export function createLoops6(tables: Tables, rows: Plain6Rows, direct: DirectTab
 interface Sizes {
   readonly exactWords: number;
   readonly classWords: number;
-  readonly addressWords: number;
   readonly pairRow: number;
   readonly pairColumn: number;
 }
@@ -55,7 +52,7 @@ function aim6(
   work: Int32Array,
   hash: typeof layout.addressHash,
   rangeOf: typeof rangeOf6,
-  { exactWords, classWords, addressWords, pairRow, pairColumn }: Sizes,
+  { exactWords, classWords, pairRow, pairColumn }: Sizes,
 ): Aim {
   const mask = exact.length / exactWords - 1;
   /** Word offset of the class of the address at `at`, whose search starts at `first`. */
@@ -75,17 +72,16 @@ function aim6(
   };
   return (count) => {
     let touched = 0;
-    const half = addressWords >> 1;
     for (let i = 0; i < 2 * count; i++) {
-      const at = half * i;
+      const at = 4 * i;
       const slot = hash(addresses[at]!, addresses[at + 1]!, addresses[at + 2]!, addresses[at + 3]!) & mask;
       slots[i] = slot;
       touched = (touched + exact[slot * exactWords]!) | 0;
     }
     for (let i = 0; i < count; i++) {
-      const at = addressWords * i;
+      const at = 8 * i;
       const column = classes[classOf(at, slots[2 * i]!) + pairColumn]!;
-      const row = classes[classOf(at + half, slots[2 * i + 1]!) + pairRow]!;
+      const row = classes[classOf(at + 4, slots[2 * i + 1]!) + pairRow]!;
       work[i] = (keys[i]! >>> 16) + column + row;
     }
     return touched;
