@@ -81,7 +81,8 @@ export class LocalHost implements ChildHost {
           hasFailed = true;
           listener(error.message);
         });
-        child.on('exit', (code, signal) => listener(exitText(code, signal)));
+        // As in the keeper: not before everything that it had written has been read.
+        child.on('close', (code, signal) => listener(exitText(code, signal)));
       },
     };
   }
