@@ -64,11 +64,16 @@ describe.skipIf(trouble !== undefined)(`a cable${trouble === undefined ? '' : ` 
       });
       // From 200 ports, all of one pair of addresses, whose last bytes add up to 3: the second child's.
       const sent = await send(cable, 4000, 8000, 200).sent;
-      await until('all packets are judged', () => engine.accounting().judged >= sent);
-      await until('they are reported', () => (engine.sources()[1]?.seen ?? 0) >= sent);
+      // On a busy machine the kernel may drop some, and says so.
+      await until('all packets are judged', () => {
+        const { judged, droppedByKernel } = engine.accounting();
+        return judged + droppedByKernel >= sent;
+      });
+      await until('they are reported', () => (engine.sources()[1]?.seen ?? 0) >= engine.accounting().judged);
       const accounting = await engine.stop(5000);
       expectSound(accounting);
-      expect(accounting.judged).toBe(sent);
+      expect(accounting.judged + accounting.droppedByKernel).toBe(sent);
+      expect(accounting.judged).toBeGreaterThan(sent / 2);
       expect(told.sources.map(({ name }) => name)).toEqual(['cap:right/1', 'cap:right/2']);
       expect(new Set([...told.flows.keys()].map((id) => id.split('.')[0]))).toEqual(new Set(['1']));
       expect(told.flows.size).toBe(200);
