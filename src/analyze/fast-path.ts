@@ -15,12 +15,12 @@ import {
   judgeWith,
   type PlainJudge,
 } from '../match/plain.ts';
-import { type DirectTable, layOutDirect } from '../match/plain-direct.ts';
+import { layOutDirect } from '../match/plain-direct.ts';
 import { BATCH_RECORDS, type CaptureReader, RECORD_BYTES_MAX, type RecordBatch } from '../packets/source.ts';
 import type { Tables } from '../tables/tables.ts';
 import { LINKTYPE_ETHERNET } from '../wire/link.ts';
 import { createPlainColumns, createPlainScan, type PlainColumns, type PlainScan, readPlain } from '../wire/plain.ts';
-import { FastPath6 } from './fast-path6.ts';
+import { FastPath6, LONG_FROM_PACKETS } from './fast-path6.ts';
 import type { BatchForm } from './replay-options.ts';
 import {
   STAGE_CLASSIFY,
@@ -36,10 +36,11 @@ import { createWasmLane, type LanePlan, openLane, type WasmLane } from './wasm-l
 /** Judges row `row` of `batch`, the packet `number` (from 1) of what this path has been given since `number` was last 1. */
 type SlowPath = (batch: RecordBatch, row: number, number: number) => void;
 
-/** A form of replay-options.ts, the WebAssembly form as another thread laid it out, or that form later. */
-export type PathLoops = BatchForm | 'later' | LanePlan;
-/** When the WebAssembly form takes over: its tables take some 15 ms to lay out, as long as a script needs for so many packets. */
-const WASM_FROM_PACKETS = 131_072;
+/**
+ * A form of replay-options.ts, or the WebAssembly form as another thread laid it out; `wasm-later` and `script-later`: a search, until a capture turns out
+ * long.
+ */
+export type PathLoops = BatchForm | `${'wasm' | 'script'}-later` | LanePlan;
 
 /** Rows of the columns, and the bytes of all of them. */
 interface BatchSize {
@@ -49,13 +50,14 @@ interface BatchSize {
 
 export class FastPath {
   readonly #tables: Tables;
-  #isScriptForNow = false;
+  /** The form to take where the capture turns out long. */
+  #later: 'wasm' | 'script' | undefined;
   #lane: WasmLane | undefined;
   #columns: PlainColumns;
   #scan: PlainScan;
   #judge: PlainJudge;
-  /** Of the script, once the other form has taken over; what it counted is not folded yet. */
-  #scriptJudge: PlainJudge | undefined;
+  /** Of the search, once another form has taken over; what it counted is not folded yet. */
+  #shortJudge: PlainJudge | undefined;
   #packets = 0;
   readonly #slow: SlowPath;
   readonly #times: StageTimes | undefined;
@@ -67,30 +69,32 @@ export class FastPath {
     this.#tables = tables;
     this.#times = times;
     this.#slow = slow;
-    const direct = (): DirectTable | undefined => (loops === 'search' ? undefined : layOutDirect(tables));
-    this.#six = new FastPath6(tables, direct);
+    this.#six = new FastPath6(tables, loops === 'script' || loops === 'search' ? loops : undefined);
     this.#lane = loops === 'wasm' ? createWasmLane(tables) : typeof loops === 'object' ? openLane(loops) : undefined;
-    this.#isScriptForNow = loops === 'later';
+    if (loops === 'wasm-later' || loops === 'script-later') this.#later = loops === 'wasm-later' ? 'wasm' : 'script';
+    const direct = loops === 'script' ? layOutDirect(tables) : undefined;
     // Making the script's loops takes a while, too.
     this.#columns = this.#lane?.columns ?? createPlainColumns(BATCH_RECORDS);
     this.#scan = this.#lane?.scan ?? createPlainScan(this.#columns, RECORD_BYTES_MAX);
-    this.#judge = judgeWith(tables, this.#lane?.loops ?? createScriptLoops(tables, this.#columns, direct()));
+    this.#judge = judgeWith(tables, this.#lane?.loops ?? createScriptLoops(tables, this.#columns, direct));
   }
 
-  /** Goes on with the WebAssembly form where there is one for these tables. */
-  #takeWasm(): void {
-    this.#isScriptForNow = false;
-    this.#lane = createWasmLane(this.#tables);
-    if (this.#lane === undefined) return;
-    this.#scriptJudge = this.#judge;
-    this.#columns = this.#lane.columns;
-    this.#scan = this.#lane.scan;
-    this.#judge = judgeWith(this.#tables, this.#lane.loops);
+  /** Goes on with the WebAssembly form, or else the direct table, where there is one for these tables. */
+  #takeLongForm(): void {
+    const tables = this.#tables;
+    this.#lane = this.#later === 'wasm' ? createWasmLane(tables) : undefined;
+    this.#later = undefined;
+    const direct = this.#lane === undefined ? layOutDirect(tables) : undefined;
+    if (this.#lane === undefined && direct === undefined) return;
+    this.#shortJudge = this.#judge;
+    this.#columns = this.#lane?.columns ?? this.#columns;
+    this.#scan = this.#lane?.scan ?? this.#scan;
+    this.#judge = judgeWith(tables, this.#lane?.loops ?? createScriptLoops(tables, this.#columns, direct));
   }
 
   #note(packets: number): void {
     this.#packets += packets;
-    if (this.#isScriptForNow && this.#packets >= WASM_FROM_PACKETS) this.#takeWasm();
+    if (this.#later !== undefined && this.#packets >= LONG_FROM_PACKETS) this.#takeLongForm();
   }
 
   /** Judges the packets of `batch`. */
@@ -108,7 +112,7 @@ export class FastPath {
     }
     const { side, sideCount } = this.#judge;
     for (let i = 0; i < sideCount; i++) this.#slow(batch, frames[side[i]!]!, frames[side[i]!]! + 1);
-    if (columns.otherCount > 0) this.#six.forLeft((place) => this.#slow(batch, others[place]!, others[place]! + 1));
+    if (columns.otherCount > 0) this.#six.finish((place) => this.#slow(batch, others[place]!, others[place]! + 1));
     if (this.#isTimed) this.#times!.add(STAGE_SLOW, now);
     this.#note(count);
   }
@@ -164,7 +168,7 @@ export class FastPath {
       this.#slow(batch, 0, taken);
     }
     if (columns.otherCount > 0) {
-      this.#six.forLeft((place) => {
+      this.#six.finish((place) => {
         reader.describe?.(batch, others[place]!);
         this.#slow(batch, 0, otherNumbers[place]! + 1);
       });
@@ -181,7 +185,7 @@ export class FastPath {
 
   /** Adds what was counted so far to `counters`. */
   fold(counters: Counters): void {
-    if (this.#scriptJudge !== undefined) foldPlainCounts(this.#scriptJudge, counters);
+    if (this.#shortJudge !== undefined) foldPlainCounts(this.#shortJudge, counters);
     foldPlainCounts(this.#judge, counters);
     this.#six.fold(counters);
   }

@@ -4,7 +4,7 @@
  */
 import type { Counters } from '../match/counters.ts';
 import { foldPlainCounts, judgeWith, type PlainJudge } from '../match/plain.ts';
-import type { DirectTable } from '../match/plain-direct.ts';
+import { type DirectTable, layOutDirect } from '../match/plain-direct.ts';
 import { createLoops6 } from '../match/plain6.ts';
 import { BATCH_RECORDS, type RecordBatch } from '../packets/source.ts';
 import type { Tables } from '../tables/tables.ts';
@@ -16,22 +16,34 @@ import {
   readPlain6,
 } from '../wire/plain6.ts';
 
+/**
+ * From so many packets on a capture is long: copies of the tables in another form, which take some 10 ms to lay out, are then worth it. A script
+ * judges so many packets meanwhile.
+ */
+export const LONG_FROM_PACKETS = 131_072;
+
 export class FastPath6 {
   readonly #tables: Tables;
   readonly columns: Plain6Columns;
-  readonly #direct: () => DirectTable | undefined;
+  #direct: DirectTable | undefined;
+  /** It may take the direct table yet. */
+  #isShort: boolean;
+  #packets = 0;
   #judge: PlainJudge | undefined;
+  /** Without that table, once there is one; what it counted is not folded yet. */
+  #shortJudge: PlainJudge | undefined;
   #scan: Plain6Scan | undefined;
 
-  /** `direct` makes the direct table, if the loops are to have one. */
-  constructor(tables: Tables, direct: () => DirectTable | undefined) {
+  /** `form`: with the direct table (`script`), or without it (`search`); else with it where the capture turns out long. */
+  constructor(tables: Tables, form?: 'script' | 'search') {
     this.#tables = tables;
-    this.#direct = direct;
+    this.#isShort = form === undefined;
+    if (form === 'script') this.#direct = layOutDirect(tables);
     this.columns = createPlain6Columns(BATCH_RECORDS);
   }
 
   get judge(): PlainJudge {
-    this.#judge ??= judgeWith(this.#tables, createLoops6(this.#tables, this.columns, this.#direct()));
+    this.#judge ??= judgeWith(this.#tables, createLoops6(this.#tables, this.columns, this.#direct));
     return this.#judge;
   }
 
@@ -50,17 +62,29 @@ export class FastPath6 {
     this.#scan(view, others, count);
   }
 
-  /** Calls `each` with the places of the frames that are left: those that need the full path, and those that are not plain. */
-  forLeft(each: (place: number) => void): void {
+  /** Ends a batch: calls `each` with the places of the frames that are left, those that need the full path, and those that are not plain. */
+  finish(each: (place: number) => void): void {
     const { count, places, rest, restCount } = this.columns;
     if (count > 0) {
       const { side, sideCount } = this.judge;
       for (let i = 0; i < sideCount; i++) each(places[side[i]!]!);
     }
     for (let i = 0; i < restCount; i++) each(rest[i]!);
+    this.#note(count);
+  }
+
+  #note(packets: number): void {
+    this.#packets += packets;
+    if (!this.#isShort || this.#packets < LONG_FROM_PACKETS) return;
+    this.#isShort = false;
+    this.#direct = layOutDirect(this.#tables);
+    if (this.#direct === undefined) return;
+    this.#shortJudge = this.#judge;
+    this.#judge = undefined;
   }
 
   fold(counters: Counters): void {
+    if (this.#shortJudge !== undefined) foldPlainCounts(this.#shortJudge, counters);
     if (this.#judge !== undefined) foldPlainCounts(this.#judge, counters);
   }
 }

@@ -66,6 +66,6 @@ export function batchPath(options: ReplayOptions, parts: BatchPathParts): BatchP
 /** The WebAssembly form has a copy of the tables, which takes a while to make and sees no change of owners. */
 function loopsOf({ form, lane, timeline, isStale, newTables }: ReplayOptions): PathLoops {
   if (form === 'script' || form === 'search') return form;
-  if (timeline !== undefined || isStale !== undefined || newTables !== undefined) return 'script';
-  return lane ?? form ?? 'later';
+  if (timeline !== undefined || isStale !== undefined || newTables !== undefined) return 'script-later';
+  return lane ?? form ?? 'wasm-later';
 }

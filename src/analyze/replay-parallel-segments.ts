@@ -47,7 +47,8 @@ export async function replaySegments(
   const feed = new Feed(workers, false);
   const progress = new SharedArrayBuffer(workers * PROGRESS_NUMBERS * 8);
   const gathering = new Gathering(tables, plan, options, new Float64Array(progress));
-  const lane = options.form === undefined || options.form === 'wasm' ? planLane(tables) : undefined;
+  const wantsWasm = options.form === undefined || options.form === 'wasm';
+  const lane = wantsWasm ? planLane(tables) : undefined;
   let finish: () => void = () => {};
   const finished = new Promise<void>((resolve) => {
     finish = resolve;
@@ -79,8 +80,7 @@ export async function replaySegments(
   const timer = setInterval(() => gathering.report(), POLL_MS);
   try {
     // What does not fit that form here, does not fit it there.
-    const workerForm: ParallelOptions =
-      lane === undefined ? { ...options, form: options.form === 'search' ? 'search' : 'script' } : options;
+    const workerForm: ParallelOptions = wantsWasm && lane === undefined ? { ...options, form: 'script' } : options;
     startAll(pool, tables, plan, workerForm, { feed, progress, conntrack: undefined, lane });
     for (let i = 0; i < TASKS_PER_WORKER * workers; i++) free.push(i % workers);
     if (options.signal?.aborted === true) onAbort();

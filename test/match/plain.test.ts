@@ -2,14 +2,19 @@
  * The fast path, in WebAssembly and as a script, says what the full path says: the same totals and the same deciding steps, on every
  * conformance capture, plain frames and all others, and `readPlain` takes from a frame what `decodePacket` takes.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { ruleCounts } from '../../src/analyze/counters.ts';
+import { LONG_FROM_PACKETS } from '../../src/analyze/fast-path6.ts';
 import { replayCaptures } from '../../src/analyze/replay.ts';
+import { parseAddress } from '../../src/base/ip.ts';
 import { compile } from '../../src/compile/compile.ts';
 import { loadResources } from '../../src/load/load.ts';
 import { buildFrame, Xorshift32 } from '../../src/packets/synthetic.ts';
+import { writePcap } from '../../src/packets/write.ts';
 import { openTables } from '../../src/tables/tables.ts';
 import { decodePacket } from '../../src/wire/decode.ts';
 import { createPlainColumns, readPlain } from '../../src/wire/plain.ts';
@@ -58,6 +63,55 @@ for (const folder of ['basic', 'worlds']) {
     }
   });
 }
+
+test('a form that takes over in a long capture, of IPv4 and of IPv6, goes on with the counts', async () => {
+  const pod = (name: string, last: number): object => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'default', labels: { name } },
+    spec: { nodeName: 'n1', containers: [{ name: 'c', image: 'c' }] },
+    status: { phase: 'Running', podIPs: [{ ip: `10.0.0.${last}` }, { ip: `fd00::${last}` }] },
+  });
+  const policy = {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'b', namespace: 'default' },
+    spec: { podSelector: { matchLabels: { name: 'b' } }, ingress: [{ ports: [{ port: 80 }, { port: 5432 }] }] },
+  };
+  const text = [pod('a', 1), pod('b', 2), policy].map((object) => JSON.stringify(object)).join('\n---\n');
+  const tables = openTables(compile(loadResources([{ name: 'cluster.yaml', text }]).resources));
+  const random = new Xorshift32(21);
+  const packets = ['10.0.0.', 'fd00::'].flatMap((network) => {
+    const [a, b] = [1, 2].map((last) => {
+      const { version, words } = parseAddress(`${network}${last}`)!;
+      return version === 4 ? words[0] : words;
+    });
+    return Array.from({ length: 500 }, () => {
+      const ports = { srcPort: 4000, dstPort: [80, 443, 5432, random.below(65_536)][random.below(4)]! };
+      const frame = buildFrame({ src: a!, dst: b!, protocol: [6, 17][random.below(2)]!, ...ports });
+      return { bytes: frame, seconds: 1 };
+    });
+  });
+  const once = writePcap(packets);
+  const folder = mkdtempSync(join(tmpdir(), 'margay-forms-'));
+  try {
+    const capture = join(folder, 'long.pcap');
+    // Each version alone is long.
+    const times = Math.ceil((LONG_FROM_PACKETS + 20_000) / 500);
+    const records = Array.from({ length: times }, () => once.subarray(24));
+    writeFileSync(capture, Buffer.concat([once.subarray(0, 24), ...records]));
+    const search = await replayCaptures(tables, [capture], { stateless: true, form: 'search' });
+    expect(search.totals).toMatchObject({ packets: 1000 * times, undecoded: 0 });
+    expect(Math.min(search.totals.allow, search.totals.deny)).toBeGreaterThan(10_000);
+    const toWasm = await replayCaptures(tables, [capture], { stateless: true });
+    const toDirect = await replayCaptures(tables, [capture], { stateless: true, newTables: () => undefined });
+    for (const other of [toWasm, toDirect]) {
+      expect([other.totals, other.counters]).toEqual([search.totals, search.counters]);
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
 
 describe('readPlain', () => {
   /** Frames of all sorts, some damaged, with what the reader would say of them. */
