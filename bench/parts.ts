@@ -3,7 +3,8 @@ import { Bench } from 'tinybench';
 import { packPlan } from '../src/compile/pack.ts';
 import { planCluster } from '../src/compile/plan-cluster.ts';
 import { judgeNewPacket } from '../src/match/judge.ts';
-import { createPlainJudge, judgePlain } from '../src/match/plain.ts';
+import { createPlainJudge, createScriptLoops, judgePlain } from '../src/match/plain.ts';
+import { layOutDirect } from '../src/match/plain-direct.ts';
 import { createJudge } from '../src/match/state.ts';
 import { openCapture } from '../src/packets/pcap-file.ts';
 import { BATCH_RECORDS, createRecordBatch } from '../src/packets/source.ts';
@@ -31,7 +32,7 @@ export async function runParts(): Promise<Measurement[]> {
   const reader = await openCapture(prepared.capture);
   while (reader.next(batch) === 0) if (!(await reader.fill())) throw new Error('the capture of the parts is empty');
   const columns = createPlainColumns(BATCH_RECORDS);
-  const plain = createPlainJudge(tables, columns);
+  const plain = createPlainJudge(tables, createScriptLoops(tables, columns, layOutDirect(tables)));
   const judge = createJudge(tables);
   const records = new Int32Array(BATCH_RECORDS * PACKET_WORDS);
   const { view, offsets, capturedBytes, wireBytes, linkTypes, count } = batch;

@@ -6,7 +6,8 @@
 import { ruleCounts } from '../../src/analyze/counters.ts';
 import { createWasmLane } from '../../src/analyze/wasm-lane.ts';
 import { createCounters } from '../../src/match/counters.ts';
-import { createPlainJudge, foldPlainCounts, judgePlain } from '../../src/match/plain.ts';
+import { createPlainJudge, createScriptLoops, foldPlainCounts, judgePlain } from '../../src/match/plain.ts';
+import { layOutDirect } from '../../src/match/plain-direct.ts';
 import { VERDICT_ALLOW, VERDICT_DENY } from '../../src/model/flow.ts';
 import { BATCH_RECORDS } from '../../src/packets/source.ts';
 import type { Tables } from '../../src/tables/tables.ts';
@@ -37,7 +38,7 @@ export function createBatchJudge(tables: Tables, tuples: Int32Array, form: Form 
   const lane = form === 'best' ? createWasmLane(tables) : undefined;
   const columns = lane?.columns ?? createPlainColumns(BATCH_RECORDS);
   columns.bytes.fill(FRAME_BYTES);
-  const judge = createPlainJudge(tables, columns, lane?.loops);
+  const judge = createPlainJudge(tables, lane?.loops ?? createScriptLoops(tables, columns, layOutDirect(tables)));
   const packets = tuples.length / TUPLE_WORDS;
   const batches = Array.from({ length: Math.ceil(packets / BATCH_RECORDS) }, (_, i) => batchOf(tuples, i));
   let left = 0;

@@ -9,10 +9,10 @@ import type { Counters } from '../match/counters.ts';
 import {
   account,
   countPlain,
+  createPlainJudge,
   createScriptLoops,
   foldPlainCounts,
   judgePlain,
-  judgeWith,
   type PlainJudge,
 } from '../match/plain.ts';
 import { layOutDirect } from '../match/plain-direct.ts';
@@ -76,7 +76,7 @@ export class FastPath {
     // Making the script's loops takes a while, too.
     this.#columns = this.#lane?.columns ?? createPlainColumns(BATCH_RECORDS);
     this.#scan = this.#lane?.scan ?? createPlainScan(this.#columns, RECORD_BYTES_MAX);
-    this.#judge = judgeWith(tables, this.#lane?.loops ?? createScriptLoops(tables, this.#columns, direct));
+    this.#judge = createPlainJudge(tables, this.#lane?.loops ?? createScriptLoops(tables, this.#columns, direct));
   }
 
   /** Goes on with the WebAssembly form, or else the direct table, where there is one for these tables. */
@@ -89,7 +89,7 @@ export class FastPath {
     this.#shortJudge = this.#judge;
     this.#columns = this.#lane?.columns ?? this.#columns;
     this.#scan = this.#lane?.scan ?? this.#scan;
-    this.#judge = judgeWith(tables, this.#lane?.loops ?? createScriptLoops(tables, this.#columns, direct));
+    this.#judge = createPlainJudge(tables, this.#lane?.loops ?? createScriptLoops(tables, this.#columns, direct));
   }
 
   #note(packets: number): void {

@@ -3,7 +3,7 @@
  * in the same loops (match/plain6.ts). Made when the first such frame comes; captures of IPv4 pay nothing for it.
  */
 import type { Counters } from '../match/counters.ts';
-import { foldPlainCounts, judgeWith, type PlainJudge } from '../match/plain.ts';
+import { createPlainJudge, foldPlainCounts, type PlainJudge } from '../match/plain.ts';
 import { type DirectTable, layOutDirect } from '../match/plain-direct.ts';
 import { createLoops6 } from '../match/plain6.ts';
 import { BATCH_RECORDS, type RecordBatch } from '../packets/source.ts';
@@ -43,7 +43,7 @@ export class FastPath6 {
   }
 
   get judge(): PlainJudge {
-    this.#judge ??= judgeWith(this.#tables, createLoops6(this.#tables, this.columns, this.#direct));
+    this.#judge ??= createPlainJudge(this.#tables, createLoops6(this.#tables, this.columns, this.#direct));
     return this.#judge;
   }
 

@@ -22,7 +22,7 @@ import * as layout from '../tables/layout.ts';
 import type { Tables } from '../tables/tables.ts';
 import { addPackets, type Counters } from './counters.ts';
 import { noteCounted, PACKET_UNIT, type PackedCounts, settle } from './packed-counts.ts';
-import { type DirectTable, layOutDirect } from './plain-direct.ts';
+import type { DirectTable } from './plain-direct.ts';
 
 // Node 20 re-reads an imported constant at every use and folds one of the own module.
 const PAIR_ROW = layout.CLASS_PAIR_ROW;
@@ -67,13 +67,8 @@ export interface PlainLoops {
   readonly parts?: readonly [RunBatch, RunBatch, RunBatch];
 }
 
-/** A judge of the batches that come in `rows`, the same columns each time. */
-export function createPlainJudge(tables: Tables, rows: PlainRows, loops?: PlainLoops): PlainJudge {
-  return judgeWith(tables, loops ?? createScriptLoops(tables, rows, layOutDirect(tables)));
-}
-
 /** A judge of the batches that `loops` are bound to. */
-export function judgeWith(tables: Tables, loops: PlainLoops): PlainJudge {
+export function createPlainJudge(tables: Tables, loops: PlainLoops): PlainJudge {
   const byStep = (): Float64Array => new Float64Array(tables.counts[layout.SECTION_STEPS]!);
   return {
     tables,

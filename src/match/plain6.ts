@@ -20,7 +20,7 @@ export interface Plain6Rows {
   readonly bytes: Int32Array;
 }
 
-/** Loops for `judgeWith` over `rows`. */
+/** Loops for `createPlainJudge` over `rows`. */
 export function createLoops6(tables: Tables, rows: Plain6Rows, direct: DirectTable | undefined): PlainLoops {
   const { exact6, ranges6, classes6 } = tables;
   const { addresses, keys, bytes } = rows;
