@@ -1,10 +1,10 @@
 /**
  * The part of the fast path that IPv6 takes: frames that the scans of IPv4 have put aside are read into columns of their own and judged
- * in the same loops (match/plain6.ts). Made when the first such frame comes; captures of IPv4 pay nothing for it.
+ * in the same loops (match/plain6.ts). Its loops are made when the first such frame comes.
  */
 import type { Counters } from '../match/counters.ts';
 import { createPlainJudge, foldPlainCounts, type PlainJudge } from '../match/plain.ts';
-import { type DirectTable, layOutDirect } from '../match/plain-direct.ts';
+import { layOutDirect } from '../match/plain-direct.ts';
 import { createLoops6 } from '../match/plain6.ts';
 import { BATCH_RECORDS, type RecordBatch } from '../packets/source.ts';
 import type { Tables } from '../tables/tables.ts';
@@ -25,8 +25,8 @@ export const LONG_FROM_PACKETS = 131_072;
 export class FastPath6 {
   readonly #tables: Tables;
   readonly columns: Plain6Columns;
-  #direct: DirectTable | undefined;
-  /** It may take the direct table yet. */
+  /** Whether the loops are to have the direct table, where there is one, and whether they may get it yet. */
+  #isDirect: boolean;
   #isShort: boolean;
   #packets = 0;
   #judge: PlainJudge | undefined;
@@ -38,12 +38,15 @@ export class FastPath6 {
   constructor(tables: Tables, form?: 'script' | 'search') {
     this.#tables = tables;
     this.#isShort = form === undefined;
-    if (form === 'script') this.#direct = layOutDirect(tables);
+    this.#isDirect = form === 'script';
     this.columns = createPlain6Columns(BATCH_RECORDS);
   }
 
   get judge(): PlainJudge {
-    this.#judge ??= createPlainJudge(this.#tables, createLoops6(this.#tables, this.columns, this.#direct));
+    if (this.#judge === undefined) {
+      const direct = this.#isDirect ? layOutDirect(this.#tables) : undefined;
+      this.#judge = createPlainJudge(this.#tables, createLoops6(this.#tables, this.columns, direct));
+    }
     return this.#judge;
   }
 
@@ -77,8 +80,7 @@ export class FastPath6 {
     this.#packets += packets;
     if (!this.#isShort || this.#packets < LONG_FROM_PACKETS) return;
     this.#isShort = false;
-    this.#direct = layOutDirect(this.#tables);
-    if (this.#direct === undefined) return;
+    this.#isDirect = true;
     this.#shortJudge = this.#judge;
     this.#judge = undefined;
   }

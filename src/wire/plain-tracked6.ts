@@ -11,8 +11,8 @@
  */
 import { foldAddress } from '../base/ip.ts';
 import { specialize } from '../base/specialize.ts';
-import { PLAIN_FORM } from './plain.ts';
 import type { TrackedColumns } from './plain-tracked.ts';
+import { PLAIN6_FORM } from './plain6.ts';
 import { TRAIT_IPV6, TRAIT_TCP } from './record.ts';
 
 /**
@@ -21,20 +21,7 @@ import { TRAIT_IPV6, TRAIT_TCP } from './record.ts';
  */
 export type ReadRow6 = (view: DataView, frame: number, captured: number, wire: number, row: number) => boolean;
 
-const FORM6 = {
-  /** Ethernet type IPv6, version 6; traffic class and flow label may be anything. */
-  head: 0x86dd_6000 | 0,
-  headMask: 0xffff_f000 | 0,
-  /** Ethernet and IPv6 header, and these with UDP's. */
-  ipBytes: 54,
-  leastBytes: 62,
-  tcpExcessBytes: PLAIN_FORM.tcpExcessBytes,
-  bytesMax: PLAIN_FORM.bytesMax,
-  tcp: 6,
-  udp: 17,
-  traitIpv6: TRAIT_IPV6,
-  traitTcp: TRAIT_TCP,
-} as const;
+const FORM6 = { ...PLAIN6_FORM, traitIpv6: TRAIT_IPV6, traitTcp: TRAIT_TCP } as const;
 
 export function createRowReader6(columns: Rows6): ReadRow6 {
   const { traits, src, dst, ports, forms, ends, bytes, offsets, captured } = columns;
@@ -59,7 +46,7 @@ function rowReader6(
   fold: typeof foldAddress,
   form6: typeof FORM6,
 ): ReadRow6 {
-  const { head, headMask, ipBytes, leastBytes, tcpExcessBytes, bytesMax, tcp, udp, traitIpv6, traitTcp } = form6;
+  const { head, headMask, ipBytes, leastBytes, tcpExcessBytes, bytesMax, tcp, udpFromTcp, traitIpv6, traitTcp } = form6;
   const folded = (view: DataView, at: number): number =>
     fold(view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
   return (view, frame, captured, wire, row) => {
@@ -68,7 +55,7 @@ function rowReader6(
     const protocol = view.getUint8(frame + 20);
     const isTcp = protocol === tcp;
     const least = isTcp ? leastBytes + tcpExcessBytes : leastBytes;
-    if ((!isTcp && protocol !== udp) || captured < least) return false;
+    if ((!isTcp && protocol !== tcp + udpFromTcp) || captured < least) return false;
     const total = ipBytes + view.getUint16(frame + 18);
     if (total < least || total > Math.max(wire, captured)) return false;
     const word = view.getInt32(frame + 58);

@@ -40,25 +40,24 @@ export function createPlain6Columns(capacity: number): Plain6Columns {
   };
 }
 
-/** What the loops compare with; they get it as an argument since they may name nothing outside themselves. */
-const PLAIN6_FORM = {
+/** What the loops compare with, here and in plain-tracked6.ts; they get it as an argument since they may name nothing outside themselves. */
+export const PLAIN6_FORM = {
   recordHeaderBytes: PLAIN_FORM.recordHeaderBytes,
   bytesMax: PLAIN_FORM.bytesMax,
   addressWords: PLAIN6_ADDRESS_WORDS,
-  /** Ethernet type IPv6, then version 6; traffic class may be anything. */
+  /** Ethernet type IPv6, version 6; traffic class and flow label may be anything. */
   head: 0x86dd_6000 | 0,
   headMask: 0xffff_f000 | 0,
   /** Where fields of the frame lie: payload length and next header in one word, addresses, destination port. */
   payloadAt: 18,
   addressesAt: 22,
   portAt: 56,
-  headersBytes: 54,
-  tcp: 6,
-  /** UDP's number, 17, less TCP's; bit 4 tells the two apart. */
-  udpFromTcp: 11,
-  /** TCP's header, and how much longer it is than UDP's. */
-  tcpBytes: 20,
-  tcpExcessBytes: 12,
+  /** Ethernet and IPv6 header, and these with UDP's. */
+  ipBytes: 54,
+  leastBytes: 62,
+  tcpExcessBytes: PLAIN_FORM.tcpExcessBytes,
+  tcp: PLAIN_FORM.tcp,
+  udpFromTcp: PLAIN_FORM.udpFromTcp,
 } as const;
 
 /** Takes the first `count` records, little-endian ones of classic pcap, whose positions in `view` are in `records`; places are indices there. */
@@ -95,14 +94,15 @@ export function readPlain6(
 }
 
 function isPlain6(view: DataView, frame: number, captured: number, wire: number): boolean {
-  const { headersBytes, tcpBytes, tcpExcessBytes, bytesMax, head, headMask, payloadAt, tcp, udpFromTcp } = PLAIN6_FORM;
-  if (captured < headersBytes + tcpBytes - tcpExcessBytes || wire > bytesMax) return false;
+  const { ipBytes, leastBytes, tcpExcessBytes, bytesMax, head, headMask, payloadAt, tcp, udpFromTcp } = PLAIN6_FORM;
+  if (captured < leastBytes || wire > bytesMax) return false;
   if ((view.getInt32(frame + 12) & headMask) !== head) return false;
   const payload = view.getUint16(frame + payloadAt);
   const protocol = view.getUint8(frame + payloadAt + 2);
   if (protocol !== tcp && protocol !== tcp + udpFromTcp) return false;
-  const least = protocol === tcp ? tcpBytes : tcpBytes - tcpExcessBytes;
-  return payload >= least && captured >= headersBytes + least && headersBytes + payload <= Math.max(wire, captured);
+  const least = protocol === tcp ? leastBytes + tcpExcessBytes : leastBytes;
+  const total = ipBytes + payload;
+  return total >= least && captured >= least && total <= Math.max(wire, captured);
 }
 
 function take(columns: Plain6Columns, place: number, view: DataView, frame: number, wire: number): void {
@@ -129,7 +129,7 @@ function plain6Scan(
   form: typeof PLAIN6_FORM,
 ): Plain6Scan {
   const { recordHeaderBytes, bytesMax, addressWords, head, headMask, payloadAt, addressesAt, portAt } = form;
-  const { headersBytes, tcp, udpFromTcp, tcpBytes, tcpExcessBytes } = form;
+  const { ipBytes, leastBytes, tcp, udpFromTcp, tcpExcessBytes } = form;
   return (view, records, count) => {
     let plain = 0;
     let left = 0;
@@ -137,21 +137,16 @@ function plain6Scan(
     for (let i = 0; i < count; i++) {
       const record = records[i]!;
       const captured = view.getInt32(record + 8, true);
-      if (captured >= headersBytes + tcpBytes - tcpExcessBytes) {
+      if (captured >= leastBytes) {
         const wire = view.getInt32(record + 12, true);
         const frame = record + recordHeaderBytes;
         const word = view.getInt32(frame + payloadAt);
         const protocol = (word >>> 8) & 0xff;
-        const payload = word >>> 16;
+        const total = ipBytes + (word >>> 16);
         const isUdp = (protocol >> 4) & 1;
-        const least = tcpBytes - tcpExcessBytes * isUdp;
+        const least = leastBytes + tcpExcessBytes * (1 - isUdp);
         const longest = Math.max(wire, captured);
-        const short =
-          (captured - headersBytes - least) |
-          (payload - least) |
-          (longest - headersBytes - payload) |
-          (bytesMax - wire) |
-          wire;
+        const short = (captured - least) | (total - least) | (longest - total) | (bytesMax - wire) | wire;
         const differs = ((view.getInt32(frame + 12) & headMask) ^ head) | (protocol ^ (tcp + udpFromTcp * isUdp));
         if ((differs | (short >> 31)) === 0) {
           const at = addressWords * plain;
