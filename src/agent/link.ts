@@ -126,9 +126,10 @@ export class Link<Sent, Received> {
     return this.#stream.writableLength;
   }
 
-  /** Sends, or does nothing if the other side is gone. `bytes` must stay as they are until they are sent. */
+  /** Sends, or does nothing if the other side is gone or this one has closed. `bytes` must stay as they are until they are sent. */
   send(message: Sent, bytes?: Uint8Array): void {
-    if (!this.#isOpen) return;
+    // A write behind the end would break the stream, and with it all that is still on its way.
+    if (!this.#isOpen || this.#stream.writableEnded) return;
     const text = Buffer.from(JSON.stringify(message));
     const head = Buffer.allocUnsafe(HEADER_BYTES + text.length);
     head.writeUInt32LE(text.length, 0);

@@ -226,6 +226,46 @@ describe('a link', () => {
     }
   });
 
+  test('brings all that was sent before it closed, whatever is still answered meanwhile', async () => {
+    const there: (() => void)[] = [];
+    const written: Buffer[] = [];
+    // A stream of which the other side has not read anything yet.
+    const stream = new Duplex({
+      read: () => {},
+      write: (chunk: Buffer, _encoding, done) => {
+        there.push(() => {
+          written.push(chunk);
+          done();
+        });
+      },
+    });
+    let hasEnded = false;
+    const link = new Link<unknown, unknown>(
+      stream,
+      () => link.send({ kind: 'answer' }),
+      () => {
+        hasEnded = true;
+      },
+    );
+    link.send({ kind: 'report' });
+    link.send({ kind: 'done' });
+    const closed = link.close();
+    const question = Buffer.from('{"kind":"question"}');
+    const head = Buffer.alloc(8);
+    head.writeUInt32LE(question.length, 0);
+    stream.push(Buffer.concat([head, question]));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(hasEnded).toBe(false);
+    while (there.length > 0) {
+      there.shift()!();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await closed;
+    const texts: string[] = [];
+    new FrameReader((text) => texts.push(text)).push(Buffer.concat(written));
+    expect(texts).toEqual(['{"kind":"report"}', '{"kind":"done"}']);
+  });
+
   test('ends at lengths that cannot be and at what is no JSON', async () => {
     for (const bytes of [Buffer.alloc(8, 0xff), Buffer.from([2, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0x2c])]) {
       const stream = new PassThrough();
