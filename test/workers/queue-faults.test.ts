@@ -160,7 +160,9 @@ describe.skipIf(!hasRedis)('a replay by a queue', () => {
     expect(await redis.admin.pttl(run!)).toBeGreaterThan(0);
     // Half a minute passes: what lets the run live has gone, and the worker takes away the rest.
     await redis.admin.pexpire(run!, 1);
-    await until(async () => (await redis.admin.keys('*:queue:*:*')).length === 0);
-    expect(await redis.admin.zcard('margay:{default}:queue:runs')).toBe(0);
+    // Its own keys go before its place in the list of runs.
+    const left = async (): Promise<number> =>
+      (await redis.admin.keys('*:queue:*:*')).length + (await redis.admin.zcard('margay:{default}:queue:runs'));
+    await until(async () => (await left()) === 0);
   });
 });
