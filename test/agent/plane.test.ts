@@ -22,6 +22,7 @@ import { publisher, setOf } from '../identity/support/cluster.ts';
 import { KubernetesServer } from '../identity/support/kubernetes-server.ts';
 import { hasRedis, RedisServer } from '../identity/support/redis-server.ts';
 import { until } from './engine-support.ts';
+import { CALICO, CRD, kindsUnder, PLANE_OPTIONS } from './plane-support.ts';
 import { record } from './records.ts';
 
 let folder: string;
@@ -33,24 +34,6 @@ afterEach(async () => {
   for (const each of cleanUp.splice(0).reverse()) await each();
   rmSync(folder, { recursive: true, force: true });
 });
-
-const OPTIONS: PlaneOptions = {
-  filename: [],
-  recursive: false,
-  strict: false,
-  permissive: false,
-  asIs: false,
-  node: undefined,
-  dataplane: 'iptables',
-  kubernetes: false,
-  kubeconfig: undefined,
-  context: undefined,
-  redis: undefined,
-  cluster: 'default',
-  verifyKey: undefined,
-  capturePoint: 'unknown',
-  firstGeneration: 1,
-};
 
 /** A plane in this thread, with what it reports, and a copy of its tables as a capture process keeps one. */
 async function start(options: Partial<PlaneOptions>) {
@@ -102,7 +85,7 @@ async function start(options: Partial<PlaneOptions>) {
         report satisfies never;
     }
   };
-  const plane = new PolicyPlane({ ...OPTIONS, ...options }, take);
+  const plane = new PolicyPlane({ ...PLANE_OPTIONS, ...options }, take);
   await plane.start();
   cleanUp.push(() => plane.stop());
   return { plane, told };
@@ -227,43 +210,12 @@ describe('files', () => {
   });
 });
 
-const CALICO = '/apis/projectcalico.org/v3';
-const CRD = '/apis/crd.projectcalico.org/v1';
-
-function kindsUnder(calico: string): Record<string, string> {
-  return {
-    '/api/v1/pods': 'Pod',
-    '/api/v1/serviceaccounts': 'ServiceAccount',
-    '/api/v1/namespaces': 'Namespace',
-    '/api/v1/nodes': 'Node',
-    '/api/v1/services': 'Service',
-    '/apis/discovery.k8s.io/v1/endpointslices': 'EndpointSlice',
-    '/apis/networking.k8s.io/v1/networkpolicies': 'KubernetesPolicy',
-    [`${calico}/networkpolicies`]: 'NetworkPolicy',
-    [`${calico}/globalnetworkpolicies`]: 'GlobalNetworkPolicy',
-    [`${calico}/tiers`]: 'Tier',
-  };
-}
-
 describe('the Kubernetes API', () => {
   async function cluster(kinds: Record<string, string>) {
     const api = new KubernetesServer(kinds);
     await api.start();
     cleanUp.push(() => api.close());
-    const kubeconfig = join(folder, 'config');
-    writeFileSync(
-      kubeconfig,
-      JSON.stringify({
-        apiVersion: 'v1',
-        kind: 'Config',
-        clusters: [
-          { name: 'c', cluster: { server: `http://127.0.0.1:${api.port}`, 'insecure-skip-tls-verify': true } },
-        ],
-        users: [{ name: 'u', user: { token: 'not-for-logs' } }],
-        contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
-        'current-context': 'x',
-      }),
-    );
+    const kubeconfig = api.writeKubeconfig(folder);
     api.put('Namespace', { metadata: { name: 'shop', labels: { env: 'test' } } });
     for (let i = 0; i < 20; i++) {
       api.put('Pod', {

@@ -21,6 +21,7 @@ import { type Tables, viewTables } from '../../src/tables/tables.ts';
 import { KubernetesServer } from '../identity/support/kubernetes-server.ts';
 import { bundleThreadEntries } from '../support/thread-entries.ts';
 import { expectSound, start, until, word } from './engine-support.ts';
+import { CALICO, kindsUnder, PLANE_OPTIONS } from './plane-support.ts';
 
 let folder: string;
 let unbundle: () => void;
@@ -36,35 +37,6 @@ afterEach(async () => {
   for (const each of cleanUp.splice(0).reverse()) await each();
   rmSync(folder, { recursive: true, force: true });
 });
-
-const OPTIONS: PlaneOptions = {
-  filename: [],
-  recursive: false,
-  strict: false,
-  permissive: false,
-  asIs: false,
-  node: undefined,
-  dataplane: 'iptables',
-  kubernetes: false,
-  kubeconfig: undefined,
-  context: undefined,
-  redis: undefined,
-  cluster: 'default',
-  verifyKey: undefined,
-  capturePoint: 'unknown',
-  firstGeneration: 1,
-};
-
-const KINDS: Readonly<Record<string, string>> = {
-  '/api/v1/pods': 'Pod',
-  '/api/v1/serviceaccounts': 'ServiceAccount',
-  '/api/v1/namespaces': 'Namespace',
-  '/api/v1/nodes': 'Node',
-  '/api/v1/services': 'Service',
-  '/apis/discovery.k8s.io/v1/endpointslices': 'EndpointSlice',
-  '/apis/projectcalico.org/v3/networkpolicies': 'NetworkPolicy',
-  '/apis/projectcalico.org/v3/tiers': 'Tier',
-};
 
 interface ApiObject extends Record<string, unknown> {
   readonly kind: string;
@@ -162,19 +134,10 @@ class World {
 }
 
 async function playedCluster(): Promise<{ world: World; kubeconfig: string }> {
-  const api = new KubernetesServer(KINDS);
+  const api = new KubernetesServer(kindsUnder(CALICO));
   await api.start();
   cleanUp.push(() => api.close());
-  const kubeconfig = join(folder, 'config');
-  const config = {
-    apiVersion: 'v1',
-    kind: 'Config',
-    clusters: [{ name: 'c', cluster: { server: `http://127.0.0.1:${api.port}`, 'insecure-skip-tls-verify': true } }],
-    users: [{ name: 'u', user: { token: 'x' } }],
-    contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
-    'current-context': 'x',
-  };
-  writeFileSync(kubeconfig, JSON.stringify(config));
+  const kubeconfig = api.writeKubeconfig(folder);
   return { world: new World(api), kubeconfig };
 }
 
@@ -184,7 +147,7 @@ async function startPlane(options: Partial<PlaneOptions>, onGeneration: (generat
     generations: [] as (Generation & { readonly answers: ReadonlyMap<string, string> })[],
     logs: [] as string[],
   };
-  const plane = new PolicyPlane({ ...OPTIONS, ...options }, (report: PlaneReport) => {
+  const plane = new PolicyPlane({ ...PLANE_OPTIONS, ...options }, (report: PlaneReport) => {
     if (report.kind === 'log') told.logs.push(`${report.level} ${report.message}`);
     if (report.kind !== 'generation') return;
     const { generation } = report;

@@ -97,17 +97,7 @@ describe('doctor', () => {
     const api = new KubernetesServer();
     await api.start();
     cleanUp.push(() => api.close());
-    const kubeconfig = join(folder, 'kubeconfig');
-    const cluster = { server: `http://127.0.0.1:${api.port}`, 'insecure-skip-tls-verify': true };
-    writeFileSync(
-      kubeconfig,
-      JSON.stringify({
-        clusters: [{ name: 'c', cluster }],
-        users: [{ name: 'u', user: { token: 'x' } }],
-        contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
-        'current-context': 'x',
-      }),
-    );
+    const kubeconfig = api.writeKubeconfig(folder);
     const args = ['--kubernetes', '--kubeconfig', kubeconfig, '--source', 'file:/dev/null'];
     expect((await doctor(...args)).of('kubernetes')!.result).toBe('fine');
     api.failures = { status: 403, count: 1 };

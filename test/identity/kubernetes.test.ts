@@ -25,23 +25,6 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-function kubeconfig(): string {
-  const path = join(folder, 'config');
-  const cluster = { server: `http://127.0.0.1:${api.port}`, 'insecure-skip-tls-verify': true };
-  writeFileSync(
-    path,
-    JSON.stringify({
-      apiVersion: 'v1',
-      kind: 'Config',
-      clusters: [{ name: 'c', cluster }],
-      users: [{ name: 'u', user: { token: 'not-for-logs' } }],
-      contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
-      'current-context': 'x',
-    }),
-  );
-  return path;
-}
-
 function pod(name: string, ip: string, more: object = {}) {
   return {
     metadata: { name, namespace: 'shop', uid: `uid-${name}`, labels: { app: name } },
@@ -70,7 +53,7 @@ function follow(troubles: string[] = [], longestMs = 150) {
     remove: (object) => void names.delete(nameOf(object)),
   };
   const watch = new ListWatch({
-    api: openKubernetesApi({ kubeconfig: kubeconfig() }),
+    api: openKubernetesApi({ kubeconfig: api.writeKubeconfig(folder) }),
     path: '/api/v1/pods',
     sink,
     clock: { ...SYSTEM_CLOCK, sleep: (ms) => SYSTEM_CLOCK.sleep(Math.min(ms, longestMs)) },
@@ -215,7 +198,7 @@ describe.skipIf(!hasRedis)('identities publish --kubernetes', () => {
       'publish',
       '--kubernetes',
       '--kubeconfig',
-      kubeconfig(),
+      api.writeKubeconfig(folder),
       ...to,
       '--once',
     ]);

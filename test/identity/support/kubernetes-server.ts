@@ -5,7 +5,9 @@
  * API concepts": lists, chunks, watches, bookmarks, 410), not a recording. It is told to fail: 410 Gone in a list, in a watch's answer or as an ERROR event, 429 with
  * Retry-After, 500, half a line of JSON and then nothing, slow answers, and a watch that misses changes, so that only a new list shows them.
  */
+import { writeFileSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
+import { join } from 'node:path';
 
 interface Stored {
   readonly kind: string;
@@ -45,6 +47,22 @@ export class KubernetesServer {
     this.#server = createServer((request, response) => void this.#answer(request.url ?? '', response));
     await new Promise<void>((resolve) => this.#server!.listen(0, '127.0.0.1', resolve));
     this.port = (this.#server.address() as { port: number }).port;
+  }
+
+  /** Writes a configuration for clients of this server into `folder` and returns its path. */
+  writeKubeconfig(folder: string): string {
+    const path = join(folder, 'kubeconfig');
+    const cluster = { server: `http://127.0.0.1:${this.port}`, 'insecure-skip-tls-verify': true };
+    const config = {
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [{ name: 'c', cluster }],
+      users: [{ name: 'u', user: { token: 'not-for-logs' } }],
+      contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+      'current-context': 'x',
+    };
+    writeFileSync(path, JSON.stringify(config));
+    return path;
   }
 
   async close(): Promise<void> {
