@@ -12,6 +12,7 @@ import { type Dataplane, DIRECTION_INGRESS } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import { ChainSlots, hasSameChains } from './chain-slots.ts';
 import { CHAIN_KINDS, type ChainSpec, chainSteps, isVersionNeutralChain, type Step } from './chains.ts';
+import { ClassMaps } from './class-maps.ts';
 import type { PeerClasses } from './classes.ts';
 import { PredicateTable } from './fields.ts';
 import { encodeFunction, foldFunction } from './fold.ts';
@@ -35,8 +36,9 @@ interface PackedChain extends PackedSteps {
   readonly number: number;
   /** In tables that are repacked: its policy classes, and the local row of each. */
   readonly policyClasses: { readonly number: number; readonly localRow: number }[];
-  readonly src: AddressRows;
-  readonly dst: AddressRows;
+  /** Rows of each side's addresses. */
+  readonly src: Int32Array[];
+  readonly dst: Int32Array[];
   readonly srcMap: number;
   readonly dstMap: number;
 }
@@ -56,8 +58,6 @@ export class ChainPacker {
   #lastSlots: { settingsKey: number; group: PlanGroup; slots: readonly number[] } | undefined;
   readonly #listNumbers = new Map<readonly PlanTierPolicies[], number>();
   readonly #policyClasses = new Map<string, number>();
-  readonly #maps = new WordInterner();
-  readonly #mapOffsets: number[] = [];
   /** Port functions, and the refs of them by number. */
   readonly #functions: WordInterner;
   readonly #functionRefs: number[];
@@ -73,9 +73,9 @@ export class ChainPacker {
   readonly #laterChains = new Map<number, number>();
   /** By predicate: `2 * place` of the chains that ask it of the source, `2 * place + 1` of the destination. */
   readonly #asking = new Map<number, number[]>();
-  /** Where the map lies that gives every class row 0. */
-  #zeroMap: number | undefined;
-  #zeros: Int32Array | undefined;
+  #maps: ClassMaps | undefined;
+  /** A word for each peer class, all 0 (rows.ts). */
+  #placeOf: Int32Array = new Int32Array();
   #initialCount = 0;
 
   /**
@@ -160,6 +160,8 @@ export class ChainPacker {
   /** Writes all chains collected so far. */
   packChains(classes: PeerClasses, numbers: ObjectNumbers): void {
     this.#classCount = classes.count + this.#room;
+    this.#maps = new ClassMaps(this.#sections, classes.count, this.#room);
+    this.#placeOf = zeroWords(this.#classCount);
     this.#classes = classes;
     this.#initialCount = this.#chains.length;
     this.#objectNumbers = numbers;
@@ -172,8 +174,7 @@ export class ChainPacker {
     const index = this.#laterChains.get(number) ?? number - this.#firstNumber;
     const packed = this.#packed[index]!;
     const isIngress = this.#chains[index]!.spec.direction === DIRECTION_INGRESS;
-    const local = isIngress ? packed.dst : packed.src;
-    const localRow = local.rowOf?.[localClass] ?? 0;
+    const localRow = this.#maps!.rowOf(isIngress ? packed.dstMap : packed.srcMap, localClass);
     const key = `${number}|${localRow}`;
     let policyClass = this.#policyClasses.get(key);
     if (policyClass === undefined) {
@@ -236,20 +237,17 @@ export class ChainPacker {
    */
   addClass(peerClass: number, base: number, set: readonly number[], changed: readonly number[]): void {
     if (peerClass >= this.#classCount) throw new NoRoomError();
-    const maps = this.#sections.section(layout.SECTION_CLASS_MAPS);
-    const put = (packed: PackedChain, side: 'src' | 'dst', row: number): void => {
-      packed[side].rowOf![peerClass] = row;
-      maps.set((side === 'src' ? packed.srcMap : packed.dstMap) + peerClass, row);
-    };
-    for (const packed of this.#packed) {
-      if (packed.src.rowOf !== undefined) put(packed, 'src', packed.src.rowOf[base]!);
-      if (packed.dst.rowOf !== undefined) put(packed, 'dst', packed.dst.rowOf[base]!);
+    const maps = this.#maps!;
+    for (const { srcMap, dstMap } of this.#packed) {
+      if (srcMap !== maps.zero) maps.set(srcMap, peerClass, maps.rowOf(srcMap, base));
+      if (dstMap !== maps.zero) maps.set(dstMap, peerClass, maps.rowOf(dstMap, base));
     }
     const holding = new Set(set);
     for (const asking of new Set(changed.flatMap((predicate) => this.#asking.get(predicate) ?? []))) {
       const index = asking >> 1;
       const side = (asking & 1) === 0 ? 'src' : 'dst';
-      put(this.#packed[index]!, side, this.#rowOf(index, side, holding));
+      const { srcMap, dstMap } = this.#packed[index]!;
+      maps.set(side === 'src' ? srcMap : dstMap, peerClass, this.#rowOf(index, side, holding));
     }
   }
 
@@ -263,15 +261,15 @@ export class ChainPacker {
       if (holds) row[step >>> 5]! |= 1 << (step & 31);
     });
     const packed = this.#packed[index]!;
-    const known = packed[side].rows.findIndex((each) => each.every((word, i) => word === row[i]));
+    const known = packed[side].findIndex((each) => each.every((word, i) => word === row[i]));
     return known >= 0 ? known : this.#addRow(index, side, row);
   }
 
   /** Rows of a chain follow each other, as do the functions of a policy class: with one more they move behind all others. */
   #addRow(index: number, side: 'src' | 'dst', row: Int32Array): number {
     const packed = this.#packed[index]!;
-    const { rows } = packed[side];
-    const number = (rows as Int32Array[]).push(row) - 1;
+    const rows = packed[side];
+    const number = rows.push(row) - 1;
     const chains = this.#sections.section(layout.SECTION_CHAINS);
     const at = packed.number * layout.CHAIN_SIZE + (side === 'src' ? layout.CHAIN_SRC_ROWS : layout.CHAIN_DST_ROWS);
     chains.set(at, packRows(this.#sections, rows));
@@ -314,10 +312,10 @@ export class ChainPacker {
     const { steps, spec } = chain;
     const { firstStep, sameSteps, keyWords } =
       this.#twinSteps(chain) ?? this.#stepPacker.pack(steps, spec.direction, numbers);
-    const src = this.#addressRows(steps, 'src', classes);
-    const dst = this.#addressRows(steps, 'dst', classes);
-    const srcMap = this.#map(src.rowOf);
-    const dstMap = this.#map(dst.rowOf);
+    const src = addressRows(steps, 'src', classes.classesOf, this.#placeOf);
+    const dst = addressRows(steps, 'dst', classes.classesOf, this.#placeOf);
+    const srcMap = this.#map(src);
+    const dstMap = this.#map(dst);
     const number = sections.record(layout.SECTION_CHAINS, [
       this.version,
       spec.direction,
@@ -337,42 +335,25 @@ export class ChainPacker {
     const isLater = this.#room > 0 && this.#packed.length >= this.#initialCount;
     if (!isLater)
       assert(number === this.#firstNumber + this.#packed.length, 'chains are packed in the order of their numbers');
-    return { number, policyClasses: [], firstStep, sameSteps, keyWords, src, dst, srcMap, dstMap };
+    return { number, policyClasses: [], firstStep, sameSteps, keyWords, src: src.rows, dst: dst.rows, srcMap, dstMap };
   }
 
   #twinSteps({ twin }: Chain): PackedSteps | undefined {
     return twin === undefined || this.#twin === undefined ? undefined : this.#twin.#packed[twin];
   }
 
-  /** In tables that are repacked, a chain that asks for addresses at all has a map: a class may come that it asks for. */
-  #addressRows(steps: readonly Step[], side: 'src' | 'dst', { classesOf }: PeerClasses): AddressRows {
-    const made = addressRows(steps, side, this.#classCount, classesOf);
-    const asks = steps.some(({ term }) => term[side].allOf.length + term[side].noneOf.length > 0);
-    return this.#room > 0 && asks && made.rowOf === undefined
-      ? { rows: made.rows, rowOf: zeroWords(this.#classCount) }
-      : made;
-  }
-
-  #map(rowOf: Int32Array | undefined): number {
-    if (rowOf === undefined) {
-      this.#zeros ??= zeroWords(this.#classCount);
-      this.#zeroMap ??= this.#map(this.#zeros);
-      return this.#zeroMap;
-    }
-    // Maps that are alike now may differ in a class that comes.
-    if (this.#room > 0 && rowOf !== this.#zeros) return this.#sections.section(layout.SECTION_CLASS_MAPS).append(rowOf);
-    const number = this.#maps.number(rowOf);
-    if (number === this.#mapOffsets.length) {
-      this.#mapOffsets.push(this.#sections.section(layout.SECTION_CLASS_MAPS).append(this.#maps.array(number)));
-    }
-    return this.#mapOffsets[number]!;
+  /** In tables that are repacked, a chain that asks for addresses at all has a map of its own: a class may come that it asks for. */
+  #map({ mapped }: AddressRows): number {
+    const maps = this.#maps!;
+    if (mapped === undefined) return maps.zero;
+    return this.#room > 0 ? maps.addOwn(mapped) : maps.add(mapped);
   }
 
   /** The ref of the function of one pair of rows. */
   #fold(index: number, localRow: number, peerRow: Int32Array, isIngress: boolean): number {
     const { steps } = this.#chains[index]!;
     const packed = this.#packed[index]!;
-    const fn = foldFunction(steps, (isIngress ? packed.dst : packed.src).rows[localRow]!, peerRow);
+    const fn = foldFunction(steps, (isIngress ? packed.dst : packed.src)[localRow]!, peerRow);
     return fn === undefined ? layout.NONE : this.#functionRef(encodeFunction(fn, steps, packed.sameSteps));
   }
 
@@ -382,7 +363,7 @@ export class ChainPacker {
     const peer = isIngress ? packed.src : packed.dst;
     const refs = sections.section(layout.SECTION_FUNCTION_REFS);
     const firstRef = refs.length;
-    for (const row of peer.rows) {
+    for (const row of peer) {
       refs.push(this.#fold(index, localRow, row, isIngress));
     }
     return sections.record(layout.SECTION_POLICY_CLASSES, [
@@ -390,7 +371,7 @@ export class ChainPacker {
       localRow,
       isIngress ? packed.srcMap : packed.dstMap,
       firstRef,
-      peer.rows.length,
+      peer.length,
     ]);
   }
 

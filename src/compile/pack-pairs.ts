@@ -198,7 +198,7 @@ function alikeFor(sections: Sections, classes: Int32Array, policyClasses: readon
     const map = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_MAP]!;
     const first = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_REFS]!;
     for (let peer = 0; peer < count; peer++) {
-      const hash = Math.imul(hashes[peer]! ^ refs[first + maps[map + peer]!]!, 0x01000193);
+      const hash = Math.imul(hashes[peer]! ^ refs[first + layout.mappedRow(maps, map, peer)]!, 0x01000193);
       hashes[peer] = hash ^ (hash >>> 15);
     }
   }
@@ -213,7 +213,9 @@ function alikeFor(sections: Sections, classes: Int32Array, policyClasses: readon
     const map = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_MAP]!;
     const first = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_REFS]!;
     for (let peer = 0; peer < count; peer++) {
-      const isSame = refs[first + maps[map + peer]!] === refs[first + maps[map + alike[peer]!]!];
+      if (alike[peer] === peer) continue;
+      const isSame =
+        refs[first + layout.mappedRow(maps, map, peer)] === refs[first + layout.mappedRow(maps, map, alike[peer]!)];
       if (!isSame) alike[peer] = peer;
     }
   }
@@ -388,7 +390,8 @@ export class LivePairs {
   #answer(policyClass: number, peer: number): number {
     const policy = this.#sections.section(layout.SECTION_POLICY_CLASSES);
     const at = policyClass * POLICY_CLASS_WORDS;
-    const row = this.#sections.section(layout.SECTION_CLASS_MAPS).at(policy.at(at + layout.POLICY_CLASS_MAP) + peer);
+    const maps = this.#sections.section(layout.SECTION_CLASS_MAPS).room;
+    const row = layout.mappedRow(maps, policy.at(at + layout.POLICY_CLASS_MAP), peer);
     return this.#sections.section(layout.SECTION_FUNCTION_REFS).at(policy.at(at + layout.POLICY_CLASS_REFS) + row);
   }
 }

@@ -4,10 +4,10 @@
  * `packPlan` reads top to bottom as the order of work: objects first (what `explain`, `render` and records read), then
  * the chains and classes of each IP version (what packets run over), then one copy into a SharedArrayBuffer.
  */
-import { zeroWords } from '../base/words.ts';
 import type { Dataplane } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
 import type { LiveData, TimelineData } from '../tables/live.ts';
+import { ClassMaps } from './class-maps.ts';
 import { buildPeerClasses, type PeerClasses } from './classes.ts';
 import { buildKinds, type KindsOfAddresses, type KindTable } from './kinds.ts';
 import { collectOwners, type Owners } from './owners.ts';
@@ -125,10 +125,8 @@ export function packParts(plan: Plan, options: PackOptions, timed: TimedAddresse
     const classes = kinds?.classes ?? buildPeerClasses(plan, version, addresses, table, marks, timed);
     return { packer, slotsOf: i === 0 ? slotsOf4 : slotsOf6, kinds, classes };
   }) as [PackedVersion, PackedVersion];
-  const zeroMap = sections
-    .section(layout.SECTION_CLASS_MAPS)
-    .append(zeroWords(Math.max(four.classes.count, six.classes.count) + (room?.classes ?? 0)));
-  packNoCheck(sections, zeroMap);
+  const { zero } = new ClassMaps(sections, Math.max(four.classes.count, six.classes.count) + (room?.classes ?? 0), 0);
+  packNoCheck(sections, zero);
   for (const { packer, classes } of [four, six]) packer.packChains(classes, objects);
   packOwners(owners, sections, room?.addresses);
   const needsIdentity = options.needsIdentity === true;

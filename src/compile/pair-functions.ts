@@ -55,7 +55,7 @@ export class RefReader {
 
   /** The number in `refs` of what row or column `number` answers to `peer`. */
   id(number: number, peer: number): number {
-    return this.#ids[this.#idAt[number]! + this.#maps[this.#mapAt[number]! + peer]!]!;
+    return this.#ids[this.#idAt[number]! + layout.mappedRow(this.#maps, this.#mapAt[number]!, peer)]!;
   }
 }
 

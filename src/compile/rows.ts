@@ -11,18 +11,19 @@
  */
 
 import { WordInterner } from '../base/word-interner.ts';
-import { Words, zeroWords } from '../base/words.ts';
+import { Words } from '../base/words.ts';
 import { SECTION_BITS } from '../tables/layout.ts';
 import type { Step } from './chains.ts';
+import type { MappedClasses } from './class-maps.ts';
 import type { AddressTest } from './fields.ts';
 import { isAllKeys, type KeySet } from './keys.ts';
 import type { Sections } from './sections.ts';
 
-/** Rows of `words` int32 each, one after the other, and which row each class has. */
+/** Rows of `words` int32 each, and which classes have another one than row 0. */
 export interface AddressRows {
-  readonly rows: readonly Int32Array[];
-  /** Peer class -> row number; `undefined` = all classes have row 0. */
-  readonly rowOf: Int32Array | undefined;
+  readonly rows: Int32Array[];
+  /** `undefined`: no step asks for addresses. */
+  readonly mapped: MappedClasses | undefined;
 }
 
 export interface KeyRows {
@@ -35,12 +36,13 @@ export interface KeyRows {
  * Rows of one side's addresses.
  *
  * @param classesOf  predicate -> its classes, ascending
+ * @param placeOf    a word for each class, all 0, and so again afterwards
  */
 export function addressRows(
   steps: readonly Step[],
   side: 'src' | 'dst',
-  classCount: number,
   classesOf: readonly (readonly number[])[],
+  placeOf: Int32Array,
 ): AddressRows {
   const words = rowWords(steps.length);
   const template = new Int32Array(words);
@@ -48,11 +50,10 @@ export function addressRows(
     if (step.term[side].allOf.length === 0) setBit(template, index);
   });
   if (!steps.some(({ term }) => term[side].allOf.length + term[side].noneOf.length > 0)) {
-    return { rows: [template], rowOf: undefined };
+    return { rows: [template], mapped: undefined };
   }
   // Rows of the classes that steps name, one after the other; `placeOf` is 1 + the row's place, 0 = the template's.
   const own = new Words(words * 64);
-  const placeOf = zeroWords(classCount);
   const named: number[] = [];
   steps.forEach((step, index) => {
     const test = step.term[side];
@@ -68,7 +69,9 @@ export function addressRows(
       own.set(word, isPositive ? own.at(word) | bit : own.at(word) & ~bit);
     }
   });
-  return numberRows(template, own.view(), placeOf, named, words);
+  const numbered = numberRows(template, own.view(), placeOf, named, words);
+  for (const peerClass of named) placeOf[peerClass] = 0;
+  return numbered;
 }
 
 /** Rows of the destination keys, or of the source keys. */
@@ -127,23 +130,24 @@ function numberRows(
   named: readonly number[],
   words: number,
 ): AddressRows {
-  if (named.length === 0) return { rows: [template], rowOf: undefined };
   const rows = new WordInterner();
   rows.number(template);
-  const rowOf = zeroWords(placeOf.length);
+  const classes = ascending(named, placeOf);
+  const numbers = new Int32Array(classes.length);
   // Classes that one step names often have one row: the last is compared before it is made an array and hashed.
   let last = -1;
   let number = -1;
-  for (const peerClass of ascending(named, placeOf)) {
-    const at = (placeOf[peerClass]! - 1) * words;
+  for (let i = 0; i < classes.length; i++) {
+    const at = (placeOf[classes[i]!]! - 1) * words;
     if (last < 0 || !isSameRow(own, last, at, words)) {
       number = rows.number(own.subarray(at, at + words));
       last = at;
     }
-    rowOf[peerClass] = number;
+    numbers[i] = number;
   }
   // Every step that names a class changes the class's bit of it, so rows of one's own are never the template.
-  return { rows: Array.from({ length: rows.count }, (_, number) => rows.array(number)), rowOf };
+  const all = Array.from({ length: rows.count }, (_, number) => rows.array(number));
+  return { rows: all, mapped: { classes, rows: numbers } };
 }
 
 /** The named classes in order: by a look at all places, where they are not few. */

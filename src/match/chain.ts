@@ -36,8 +36,10 @@ export function walkChain(
   const { chains, steps, bits, classMaps, ints } = tables;
   const words = chains[at + layout.CHAIN_ROW_WORDS]!;
   const firstStep = chains[at + layout.CHAIN_FIRST_STEP]!;
-  const srcRow = chains[at + layout.CHAIN_SRC_ROWS]! + classMaps[chains[at + layout.CHAIN_SRC_MAP]! + srcPeer]! * words;
-  const dstRow = chains[at + layout.CHAIN_DST_ROWS]! + classMaps[chains[at + layout.CHAIN_DST_MAP]! + dstPeer]! * words;
+  const srcNumber = layout.mappedRow(classMaps, chains[at + layout.CHAIN_SRC_MAP]!, srcPeer);
+  const dstNumber = layout.mappedRow(classMaps, chains[at + layout.CHAIN_DST_MAP]!, dstPeer);
+  const srcRow = chains[at + layout.CHAIN_SRC_ROWS]! + srcNumber * words;
+  const dstRow = chains[at + layout.CHAIN_DST_ROWS]! + dstNumber * words;
   const keyAt = lastAtMost(ints, chains[at + layout.CHAIN_KEYS]!, chains[at + layout.CHAIN_KEYS + 1]!, key);
   const keyRow = chains[at + layout.CHAIN_KEY_ROWS]! + keyAt * words;
   const sourceKeys = chains[at + layout.CHAIN_SOURCE_KEYS]!;
@@ -102,7 +104,7 @@ export function lastAtMost(ints: Int32Array, start: number, count: number, value
 export function lookUpFunction(tables: Tables, policyClass: number, peer: number, key: number): number {
   const at = policyClass * POLICY_CLASS_WORDS;
   const { policyClasses, classMaps, functionRefs, functions } = tables;
-  const column = classMaps[policyClasses[at + layout.POLICY_CLASS_MAP]! + peer]!;
+  const column = layout.mappedRow(classMaps, policyClasses[at + layout.POLICY_CLASS_MAP]!, peer);
   const ref = functionRefs[policyClasses[at + layout.POLICY_CLASS_REFS]! + column]!;
   if (ref < 0) return layout.NONE;
   const offset = ref >>> 5;

@@ -1,5 +1,6 @@
 /** The one check of a buffer: every index, list, row and function lies where the packet path will look for it. */
 import { InvariantError } from '../base/assert.ts';
+import { ClassMapChecker } from './check-maps.ts';
 import * as layout from './layout.ts';
 import type { Tables } from './tables.ts';
 
@@ -19,8 +20,9 @@ export function checkRecords(tables: Tables): void {
   checkReferences(tables);
   checkSets(tables);
   checkSteps(tables);
-  checkChains(tables);
-  checkPolicyClasses(tables);
+  const maps = new ClassMapChecker(tables);
+  checkChains(tables, maps);
+  checkPolicyClasses(tables, maps);
   checkFunctions(tables);
   checkAddressClasses(tables, layout.SECTION_CLASSES_4);
   checkAddressClasses(tables, layout.SECTION_CLASSES_6);
@@ -213,14 +215,14 @@ function checkSteps(tables: Tables): void {
   });
 }
 
-function checkChains(tables: Tables): void {
-  const { bits, ints, classMaps, steps } = tables;
+function checkChains(tables: Tables, maps: ClassMapChecker): void {
+  const { bits, ints, steps } = tables;
   eachRecord(tables, layout.SECTION_CHAINS, (at, index) => {
     const words = at(layout.CHAIN_ROW_WORDS);
     const stepCount = at(layout.CHAIN_STEP_COUNT);
-    const classCount = peerClassLimit(tables, at(layout.CHAIN_VERSION));
+    const version = at(layout.CHAIN_VERSION);
     const rows = (word: number, count: number): boolean => list(at(word), count * words, bits.length);
-    check(at(layout.CHAIN_VERSION) === 4 || at(layout.CHAIN_VERSION) === 6, `chain ${index} has no IP version`);
+    check(version === 4 || version === 6, `chain ${index} has no IP version`);
     check(stepCount > 0 && words === (stepCount + 31) >>> 5, `chain ${index} has rows of the wrong length`);
     check(
       list(at(layout.CHAIN_FIRST_STEP), stepCount, steps.length / layout.RECORD_WORDS[layout.SECTION_STEPS]!),
@@ -231,11 +233,9 @@ function checkChains(tables: Tables): void {
       [layout.CHAIN_DST_MAP, layout.CHAIN_DST_ROWS],
     ] as const) {
       const rowCount = at(rowsWord + 1);
-      check(rows(rowsWord, rowCount) && list(at(map), classCount, classMaps.length), `chain ${index} has rows outside`);
-      for (let i = 0; i < classCount; i++) {
-        const row = classMaps[at(map) + i]!;
-        if (row < 0 || row >= rowCount) fail(`chain ${index} maps a class to no row`);
-      }
+      const limit = maps.rowLimit(at(map), version);
+      check(rows(rowsWord, rowCount) && limit >= 0, `chain ${index} has rows outside`);
+      check(limit <= rowCount, `chain ${index} maps a class to no row`);
     }
     const failsafes = at(layout.CHAIN_FAILSAFES);
     check(failsafes >= 0 && failsafes < stepCount, `chain ${index} has no step behind its failsafes`);
@@ -261,7 +261,7 @@ function checkChains(tables: Tables): void {
   });
 }
 
-function checkPolicyClasses(tables: Tables): void {
+function checkPolicyClasses(tables: Tables, maps: ClassMapChecker): void {
   const chainSize = layout.RECORD_WORDS[layout.SECTION_CHAINS]!;
   check(tables.counts[layout.SECTION_POLICY_CLASSES]! > 0, 'there is no policy class 0');
   eachRecord(tables, layout.SECTION_POLICY_CLASSES, (at, index) => {
@@ -274,12 +274,9 @@ function checkPolicyClasses(tables: Tables): void {
       `policy class ${index} has functions outside`,
     );
     const version = chain === layout.NONE ? 0 : tables.chains[chain * chainSize + layout.CHAIN_VERSION]!;
-    const classCount = peerClassLimit(tables, version);
-    check(list(map, classCount, tables.classMaps.length), `policy class ${index} has its map outside`);
-    for (let i = 0; i < classCount; i++) {
-      const column = tables.classMaps[map + i]!;
-      if (column < 0 || column >= columns) fail(`policy class ${index} maps a class to no column`);
-    }
+    const limit = maps.rowLimit(map, version);
+    check(limit >= 0, `policy class ${index} has its map outside`);
+    check(limit <= columns, `policy class ${index} maps a class to no column`);
   });
 }
 
@@ -431,23 +428,6 @@ function checkFailsafes(tables: Tables): void {
     }
   });
 }
-
-/** Number of peer classes of a version: as many as its address classes use. 0 = of either. */
-function peerClassLimit(tables: Tables, version: number): number {
-  const of = (words: Int32Array): number => {
-    let limit = 1;
-    for (let i = 0; i < words.length; i += layout.RECORD_WORDS[layout.SECTION_CLASSES_4]!) {
-      limit = Math.max(limit, words[i + layout.CLASS_PEER]! + 1);
-    }
-    return limit;
-  };
-  const memo = limits.get(tables) ?? { four: of(tables.classes4), six: of(tables.classes6) };
-  limits.set(tables, memo);
-  if (version === 4) return memo.four;
-  return version === 6 ? memo.six : Math.max(memo.four, memo.six);
-}
-
-const limits = new WeakMap<Tables, { four: number; six: number }>();
 
 function inside(value: number, limit: number): boolean {
   return value >= layout.NONE && value < limit;

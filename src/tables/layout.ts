@@ -36,7 +36,7 @@ export { ACTION_ALLOW, ACTION_DENY, ACTION_PASS } from '../model/flow.ts';
 
 /** `mrgy` */
 export const MAGIC = 0x6d726779;
-export const LAYOUT_VERSION = 4;
+export const LAYOUT_VERSION = 5;
 export const NONE = -1;
 
 export const HEADER_LENGTH = 2;
@@ -353,7 +353,7 @@ export const CHAIN_DIRECTION = 1;
 export const CHAIN_FIRST_STEP = 2;
 export const CHAIN_STEP_COUNT = 3;
 export const CHAIN_ROW_WORDS = 4;
-/** word offset in SECTION_CLASS_MAPS: peer class -> row number */
+/** word offset of a map in SECTION_CLASS_MAPS: peer class -> row number */
 export const CHAIN_SRC_MAP = 5;
 export const CHAIN_DST_MAP = 6;
 /** word offset of the first row in SECTION_BITS, and number of rows */
@@ -395,11 +395,32 @@ export const STEP_DENY = 1;
 export const STEP_PASS = 2;
 export const STEP_NONE = 3;
 
+/*
+ * ---- SECTION_CLASS_MAPS: peer class -> number of a row ----
+ * Nearly all classes have row 0 in nearly all maps, so a map is the word offsets of its blocks of CLASS_MAP_BLOCK rows each, and equal
+ * blocks lie there once:
+ *
+ *   map M, 7 000 classes, class 130 has row 2      block Z  0 0 0 0 …
+ *   M + 0: Z   M + 1: Z   M + 2: B   M + 3: Z …    block B  0 0 2 0 …      130 = 2 * 64 + 2
+ */
+export const CLASS_MAP_BITS = 6;
+export const CLASS_MAP_BLOCK = 1 << CLASS_MAP_BITS;
+
+/** Blocks of a map of `classCount` peer classes: words that it takes beside theirs. */
+export function blocksOfMap(classCount: number): number {
+  return (classCount + CLASS_MAP_BLOCK - 1) >>> CLASS_MAP_BITS;
+}
+
+/** The row that the map at word `map` of SECTION_CLASS_MAPS has for `peerClass`. */
+export function mappedRow(classMaps: Int32Array, map: number, peerClass: number): number {
+  return classMaps[classMaps[map + (peerClass >>> CLASS_MAP_BITS)]! + (peerClass & (CLASS_MAP_BLOCK - 1))]!;
+}
+
 /* ---- SECTION_POLICY_CLASSES: a chain together with the local end's row; class 0 = no check ---- */
 export const POLICY_CLASS_CHAIN = 0;
 /** row number of the local end */
 export const POLICY_CLASS_LOCAL_ROW = 1;
-/** word offset in SECTION_CLASS_MAPS: peer class of the other end -> column */
+/** word offset of a map in SECTION_CLASS_MAPS: peer class of the other end -> column */
 export const POLICY_CLASS_MAP = 2;
 /** word offset in SECTION_FUNCTION_REFS of column 0 */
 export const POLICY_CLASS_REFS = 3;

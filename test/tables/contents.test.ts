@@ -70,8 +70,12 @@ describe('chains', () => {
       [layout.CHAIN_SRC_MAP, layout.CHAIN_SRC_ROWS],
       [layout.CHAIN_DST_MAP, layout.CHAIN_DST_ROWS],
     ] as const) {
+      const block = sound[layout.SECTION_CLASS_MAPS]![word(0, map)]!;
       for (const row of [-1, word(0, rows + 1)]) {
-        expect(withWord(layout.SECTION_CLASS_MAPS, word(0, map), row)).toMatch(/^chain \d+ maps a class to no row$/);
+        expect(withWord(layout.SECTION_CLASS_MAPS, block, row)).toMatch(/^chain \d+ maps a class to no row$/);
+      }
+      for (const elsewhere of [-1, sound[layout.SECTION_CLASS_MAPS]!.length - layout.CLASS_MAP_BLOCK + 1]) {
+        expect(withWord(layout.SECTION_CLASS_MAPS, word(0, map), elsewhere)).toMatch(/^chain \d+ has rows outside$/);
       }
     }
   });
@@ -145,9 +149,12 @@ describe('policy classes and their functions', () => {
     }
     const map = classes[size + layout.POLICY_CLASS_MAP]!;
     // The same map may serve a chain, which is checked first.
-    for (const column of [-1, FAR]) {
-      expect(withWord(layout.SECTION_CLASS_MAPS, map, column)).toMatch(
+    for (const value of [-1, FAR]) {
+      expect(withWord(layout.SECTION_CLASS_MAPS, sound[layout.SECTION_CLASS_MAPS]![map]!, value)).toMatch(
         /^(policy class \d+ maps a class to no column|chain \d+ maps a class to no row)$/,
+      );
+      expect(withWord(layout.SECTION_CLASS_MAPS, map, value)).toMatch(
+        /^(policy class \d+ has its map outside|chain \d+ has rows outside)$/,
       );
     }
     expect(change(layout.POLICY_CLASS_COLUMNS, 0)).toBe('policy class 1 maps a class to no column');

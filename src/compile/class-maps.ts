@@ -1,0 +1,113 @@
+/**
+ * Maps from peer class to row, into SECTION_CLASS_MAPS (tables/layout.ts says how they lie there).
+ *
+ * A cluster of 7 000 peer classes and 10 000 chains would have 70 million rows in plain maps, nearly all of them row 0: 280 MB that had to be
+ * made, compared, written and checked. Here a map is made from the few classes that have another row: each block that one of them lies
+ * in is written once for all maps that have the same there, and a map that is like another one is the other one.
+ *
+ * In tables that change (repack.ts) a map belongs to its chain alone, as do its blocks for classes that may come. Where a class that was there
+ * from the start is given up and its number taken by another one, the map gets a block of its own for it first.
+ */
+import { WordInterner } from '../base/word-interner.ts';
+import type { Words } from '../base/words.ts';
+import { blocksOfMap, CLASS_MAP_BITS, CLASS_MAP_BLOCK, mappedRow, SECTION_CLASS_MAPS } from '../tables/layout.ts';
+import type { Sections } from './sections.ts';
+
+const IN_BLOCK = CLASS_MAP_BLOCK - 1;
+
+/** Classes with another row than row 0, ascending, and the row of each. */
+export interface MappedClasses {
+  readonly classes: Int32Array;
+  readonly rows: Int32Array;
+}
+
+const NO_CLASSES: MappedClasses = { classes: new Int32Array(), rows: new Int32Array() };
+
+export class ClassMaps {
+  /** The map that gives every class row 0. */
+  readonly zero: number;
+  readonly #words: Words;
+  readonly #blockCount: number;
+  /** From this block on, maps of their own have blocks of their own. */
+  readonly #firstOwn: number;
+  readonly #blocks = new WordInterner();
+  readonly #blockOffsets: number[] = [];
+  readonly #maps = new WordInterner();
+  readonly #mapOffsets: number[] = [];
+  /** Word offsets of blocks that one map alone has. */
+  readonly #own = new Set<number>();
+  readonly #map: Int32Array;
+  readonly #block = new Int32Array(CLASS_MAP_BLOCK);
+  readonly #zeroBlock: number;
+
+  /** For maps of `classCount` classes that are there, and `room` that may come. */
+  constructor(sections: Sections, classCount: number, room: number) {
+    this.#words = sections.section(SECTION_CLASS_MAPS);
+    this.#blockCount = blocksOfMap(classCount + room);
+    this.#firstOwn = room === 0 ? this.#blockCount : classCount >>> CLASS_MAP_BITS;
+    this.#map = new Int32Array(this.#blockCount);
+    this.#zeroBlock = this.#sharedBlock();
+    this.zero = this.add(NO_CLASSES);
+  }
+
+  /** Word offset of a map, which may be that of others, too. */
+  add(mapped: MappedClasses): number {
+    this.#fill(mapped, this.#blockCount);
+    const number = this.#maps.number(this.#map);
+    if (number === this.#mapOffsets.length) this.#mapOffsets.push(this.#words.append(this.#map));
+    return this.#mapOffsets[number]!;
+  }
+
+  /** Word offset of a map that is nobody else's: `set` may change it. */
+  addOwn(mapped: MappedClasses): number {
+    this.#fill(mapped, this.#firstOwn);
+    return this.#words.append(this.#map);
+  }
+
+  rowOf(map: number, peerClass: number): number {
+    return mappedRow(this.#words.room, map, peerClass);
+  }
+
+  /** Changes a map of `addOwn`. Throws `NoRoomError`. */
+  set(map: number, peerClass: number, row: number): void {
+    const words = this.#words;
+    const place = map + (peerClass >>> CLASS_MAP_BITS);
+    let block = words.at(place);
+    if (words.at(block + (peerClass & IN_BLOCK)) === row) return;
+    if (!this.#own.has(block)) {
+      block = words.append(words.view().slice(block, block + CLASS_MAP_BLOCK));
+      this.#own.add(block);
+      words.set(place, block);
+    }
+    words.set(block + (peerClass & IN_BLOCK), row);
+  }
+
+  /** Writes the offsets of blocks into `#map`; those from `firstOwn` on are new ones. */
+  #fill({ classes, rows }: MappedClasses, firstOwn: number): void {
+    this.#map.fill(this.#zeroBlock);
+    let next = 0;
+    const take = (number: number): void => {
+      this.#block.fill(0);
+      for (; next < classes.length && classes[next]! >>> CLASS_MAP_BITS === number; next++)
+        this.#block[classes[next]! & IN_BLOCK] = rows[next]!;
+    };
+    while (next < classes.length && classes[next]! >>> CLASS_MAP_BITS < firstOwn) {
+      const number = classes[next]! >>> CLASS_MAP_BITS;
+      take(number);
+      this.#map[number] = this.#sharedBlock();
+    }
+    for (let number = firstOwn; number < this.#blockCount; number++) {
+      take(number);
+      const block = this.#words.append(this.#block);
+      this.#own.add(block);
+      this.#map[number] = block;
+    }
+  }
+
+  /** Word offset of what is in `#block`. */
+  #sharedBlock(): number {
+    const number = this.#blocks.number(this.#block);
+    if (number === this.#blockOffsets.length) this.#blockOffsets.push(this.#words.append(this.#block));
+    return this.#blockOffsets[number]!;
+  }
+}
