@@ -18,6 +18,7 @@ import {
   JsonCutter,
   type JsonSink,
   type ListHeader,
+  type TextPiece,
 } from './json-cutter.ts';
 import { FAIL } from './json-scanner.ts';
 import { type JsonNode, JsonSyntaxError, offsetOfPath, parseJsonTree } from './json-tree.ts';
@@ -164,7 +165,7 @@ function readJsonPart(part: TextPart, sink: DocumentSink): TextProblem | undefin
   const limits = { depthMax: DOCUMENT_DEPTH_MAX, pieceLengthMax: Number.POSITIVE_INFINITY };
   try {
     const cutter = new JsonCutter(reader, limits, part.origin);
-    cutter.feed(Buffer.from(wellFormed(part.text)));
+    cutter.feed({ bytes: Buffer.from(wellFormed(part.text)), freeBefore: 0 });
     cutter.end();
     return undefined;
   } catch (error) {
@@ -191,7 +192,7 @@ function problemOf(error: unknown, file: string): TextProblem {
 /** Delivers the JSON values of a long text given in pieces of bytes; `objectBytesMax` limits each of them. */
 export function readJsonPieces(
   file: string,
-  pieces: Iterable<Buffer>,
+  pieces: Iterable<TextPiece>,
   sink: DocumentSink,
   objectBytesMax: number,
 ): void {
@@ -201,7 +202,7 @@ export function readJsonPieces(
   try {
     for (const piece of pieces) {
       cutter.feed(piece);
-      sink.passed?.(piece.length);
+      sink.passed?.(piece.bytes.length);
     }
     cutter.end();
   } catch (error) {

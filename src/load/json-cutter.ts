@@ -31,6 +31,16 @@ import {
 } from './json-scanner.ts';
 import type { Place } from './problem.ts';
 
+/** Bytes of text, cut anywhere. */
+export interface TextPiece {
+  readonly bytes: Buffer;
+  /**
+   * So many bytes of the memory before them are free to be written, and LOOK_AHEAD_BYTES behind them; both stay until the next but one
+   * piece is asked for. 0 = nothing may be written there.
+   */
+  readonly freeBefore: number;
+}
+
 /** One piece of JSON text, and where it began. */
 export interface JsonCut {
   readonly text: string;
@@ -81,7 +91,7 @@ const IS_MARK = Uint8Array.from({ length: 256 }, (_, byte) =>
 );
 
 /** As many as the longest thing that is looked at without a look at each byte: an escape. */
-const LOOK_AHEAD_BYTES = 8;
+export const LOOK_AHEAD_BYTES = 8;
 
 /**
  * So many bytes before the end of what has come no item is handed to the sink: it would seldom be whole, and a part of one goes the long
@@ -100,6 +110,8 @@ export class JsonCutter {
 
   /** Bytes not yet handed out, `length` of them and some zeros; all offsets below are into them. */
   private bytes: Buffer = Buffer.alloc(LOOK_AHEAD_BYTES);
+  /** They lie in the memory of the last piece. */
+  private isBorrowed = false;
   private length = 0;
   private at = 0;
   /** Items that begin before this offset may be handed to the sink. */
@@ -142,10 +154,11 @@ export class JsonCutter {
   }
 
   /** Takes the next piece and hands out what ends in it. Throws `JsonCutError`. */
-  feed(piece: Buffer): void {
+  feed({ bytes, freeBefore }: TextPiece): void {
     const keepFrom = this.keepFrom();
     if (this.countedTo < keepFrom) this.count(keepFrom);
-    this.append(keepFrom, piece);
+    if (freeBefore > 0 && this.length - keepFrom <= freeBefore) this.prepend(keepFrom, bytes);
+    else this.append(keepFrom, bytes);
     this.at -= keepFrom;
     this.stringAt -= keepFrom;
     this.countedTo -= keepFrom;
@@ -156,6 +169,18 @@ export class JsonCutter {
     this.checkLength(this.length - this.keepFrom(), this.valuePlace);
   }
 
+  /** Puts what is kept before the piece, in the piece's memory. */
+  private prepend(keepFrom: number, piece: Buffer): void {
+    const kept = this.length - keepFrom;
+    const length = kept + piece.length;
+    const bytes = Buffer.from(piece.buffer, piece.byteOffset - kept, length + LOOK_AHEAD_BYTES);
+    this.bytes.copy(bytes, 0, keepFrom, this.length);
+    this.bytes = bytes;
+    this.isBorrowed = true;
+    this.length = length;
+    bytes.fill(0, length);
+  }
+
   /**
    * Puts the piece behind what is kept, in the same memory if it fits. Readers look some bytes ahead, and code that has once read
    * behind the end of an array is slow ever after: so zeros follow.
@@ -163,13 +188,15 @@ export class JsonCutter {
   private append(keepFrom: number, piece: Buffer): void {
     const kept = this.length - keepFrom;
     const length = kept + piece.length;
-    if (length + LOOK_AHEAD_BYTES <= this.bytes.length) this.bytes.copyWithin(0, keepFrom, this.length);
+    const fits = length + LOOK_AHEAD_BYTES <= this.bytes.length;
+    if (fits && !this.isBorrowed) this.bytes.copyWithin(0, keepFrom, this.length);
     else {
       const bytes = Buffer.allocUnsafe(
         Math.max(length, Math.min(2 * this.bytes.length, 2 * length)) + LOOK_AHEAD_BYTES,
       );
       this.bytes.copy(bytes, 0, keepFrom, this.length);
       this.bytes = bytes;
+      this.isBorrowed = false;
     }
     piece.copy(this.bytes, kept);
     this.length = length;

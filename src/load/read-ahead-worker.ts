@@ -1,7 +1,7 @@
 /** The thread that reads a long file ahead (read-ahead.ts). */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
-import { FILLED, GIVEN_BACK, LENGTHS, type ReadAheadStart, SLOT_BYTES, SLOT_COUNT } from './read-ahead.ts';
+import { FILLED, GIVEN_BACK, LENGTHS, type ReadAheadStart, SLOT_BYTES, SLOT_COUNT, slotStart } from './read-ahead.ts';
 
 const { path, fromByte, numbers, slots } = workerData as ReadAheadStart;
 const descriptor = openSync(path, 'r');
@@ -12,7 +12,7 @@ try {
       Atomics.wait(numbers, GIVEN_BACK, filled - SLOT_COUNT);
     }
     const slot = filled % SLOT_COUNT;
-    const count = readSync(descriptor, slots, slot * SLOT_BYTES, SLOT_BYTES, at);
+    const count = readSync(descriptor, slots, slotStart(slot), SLOT_BYTES, at);
     at += count;
     numbers[LENGTHS + slot] = count;
     Atomics.store(numbers, FILLED, filled + 1);

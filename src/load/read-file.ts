@@ -12,7 +12,8 @@ import { decode, INVALID_BYTES } from './decode.ts';
 import type { DocumentSink } from './document.ts';
 import { FLOW_LENGTH_MAX, readDocuments, readJsonPieces } from './documents.ts';
 import type { FileSource } from './files.ts';
-import { AHEAD_BYTES_MIN, ReadAhead } from './read-ahead.ts';
+import type { TextPiece } from './json-cutter.ts';
+import { AHEAD_BYTES_MIN, ReadAhead, SLOT_FREE_BYTES } from './read-ahead.ts';
 
 const STDIN = 0;
 const READ_BYTES = 4 * 1024 * 1024;
@@ -81,8 +82,9 @@ function readWhole(name: string, bytes: Buffer, sink: DocumentSink): void {
 /** Pieces that stay in the processor's cache while they are scanned. */
 const SCAN_BYTES = 1024 * 1024;
 
-function* piecesOf(bytes: Buffer): Generator<Buffer> {
-  for (let at = 0; at < bytes.length; at += SCAN_BYTES) yield bytes.subarray(at, at + SCAN_BYTES);
+function* piecesOf(bytes: Buffer): Generator<TextPiece> {
+  for (let at = 0; at < bytes.length; at += SCAN_BYTES)
+    yield { bytes: bytes.subarray(at, at + SCAN_BYTES), freeBefore: 0 };
 }
 
 /** JSON that is too long to be anything else, and of which nothing but its values can be said: it needs no text. */
@@ -102,25 +104,27 @@ function isJson(start: Buffer): boolean {
   return /^(?:\xef\xbb\xbf)?\s*\{/.test(start.toString('latin1'));
 }
 
-function readLargeJson(name: string, pieces: Iterable<Buffer>, sink: DocumentSink, limits: FileLimits): void {
+function readLargeJson(name: string, pieces: Iterable<TextPiece>, sink: DocumentSink, limits: FileLimits): void {
   let lengthBytes = 0;
-  const limited = function* (): Generator<Buffer> {
+  const limited = function* (): Generator<TextPiece> {
     for (const piece of pieces) {
+      const { bytes } = piece;
       const isFirst = lengthBytes === 0;
-      lengthBytes += piece.length;
+      lengthBytes += bytes.length;
       if (lengthBytes > limits.jsonBytesMax) {
         const message = `JSON of more than ${limits.jsonBytesMax} bytes`;
         sink.problem({ file: name, place: { line: 1, column: 1 }, message, fix: 'split it' });
         return;
       }
-      yield* piecesOf(isFirst ? withoutMark(piece) : piece);
+      if (piece.freeBefore > 0) yield piece;
+      else yield* piecesOf(isFirst ? withoutMark(bytes) : bytes);
     }
   };
   readJsonPieces(name, limited(), sink, limits.objectBytesMax);
 }
 
-function* chain(start: readonly Buffer[], rest: Iterable<Buffer>): Generator<Buffer> {
-  yield* start;
+function* chain(start: readonly Buffer[], rest: Iterable<TextPiece>): Generator<TextPiece> {
+  for (const bytes of start) yield { bytes, freeBefore: 0 };
   yield* rest;
 }
 
@@ -140,14 +144,14 @@ function* readPieces(descriptor: number, firstBytes: number): Generator<Buffer> 
 }
 
 /** The rest of a file from an offset, read by a thread of its own as long as that does it. */
-function* readLong(descriptor: number, path: string, fromByte: number): Generator<Buffer> {
+function* readLong(descriptor: number, path: string, fromByte: number): Generator<TextPiece> {
   const ahead = new ReadAhead(path, fromByte);
   let at = fromByte;
   try {
     for (let piece = ahead.next(); piece !== undefined; piece = ahead.next()) {
       if (piece.length === 0) return;
       at += piece.length;
-      yield piece;
+      yield { bytes: piece, freeBefore: SLOT_FREE_BYTES };
     }
   } finally {
     ahead.close();
@@ -159,14 +163,14 @@ function* readLong(descriptor: number, path: string, fromByte: number): Generato
  * The bytes of a descriptor from an offset, or from where it stands (null); every piece lies in the memory of the last, since new memory costs
  * as much as reading into it.
  */
-function* readAgain(descriptor: number, from: number | null): Generator<Buffer> {
+function* readAgain(descriptor: number, from: number | null): Generator<TextPiece> {
   const buffer = Buffer.allocUnsafe(SCAN_BYTES);
   let at = from;
   for (;;) {
     const count = readSome(descriptor, buffer, at);
     if (count === 0) return;
     if (at !== null) at += count;
-    yield buffer.subarray(0, count);
+    yield { bytes: buffer.subarray(0, count), freeBefore: 0 };
   }
 }
 

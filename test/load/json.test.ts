@@ -2,7 +2,15 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { RawDocument, TextProblem } from '../../src/load/document.ts';
 import { readJsonPieces } from '../../src/load/documents.ts';
-import { type JsonCut, JsonCutError, JsonCutter, type JsonSink, type ListHeader } from '../../src/load/json-cutter.ts';
+import {
+  type JsonCut,
+  JsonCutError,
+  JsonCutter,
+  type JsonSink,
+  type ListHeader,
+  LOOK_AHEAD_BYTES,
+  type TextPiece,
+} from '../../src/load/json-cutter.ts';
 import { type JsonNode, JsonSyntaxError, offsetOfPath, parseJsonTree } from '../../src/load/json-tree.ts';
 import { LineTable } from '../../src/load/line-table.ts';
 
@@ -21,10 +29,23 @@ class Recorder implements JsonSink {
 
 const LIMITS = { depthMax: 64, pieceLengthMax: Number.POSITIVE_INFINITY };
 
-function cutPieces(pieces: readonly (string | Buffer)[], limits = LIMITS): Recorder {
+/** A piece with so many bytes before it that may be written, and some behind it. */
+function roomyPiece(piece: Buffer, freeBefore: number): TextPiece {
+  const memory = Buffer.alloc(freeBefore + piece.length + LOOK_AHEAD_BYTES, '"');
+  piece.copy(memory, freeBefore);
+  return { bytes: memory.subarray(freeBefore, freeBefore + piece.length), freeBefore };
+}
+
+function cutPieces(
+  pieces: readonly (string | Buffer)[],
+  limits = LIMITS,
+  freeBefore: (index: number) => number = () => 0,
+): Recorder {
   const recorder = new Recorder();
   const cutter = new JsonCutter(recorder, limits, { line: 1, column: 1 });
-  for (const piece of pieces) cutter.feed(Buffer.from(piece));
+  pieces.forEach((piece, index) => {
+    cutter.feed(roomyPiece(Buffer.from(piece), freeBefore(index)));
+  });
   cutter.end();
   return recorder;
 }
@@ -105,31 +126,39 @@ describe('cutting', () => {
     });
     const lists = fc.array(fc.tuple(fc.array(object, { maxLength: 4 }), fc.boolean()), { maxLength: 3 });
     fc.assert(
-      fc.property(lists, fc.array(fc.nat(80)), fc.constantFrom(undefined, 1), (given, sizes, indent) => {
-        const values = given.map(([items, isFirst]) => (isFirst ? { items, kind: 'List' } : { kind: 'List', items }));
-        const text = values.map((value) => JSON.stringify(value, undefined, indent)).join('\n');
-        const bytes = Buffer.from(text);
-        const pieces: Buffer[] = [];
-        let from = 0;
-        for (const size of sizes) {
-          pieces.push(bytes.subarray(from, from + size));
-          from += size;
-        }
-        pieces.push(bytes.subarray(from));
-        const { items, values: found } = cutPieces(pieces);
-        const parse = (cut: JsonCut): unknown => JSON.parse(cut.text) as unknown;
-        expect(items.map(({ cut }) => parse(cut))).toEqual(
-          values.flatMap((value) => JSON.parse(JSON.stringify(value.items)) as unknown[]),
-        );
-        expect(found.map(({ itemCount }) => itemCount)).toEqual(values.map((value) => value.items.length));
-        const lines = new LineTable(text);
-        for (const { cut } of [...items, ...found]) {
-          const at = offsetAt(text, cut.place);
-          expect(lines.place(at)).toEqual(cut.place);
-          expect(text[at]).toBe('{');
-        }
-        for (const { cut } of items) expect(text.startsWith(cut.text, offsetAt(text, cut.place))).toBe(true);
-      }),
+      fc.property(
+        lists,
+        fc.array(fc.nat(80)),
+        fc.constantFrom(undefined, 1),
+        fc.nat(),
+        (given, sizes, indent, seed) => {
+          const values = given.map(([items, isFirst]) => (isFirst ? { items, kind: 'List' } : { kind: 'List', items }));
+          const text = values.map((value) => JSON.stringify(value, undefined, indent)).join('\n');
+          const bytes = Buffer.from(text);
+          const pieces: Buffer[] = [];
+          let from = 0;
+          for (const size of sizes) {
+            pieces.push(bytes.subarray(from, from + size));
+            from += size;
+          }
+          pieces.push(bytes.subarray(from));
+          // Some pieces have no room before them, some little, some enough.
+          const freeBefore = (index: number): number => [0, 3, 20, 1000][(seed + index * index) % 4]!;
+          const { items, values: found } = cutPieces(pieces, LIMITS, freeBefore);
+          const parse = (cut: JsonCut): unknown => JSON.parse(cut.text) as unknown;
+          expect(items.map(({ cut }) => parse(cut))).toEqual(
+            values.flatMap((value) => JSON.parse(JSON.stringify(value.items)) as unknown[]),
+          );
+          expect(found.map(({ itemCount }) => itemCount)).toEqual(values.map((value) => value.items.length));
+          const lines = new LineTable(text);
+          for (const { cut } of [...items, ...found]) {
+            const at = offsetAt(text, cut.place);
+            expect(lines.place(at)).toEqual(cut.place);
+            expect(text[at]).toBe('{');
+          }
+          for (const { cut } of items) expect(text.startsWith(cut.text, offsetAt(text, cut.place))).toBe(true);
+        },
+      ),
       { numRuns: 500 },
     );
   });
@@ -242,8 +271,9 @@ describe('long JSON in pieces of bytes', () => {
   ): { documents: RawDocument[]; problems: TextProblem[] } {
     const documents: RawDocument[] = [];
     const problems: TextProblem[] = [];
-    const pieces: Buffer[] = [];
-    for (let at = 0; at < bytes.length; at += size) pieces.push(bytes.subarray(at, at + size));
+    const pieces: TextPiece[] = [];
+    for (let at = 0; at < bytes.length; at += size)
+      pieces.push({ bytes: bytes.subarray(at, at + size), freeBefore: 0 });
     const sink = {
       document: (each: RawDocument) => documents.push(each),
       problem: (each: TextProblem) => problems.push(each),

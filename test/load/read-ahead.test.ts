@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterAll, afterEach, expect, test, vi } from 'vitest';
 import { useThreadEntries } from '../../src/base/thread-entry.ts';
 import type { DocumentSink, RawDocument, TextProblem } from '../../src/load/document.ts';
-import { ReadAhead, SLOT_BYTES, SLOT_COUNT } from '../../src/load/read-ahead.ts';
+import { LOOK_AHEAD_BYTES } from '../../src/load/json-cutter.ts';
+import { ReadAhead, SLOT_BYTES, SLOT_COUNT, SLOT_FREE_BYTES } from '../../src/load/read-ahead.ts';
 import { readFileDocuments } from '../../src/load/read-file.ts';
 import type { Pod } from '../../src/model/resources.ts';
 import { bundleThreadEntries } from '../support/thread-entries.ts';
@@ -111,9 +112,19 @@ test('slots are not filled again before they are given back', () => {
   writeFileSync(path, bytes);
   const ahead = new ReadAhead(path, 5);
   let at = 5;
+  let last: Buffer = Buffer.alloc(0);
   for (let piece = ahead.next(); piece !== undefined && piece.length > 0; piece = ahead.next()) {
+    expect(last.equals(bytes.subarray(at - last.length, at))).toBe(true);
     expect(piece.equals(bytes.subarray(at, at + piece.length))).toBe(true);
+    // Whoever has it may write before and behind it.
+    for (const [start, length] of [
+      [piece.byteOffset - SLOT_FREE_BYTES, SLOT_FREE_BYTES],
+      [piece.byteOffset + piece.length, LOOK_AHEAD_BYTES],
+    ] as const) {
+      Buffer.from(piece.buffer, start, length).fill(1);
+    }
     at += piece.length;
+    last = piece;
   }
   expect(at).toBe(statSync(path).size);
   ahead.close();
