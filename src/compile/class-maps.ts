@@ -111,3 +111,46 @@ export class ClassMaps {
     return this.#blockOffsets[number]!;
   }
 }
+
+/** Reads maps without a look at blocks in which every class has row 0. */
+export class MapReader {
+  /** Of the map read last: classes with another row than row 0, ascending, and the row of each. */
+  readonly classes: Int32Array;
+  readonly rows: Int32Array;
+  readonly #words: Int32Array;
+  readonly #blockCount: number;
+  readonly #isZero = new Map<number, boolean>();
+
+  /** `words`: SECTION_CLASS_MAPS. */
+  constructor(words: Int32Array, classCount: number) {
+    this.#words = words;
+    this.#blockCount = blocksOfMap(classCount);
+    this.classes = new Int32Array(this.#blockCount * CLASS_MAP_BLOCK);
+    this.rows = new Int32Array(this.classes.length);
+  }
+
+  /** Reads the map at word `map`; returns how many classes have another row. */
+  read(map: number): number {
+    let count = 0;
+    for (let number = 0; number < this.#blockCount; number++) {
+      const block = this.#words[map + number]!;
+      if (this.#isZeroBlock(block)) continue;
+      for (let i = 0; i < CLASS_MAP_BLOCK; i++) {
+        const row = this.#words[block + i]!;
+        if (row === 0) continue;
+        this.classes[count] = number * CLASS_MAP_BLOCK + i;
+        this.rows[count++] = row;
+      }
+    }
+    return count;
+  }
+
+  #isZeroBlock(block: number): boolean {
+    let isZero = this.#isZero.get(block);
+    if (isZero === undefined) {
+      isZero = this.#words.subarray(block, block + CLASS_MAP_BLOCK).every((row) => row === 0);
+      this.#isZero.set(block, isZero);
+    }
+    return isZero;
+  }
+}

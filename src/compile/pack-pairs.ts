@@ -32,6 +32,7 @@ import { WordInterner } from '../base/word-interner.ts';
 import { NoRoomError, zeroWords } from '../base/words.ts';
 import { PAIR_FUNCTION_WORDS_MAX, PAIRS_MAX } from '../model/limits.ts';
 import * as layout from '../tables/layout.ts';
+import { alikePeers } from './alike-peers.ts';
 import { PairFunctions, RefReader } from './pair-functions.ts';
 import type { Sections } from './sections.ts';
 
@@ -94,9 +95,10 @@ export class PairTable {
     this.#section = section;
     const classes = sections.section(section).view();
     const same = samePolicyClasses(sections);
+    const count = peerCount(classes);
     const used = (word: number): number[] => policyClassesOf(classes, word, same);
-    this.#columns = share(classes, layout.CLASS_EGRESS, same, alikeFor(sections, classes, used(layout.CLASS_INGRESS)));
-    this.#rows = share(classes, layout.CLASS_INGRESS, same, alikeFor(sections, classes, used(layout.CLASS_EGRESS)));
+    this.#columns = share(classes, layout.CLASS_EGRESS, same, alikePeers(sections, count, used(layout.CLASS_INGRESS)));
+    this.#rows = share(classes, layout.CLASS_INGRESS, same, alikePeers(sections, count, used(layout.CLASS_EGRESS)));
   }
 
   /** Column 0 included. */
@@ -178,48 +180,19 @@ function samePolicyClasses(sections: Sections): Int32Array {
   });
 }
 
+/** Peer classes, as many as the address classes use. */
+function peerCount(classes: Int32Array): number {
+  let count = 0;
+  for (let at = 0; at < classes.length; at += CLASS_WORDS)
+    count = Math.max(count, classes[at + layout.CLASS_PEER]! + 1);
+  return count;
+}
+
 /** The different policy classes that occur in `word` of the address classes, ascending. */
 function policyClassesOf(classes: Int32Array, word: number, same: Int32Array): number[] {
   const seen = new Set<number>();
   for (let at = 0; at < classes.length; at += CLASS_WORDS) seen.add(same[classes[at + word]!]!);
   return [...seen].sort((a, b) => a - b);
-}
-
-/** For each peer class the smallest one that all of `policyClasses` answer alike. */
-function alikeFor(sections: Sections, classes: Int32Array, policyClasses: readonly number[]): Int32Array {
-  const policy = sections.section(layout.SECTION_POLICY_CLASSES).view();
-  const maps = sections.section(layout.SECTION_CLASS_MAPS).view();
-  const refs = sections.section(layout.SECTION_FUNCTION_REFS).view();
-  let count = 0;
-  for (let at = 0; at < classes.length; at += CLASS_WORDS)
-    count = Math.max(count, classes[at + layout.CLASS_PEER]! + 1);
-  const hashes = zeroWords(count).fill(0x811c9dc5 | 0);
-  for (const policyClass of policyClasses) {
-    const map = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_MAP]!;
-    const first = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_REFS]!;
-    for (let peer = 0; peer < count; peer++) {
-      const hash = Math.imul(hashes[peer]! ^ refs[first + layout.mappedRow(maps, map, peer)]!, 0x01000193);
-      hashes[peer] = hash ^ (hash >>> 15);
-    }
-  }
-  const alike = zeroWords(count);
-  const firstOf = new Map<number, number>();
-  for (let peer = 0; peer < count; peer++) {
-    const first = firstOf.get(hashes[peer]!);
-    if (first === undefined) firstOf.set(hashes[peer]!, peer);
-    alike[peer] = first ?? peer;
-  }
-  for (const policyClass of policyClasses) {
-    const map = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_MAP]!;
-    const first = policy[policyClass * POLICY_CLASS_WORDS + layout.POLICY_CLASS_REFS]!;
-    for (let peer = 0; peer < count; peer++) {
-      if (alike[peer] === peer) continue;
-      const isSame =
-        refs[first + layout.mappedRow(maps, map, peer)] === refs[first + layout.mappedRow(maps, map, alike[peer]!)];
-      if (!isSame) alike[peer] = peer;
-    }
-  }
-  return alike;
 }
 
 /** Numbers from 1 for each (policy class in `word`, kind of peer) that occurs where the full path is not needed. */
