@@ -1,7 +1,7 @@
 /** Who an address says it is: the pods that own it, and the accounts that they run as. */
 import { claimCount, claimPod, findOwner } from '../match/lookup.ts';
 import * as layout from '../tables/layout.ts';
-import { type Tables, textField } from '../tables/tables.ts';
+import { endpointName, type Tables, templateText } from '../tables/tables.ts';
 
 export interface NetworkIdentity {
   /** `prod/api-service`, one for each pod that claims the address, without repetition; empty if no pod does. */
@@ -20,10 +20,9 @@ export function networkIdentity(tables: Tables, version: 4 | 6, words: Int32Arra
   for (let claim = 0; claim < claimCount(tables, owner); claim++) {
     const endpoint = claimPod(tables, owner, claim);
     if (endpoint === layout.NONE) continue;
-    const text = (word: number): string => textField(tables, layout.SECTION_ENDPOINTS, endpoint, word);
-    const namespace = text(layout.ENDPOINT_NAMESPACE);
-    pods.push(`${namespace}/${text(layout.ENDPOINT_NAME)}`);
-    accounts.add(`${namespace}/${text(layout.ENDPOINT_SERVICE_ACCOUNT)}`);
+    const namespace = templateText(tables, endpoint, layout.TEMPLATE_NAMESPACE);
+    pods.push(`${namespace}/${endpointName(tables, endpoint)}`);
+    accounts.add(`${namespace}/${templateText(tables, endpoint, layout.TEMPLATE_SERVICE_ACCOUNT)}`);
   }
   return pods.length === 0 ? NOBODY : { accounts: [...accounts], pods };
 }

@@ -9,7 +9,7 @@
 import { createHash } from 'node:crypto';
 import { INTERFACE_NO_POD, INTERFACE_OTHER, INTERFACE_UNKNOWN } from '../match/state.ts';
 import * as layout from '../tables/layout.ts';
-import { field, type Tables, textField } from '../tables/tables.ts';
+import { endpointName, field, type Tables, templateField, templateText, textField } from '../tables/tables.ts';
 
 const HASH_DIGITS = 11;
 
@@ -40,9 +40,9 @@ export class PodInterfaces {
     );
     const endpoints = new Map<string, number>();
     for (let endpoint = 0; endpoint < tables.counts[layout.SECTION_ENDPOINTS]!; endpoint++) {
-      if (field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_KIND) !== layout.KIND_WEP) continue;
-      const namespace = textField(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_NAMESPACE);
-      const pod = textField(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_NAME);
+      if (templateField(tables, endpoint, layout.TEMPLATE_KIND) !== layout.KIND_WEP) continue;
+      const namespace = templateText(tables, endpoint, layout.TEMPLATE_NAMESPACE);
+      const pod = endpointName(tables, endpoint);
       const node = field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_NODE);
       endpoints.set(podInterfaceName(namespace, pod, prefixesOf[node]?.[0]), endpoint);
     }

@@ -145,8 +145,7 @@ export class LiveOwners {
     const shape = this.#shapeOf(pod);
     const model = this.#models.get(shape);
     if (model === undefined || this.#spare * SPARE_SIZE >= this.#data.spares.length) return undefined;
-    const name = pod.pod.slice(pod.pod.indexOf('/') + 1);
-    const names = { key: `wep:${pod.pod}`, name, uid: pod.uid === pod.pod ? '' : pod.uid };
+    const names = { key: `wep:${pod.pod}`, uid: pod.uid === pod.pod ? '' : pod.uid };
     const endpoint = fillSpare(this.#tables, this.#data, this.#spare++, model, names, this.onStore);
     this.#endpoints.set(uid, endpoint);
     this.#shapes.set(endpoint, shape);

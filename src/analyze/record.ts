@@ -21,7 +21,7 @@ import {
   VERDICT_UNCERTAIN,
 } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
-import { field, type Tables, textField } from '../tables/tables.ts';
+import { endpointName, field, type Tables, templateField, templateText, textField } from '../tables/tables.ts';
 import {
   FLAG_IPV6,
   FLAG_L4_PORTS,
@@ -249,19 +249,18 @@ function endpointEnd(tables: Tables, endpoint: number): End {
 }
 
 function makeEnd(tables: Tables, endpoint: number): End {
-  const text = (word: number): string => textField(tables, layout.SECTION_ENDPOINTS, endpoint, word);
-  const start = field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_LABELS);
-  const count = field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_LABELS + 1);
+  const start = templateField(tables, endpoint, layout.TEMPLATE_LABELS);
+  const count = templateField(tables, endpoint, layout.TEMPLATE_LABELS + 1);
   const pairs: [string, string][] = [];
   for (let i = 0; i < count; i++) {
     pairs.push([tables.string(tables.ints[start + 2 * i]!), tables.string(tables.ints[start + 2 * i + 1]!)]);
   }
-  const isPod = field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_KIND) === layout.KIND_WEP;
+  const isPod = templateField(tables, endpoint, layout.TEMPLATE_KIND) === layout.KIND_WEP;
   return {
     type: isPod ? 'wep' : 'hep',
-    namespace: text(layout.ENDPOINT_NAMESPACE),
-    name: text(layout.ENDPOINT_NAME),
-    serviceAccount: text(layout.ENDPOINT_SERVICE_ACCOUNT),
+    namespace: templateText(tables, endpoint, layout.TEMPLATE_NAMESPACE),
+    name: endpointName(tables, endpoint),
+    serviceAccount: templateText(tables, endpoint, layout.TEMPLATE_SERVICE_ACCOUNT),
     // fromEntries defines own properties, so a label named `__proto__` stays a label.
     labels: Object.freeze(Object.fromEntries(pairs)),
   };

@@ -1,6 +1,7 @@
 /** What tables need to change their owners while they are in use, in the form of tables/live.ts. */
 import * as layout from '../tables/layout.ts';
 import { LIVE_SIZE, type LiveData, SPARE_SIZE, SPARE_STRING_BYTES } from '../tables/live.ts';
+import type { EndpointWriter } from './pack-endpoints.ts';
 import type { Plan } from './plan.ts';
 import type { Sections } from './sections.ts';
 import type { TimedAddress } from './timed-owners.ts';
@@ -8,6 +9,7 @@ import type { TimedAddress } from './timed-owners.ts';
 /**
  * Writes owner lists and spare endpoints. Call after the endpoints.
  *
+ * @param writer  the one that wrote those
  * @param classes  by address: the class of nobody, of its owners if it has any, and of doubt
  */
 export function packLive(
@@ -15,8 +17,9 @@ export function packLive(
   classes: ReadonlyMap<TimedAddress, readonly number[]>,
   spareEndpoints: number,
   sections: Sections,
+  writer: EndpointWriter,
 ): LiveData {
-  const spares = packSpares(spareEndpoints, sections);
+  const spares = packSpares(spareEndpoints, sections, writer);
   const endpointCount = sections.count(layout.SECTION_ENDPOINTS);
   const lists = new Int32Array(endpointCount);
   for (let endpoint = 0; endpoint < endpointCount; endpoint++) lists[endpoint] = layout.podAlone(endpoint);
@@ -38,22 +41,20 @@ export function packLive(
   return { addresses, nobody: sections.ints([0, 0, 0]), lists, spares };
 }
 
-/** Endpoints that are nobody yet, each with room for its names. */
-function packSpares(count: number, sections: Sections): Int32Array {
+/** Endpoints that are nobody yet, each with room for its key and UID. */
+function packSpares(count: number, sections: Sections, writer: EndpointWriter): Int32Array {
   const spares = new Int32Array(count * SPARE_SIZE);
   const room = (spare: number, what: string): number =>
     sections.string(`\0${spare} ${what}`.padEnd(SPARE_STRING_BYTES, '\0'));
-  const empty = sections.string('');
+  const template = writer.bareTemplate('', '', layout.NONE);
   for (let spare = 0; spare < count; spare++) {
-    const names = [room(spare, 'key'), room(spare, 'name'), room(spare, 'uid')] as const;
+    const names = [room(spare, 'key'), room(spare, 'uid')] as const;
     const words = new Array<number>(layout.ENDPOINT_SIZE).fill(0);
-    for (const word of [layout.ENDPOINT_NAMESPACE, layout.ENDPOINT_SERVICE_ACCOUNT, layout.ENDPOINT_INTERFACE])
-      words[word] = empty;
-    words[layout.ENDPOINT_KIND] = layout.KIND_WEP;
     words[layout.ENDPOINT_KEY] = names[0];
-    words[layout.ENDPOINT_NAME] = names[1];
-    words[layout.ENDPOINT_UID] = names[2];
-    for (const word of [layout.ENDPOINT_NODE, layout.ENDPOINT_GROUP, layout.ENDPOINT_CHAINS]) words[word] = layout.NONE;
+    words[layout.ENDPOINT_TEMPLATE] = template;
+    words[layout.ENDPOINT_NODE] = layout.NONE;
+    words[layout.ENDPOINT_UID] = names[1];
+    words[layout.ENDPOINT_INTERFACE] = sections.string('');
     spares.set([sections.record(layout.SECTION_ENDPOINTS, words), ...names], spare * SPARE_SIZE);
   }
   return spares;

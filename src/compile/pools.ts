@@ -98,12 +98,6 @@ export class TextPool {
     return this.#note(this.#slots.addUnfindable(), from, this.#end - from);
   }
 
-  /** A new number for the last `lengthBytes` of a text: they are not stored again. */
-  addTail(of: number, lengthBytes: number): number {
-    const start = this.#starts[of]! + this.#lengths[of]! - lengthBytes;
-    return this.#note(this.#slots.addUnfindable(), start, lengthBytes);
-  }
-
   #note(number: number, start: number, length: number): number {
     if (number === this.#starts.length) {
       const grown = (words: Int32Array): Int32Array => {

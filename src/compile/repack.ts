@@ -6,7 +6,7 @@
  *
  *   labels change        a group is in other sets: its kind of address (kinds.ts) gets another peer class: one record of an address class,
  *                        however many pods there are; if there was no such class, a row or column here and there
- *   policies select      a group runs other chains: the same record, and the chains' offset of each of its endpoints
+ *   policies select      a group runs other chains: the same record, and another template (layout.ts) for each of its endpoints
  *   a pod comes or goes  one leaf of the trie, one slot of the owners, one record of an endpoint
  *
  * Everything is written to the older of two buffers (tables/buffer-pair.ts), so nobody sees a part of it. Where a change needs what the tables
@@ -25,14 +25,8 @@ import { type Tables, viewTables } from '../tables/tables.ts';
 import { union } from './classes.ts';
 import { DirectAddresses } from './direct-addresses.ts';
 import type { KindTable } from './kinds.ts';
-import {
-  type PackOptions,
-  type PackParts,
-  type PackRoom,
-  packParts,
-  type SpareEndpoint,
-  type VersionParts,
-} from './pack.ts';
+import { type PackOptions, type PackParts, type PackRoom, packParts, type VersionParts } from './pack.ts';
+import type { SpareEndpoint } from './pack-endpoints.ts';
 import { netSetsByGroup, packPolicyList } from './pack-objects.ts';
 import { LivePairs } from './pack-pairs.ts';
 import type { Plan, PlanEndpoint, PlanGroup, PlanTierPolicies, Prefix } from './plan.ts';
@@ -50,7 +44,8 @@ function roomOf(section: number, length: number): number {
       // Their room is inside.
       return 0;
     case layout.SECTION_ENDPOINTS:
-      return ROOM.addresses * layout.ENDPOINT_SIZE;
+    case layout.SECTION_TEMPLATES:
+      return ROOM.addresses * layout.RECORD_WORDS[section]!;
     case layout.SECTION_TRIE_4:
       return 256 * layout.TRIE_NODE_ENTRIES;
     case layout.SECTION_INTS:
@@ -244,7 +239,8 @@ export class RepackableTables {
         }
         slotsOf[endpoint] = slots;
       }
-      records.set(endpoint * layout.ENDPOINT_SIZE + layout.ENDPOINT_CHAINS, writer.chainsOf(endpoint));
+      const at = endpoint * layout.ENDPOINT_SIZE + layout.ENDPOINT_TEMPLATE;
+      records.set(at, writer.templateWith(records.at(at), writer.chainsOf(endpoint)));
     }
   }
 
@@ -298,7 +294,7 @@ export class RepackableTables {
 
   /** A pod goes; gives what its endpoint was. */
   removePod(index: number): PlanEndpoint {
-    const { sections } = this.#parts;
+    const { sections, writer } = this.#parts;
     const endpoint = this.#plan.endpoints[index]!;
     assert(this.#memberships.size === 0, 'pods go after memberships are settled');
     const { addresses, group } = endpoint;
@@ -316,14 +312,15 @@ export class RepackableTables {
       key: endpoint.key,
       uid: endpoint.uid,
       keyString: of(layout.ENDPOINT_KEY),
-      nameString: of(layout.ENDPOINT_NAME),
       uidString: of(layout.ENDPOINT_UID),
       firstAddress: of(layout.ENDPOINT_ADDRESSES),
       addressCount: addresses.length,
     });
     const empty = sections.string('');
-    for (let word = 0; word < layout.ENDPOINT_SIZE; word++) records.set(at + word, GONE.get(word) ?? 0);
+    for (let word = 0; word < layout.ENDPOINT_SIZE; word++) records.set(at + word, 0);
     for (const word of TEXTS) records.set(at + word, empty);
+    records.set(at + layout.ENDPOINT_TEMPLATE, writer.bareTemplate('', '', layout.NONE));
+    records.set(at + layout.ENDPOINT_NODE, layout.NONE);
     this.#plan.endpoints[index] = { ...endpoint, key: '', addresses: [] };
     return endpoint;
   }
@@ -476,21 +473,7 @@ type Lists = Pick<PlanGroup, 'tiers' | 'forwardTiers' | 'preDnatTiers' | 'untrac
   readonly tiers: readonly PlanTierPolicies[];
 };
 
-const GONE = new Map([
-  [layout.ENDPOINT_KIND, layout.KIND_WEP],
-  [layout.ENDPOINT_NODE, layout.NONE],
-  [layout.ENDPOINT_GROUP, layout.NONE],
-  [layout.ENDPOINT_CHAINS, layout.NONE],
-]);
-const TEXTS = [
-  layout.ENDPOINT_KEY,
-  layout.ENDPOINT_NAMESPACE,
-  layout.ENDPOINT_NAME,
-  layout.ENDPOINT_SERVICE_ACCOUNT,
-  layout.ENDPOINT_UID,
-  layout.ENDPOINT_INTERFACE,
-  layout.ENDPOINT_FILE,
-];
+const TEXTS = [layout.ENDPOINT_KEY, layout.ENDPOINT_UID, layout.ENDPOINT_INTERFACE];
 
 /** Predicates of a group that is in these sets; those of `known` that ask for no set of addresses stay. */
 function predicatesOf(

@@ -69,11 +69,6 @@ export class Sections {
     return this.#written(this.#texts.add(text));
   }
 
-  /** The number of the last part of a string, which is not stored again: `tail` must be ASCII and what string `of` ends in. */
-  tailString(of: number, tail: string): number {
-    return this.#written(this.#texts.addTail(of, tail.length));
-  }
-
   /** In a bound buffer, a new string goes there at once. */
   #written(number: number): number {
     if (this.#bound === undefined) return number;

@@ -19,12 +19,13 @@
  * from an allowed prefix is judged by the egress policy of the pod that uses it.
  */
 import * as layout from '../tables/layout.ts';
-import type { Tables } from '../tables/tables.ts';
+import { type Tables, templateOf } from '../tables/tables.ts';
 import { FLAG_IPV6, PACKET_DST, PACKET_FLAGS, PACKET_SRC } from '../wire/record.ts';
 import { claimPod, findOwner } from './lookup.ts';
 import { INTERFACE_NO_POD, INTERFACE_OTHER, INTERFACE_UNKNOWN, type Judge, PACKET_IN, PACKET_OUT } from './state.ts';
 
 const ENDPOINT_WORDS = layout.ENDPOINT_SIZE;
+const TEMPLATE_WORDS = layout.TEMPLATE_SIZE;
 const PREFIX_WORDS = layout.PREFIX_SIZE;
 
 /** By address alone. */
@@ -79,23 +80,32 @@ function ownerOf(tables: Tables, version: number, words: Int32Array, at: number)
 }
 
 function owns(tables: Tables, endpoint: number, version: number, words: Int32Array, at: number): boolean {
-  return isInPrefixes(tables, endpoint, layout.ENDPOINT_ADDRESSES, version, words, at);
+  return isInPrefixes(
+    tables,
+    tables.endpoints,
+    endpoint * ENDPOINT_WORDS + layout.ENDPOINT_ADDRESSES,
+    version,
+    words,
+    at,
+  );
 }
 
 function mayAlsoSend(tables: Tables, endpoint: number, version: number, records: Int32Array, at: number): boolean {
-  return isInPrefixes(tables, endpoint, layout.ENDPOINT_ALLOWED_SOURCES, version, records, at + PACKET_SRC);
+  const list = templateOf(tables, endpoint) * TEMPLATE_WORDS + layout.TEMPLATE_ALLOWED_SOURCES;
+  return isInPrefixes(tables, tables.templates, list, version, records, at + PACKET_SRC);
 }
 
+/** Whether the address whose words start at `words[at]` is in a prefix of the list that `lists[list]` and the word behind it name. */
 function isInPrefixes(
-  { endpoints, prefixes }: Tables,
-  endpoint: number,
-  field: number,
+  { prefixes }: Tables,
+  lists: Int32Array,
+  list: number,
   version: number,
   words: Int32Array,
   at: number,
 ): boolean {
-  const start = endpoints[endpoint * ENDPOINT_WORDS + field]!;
-  const count = endpoints[endpoint * ENDPOINT_WORDS + field + 1]!;
+  const start = lists[list]!;
+  const count = lists[list + 1]!;
   for (let prefix = start * PREFIX_WORDS; prefix < (start + count) * PREFIX_WORDS; prefix += PREFIX_WORDS) {
     const form = prefixes[prefix]!;
     if (form >> 8 !== version) continue;

@@ -38,12 +38,12 @@ import {
   REASON_VXLAN,
 } from '../model/flow.ts';
 import * as layout from '../tables/layout.ts';
+import { templateField } from '../tables/tables.ts';
 import { lastAtMost, walkChain } from './chain.ts';
 import { addCheck, CAPTURE_HOST, type Judge } from './state.ts';
 import { mayLackEntry, passedOn, stateOn } from './states.ts';
 
 const NODE_WORDS = layout.NODE_SIZE;
-const ENDPOINT_WORDS = layout.ENDPOINT_SIZE;
 const STEP_WORDS = layout.STEP_SIZE;
 const CHAIN_WORDS = layout.CHAIN_SIZE;
 
@@ -367,8 +367,8 @@ function meet(
 /** The chain of `endpoint` in `slot` for the packet's IP version and the judge's mode, or NONE. */
 function chainOf(judge: Judge, endpoint: number, slot: number, pendingSlot: number): number {
   if (endpoint === layout.NONE) return layout.NONE;
-  const { endpoints, ints } = judge.tables;
-  const at = endpoints[endpoint * ENDPOINT_WORDS + layout.ENDPOINT_CHAINS]!;
+  const { ints } = judge.tables;
+  const at = templateField(judge.tables, endpoint, layout.TEMPLATE_CHAINS);
   if (at === layout.NONE) return layout.NONE;
   const base = judge.version === 6 ? at + layout.CHAIN_SLOT_COUNT : at;
   return ints[base + (judge.isPending ? pendingSlot : slot)]!;

@@ -14,7 +14,15 @@
  * encapsulation rules of semantics 6.8. Source: Calico felix/rules/static.go, dispatch.go, endpoints.go.
  */
 import * as layout from '../tables/layout.ts';
-import { field, type Tables, textField } from '../tables/tables.ts';
+import {
+  endpointName,
+  field,
+  type Tables,
+  templateField,
+  templateOf,
+  templateText,
+  textField,
+} from '../tables/tables.ts';
 import { ChainMaker, type EndpointChainKind, SetCollector } from './chains.ts';
 import { type EncapsulationRules, encapsulationRules } from './encapsulation.ts';
 import { chainName, interfacePrefixes, isInterfaceName, podInterface } from './names.ts';
@@ -74,16 +82,16 @@ export function buildRulesets(tables: Tables, node: number, options: RenderOptio
 function nodeFacts(tables: Tables, node: number, options: RenderOptions): NodeFacts {
   const word = (at: number): number => field(tables, layout.SECTION_NODES, node, at);
   const explicit = word(layout.NODE_UPLINK_EXPLICIT) === 0 ? layout.NONE : word(layout.NODE_UPLINK);
-  const text = (endpoint: number, at: number): string => textField(tables, layout.SECTION_ENDPOINTS, endpoint, at);
-  const named = explicit === layout.NONE ? '' : text(explicit, layout.ENDPOINT_INTERFACE);
+  const named =
+    explicit === layout.NONE ? '' : textField(tables, layout.SECTION_ENDPOINTS, explicit, layout.ENDPOINT_INTERFACE);
   const prefixes = interfacePrefixes(textField(tables, layout.SECTION_NODES, node, layout.NODE_INTERFACE_PREFIXES));
   // Felix does not know the interface of a pod that its validation refused, which has no group: dispatch drops what passes there.
   const pods = endpointsOf(tables, node, layout.KIND_WEP)
-    .filter((endpoint) => field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_GROUP) !== layout.NONE)
-    .map((endpoint) => ({
-      endpoint,
-      name: podInterface(prefixes[0]!, text(endpoint, layout.ENDPOINT_NAMESPACE), text(endpoint, layout.ENDPOINT_NAME)),
-    }));
+    .filter((endpoint) => templateField(tables, endpoint, layout.TEMPLATE_GROUP) !== layout.NONE)
+    .map((endpoint) => {
+      const namespace = templateText(tables, endpoint, layout.TEMPLATE_NAMESPACE);
+      return { endpoint, name: podInterface(prefixes[0]!, namespace, endpointName(tables, endpoint)) };
+    });
   return {
     tables,
     node,
@@ -149,7 +157,7 @@ function rawTable(facts: NodeFacts, version: 4 | 6, maker: ChainMaker, encapsula
 /** Sources that a pod may use beside its own addresses: `cni.projectcalico.org/allowedSourcePrefixes` and floating IPs. */
 function allowedSourceRules({ tables, pods }: NodeFacts, version: 4 | 6): Rule[] {
   return pods.flatMap(({ endpoint, name }) =>
-    prefixList(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_ALLOWED_SOURCES)
+    prefixList(tables, layout.SECTION_TEMPLATES, templateOf(tables, endpoint), layout.TEMPLATE_ALLOWED_SOURCES)
       .filter((prefix) => prefix.version === version)
       .map((prefix) =>
         rule(

@@ -13,7 +13,7 @@
  * (endpointIptablesChain), felix/rules/policy.go.
  */
 import * as layout from '../tables/layout.ts';
-import { field, intsField, type Tables, textField } from '../tables/tables.ts';
+import { field, intsField, type Tables, templateField, textField } from '../tables/tables.ts';
 import { chainName, setName } from './names.ts';
 import { enforcedTiers, type Failsafe, failsafesOf, prefixText, type TierPolicies } from './reader.ts';
 import { kernelRules } from './rules.ts';
@@ -134,7 +134,7 @@ export class ChainMaker {
   }
 
   #tiers(endpoint: number, kind: EndpointChainKind): TierPolicies[] {
-    const group = field(this.#tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_GROUP);
+    const group = templateField(this.#tables, endpoint, layout.TEMPLATE_GROUP);
     return enforcedTiers(this.#tables, group, GROUP_TIERS_OF[kind]);
   }
 
@@ -177,7 +177,7 @@ export class ChainMaker {
   }
 
   #profileRules(endpoint: number, direction: Direction): Rule[] {
-    const group = field(this.#tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_GROUP);
+    const group = templateField(this.#tables, endpoint, layout.TEMPLATE_GROUP);
     const rules: Rule[] = [];
     for (const name of intsField(this.#tables, layout.SECTION_GROUPS, group, layout.GROUP_PROFILES)) {
       rules.push(rule([], jump(this.#profileChain(this.#tables.string(name), direction))));

@@ -1,7 +1,7 @@
 /** Reading what rendering needs out of the tables: lists of prefixes, ranges, policies. */
 import { formatIpv4, formatIpv6 } from '../base/ip.ts';
 import * as layout from '../tables/layout.ts';
-import { field, intsField, type Tables } from '../tables/tables.ts';
+import { field, intsField, type Tables, templateField } from '../tables/tables.ts';
 
 const PREFIX_WORDS = layout.PREFIX_SIZE;
 
@@ -65,7 +65,7 @@ export function endpointsOf(tables: Tables, node: number, kind: number): number[
   const out: number[] = [];
   for (let endpoint = 0; endpoint < tables.counts[layout.SECTION_ENDPOINTS]!; endpoint++) {
     if (field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_NODE) !== node) continue;
-    if (field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_KIND) === kind) out.push(endpoint);
+    if (templateField(tables, endpoint, layout.TEMPLATE_KIND) === kind) out.push(endpoint);
   }
   return out;
 }

@@ -124,17 +124,22 @@ const USES: readonly (readonly [section: number, uses: readonly Use[]])[] = [
     S.SECTION_ENDPOINTS,
     [
       [S.ENDPOINT_KEY, S.SECTION_STRINGS, 'index'],
-      [S.ENDPOINT_NAMESPACE, S.SECTION_STRINGS, 'index'],
-      [S.ENDPOINT_NAME, S.SECTION_STRINGS, 'index'],
+      [S.ENDPOINT_TEMPLATE, S.SECTION_TEMPLATES, 'index'],
       [S.ENDPOINT_NODE, S.SECTION_NODES, 'optional'],
-      [S.ENDPOINT_SERVICE_ACCOUNT, S.SECTION_STRINGS, 'index'],
       [S.ENDPOINT_UID, S.SECTION_STRINGS, 'index'],
-      [S.ENDPOINT_LABELS, S.SECTION_INTS, 'pairs'],
       [S.ENDPOINT_ADDRESSES, S.SECTION_PREFIXES, 'list'],
       [S.ENDPOINT_INTERFACE, S.SECTION_STRINGS, 'index'],
-      [S.ENDPOINT_GROUP, S.SECTION_GROUPS, 'optional'],
-      [S.ENDPOINT_FILE, S.SECTION_STRINGS, 'index'],
-      [S.ENDPOINT_ALLOWED_SOURCES, S.SECTION_PREFIXES, 'list'],
+    ],
+  ],
+  [
+    S.SECTION_TEMPLATES,
+    [
+      [S.TEMPLATE_NAMESPACE, S.SECTION_STRINGS, 'index'],
+      [S.TEMPLATE_SERVICE_ACCOUNT, S.SECTION_STRINGS, 'index'],
+      [S.TEMPLATE_LABELS, S.SECTION_INTS, 'pairs'],
+      [S.TEMPLATE_GROUP, S.SECTION_GROUPS, 'optional'],
+      [S.TEMPLATE_FILE, S.SECTION_STRINGS, 'index'],
+      [S.TEMPLATE_ALLOWED_SOURCES, S.SECTION_PREFIXES, 'list'],
     ],
   ],
   [
@@ -372,17 +377,17 @@ function checkOwners(tables: Tables): void {
   checkOwnerHash(tables, tables.owners, layout.OWNER_SIZE, layout.OWNER_OWNER);
   checkOwnerHash(tables, tables.owners6, layout.OWNER_6_SIZE, layout.OWNER_6_OWNER);
   const chainSlots = 2 * layout.CHAIN_SLOT_COUNT;
-  // Pods of a group share their chains: each list is looked at once.
+  // Templates of a group share their chains: each list is looked at once.
   const seen = new Set<number>([layout.NONE]);
-  eachRecord(tables, layout.SECTION_ENDPOINTS, (at, index) => {
-    const offset = at(layout.ENDPOINT_CHAINS);
+  eachRecord(tables, layout.SECTION_TEMPLATES, (at, index) => {
+    const offset = at(layout.TEMPLATE_CHAINS);
     if (seen.has(offset)) return;
     seen.add(offset);
-    check(list(offset, chainSlots, tables.ints.length), `endpoint ${index} has its chains outside`);
+    check(list(offset, chainSlots, tables.ints.length), `template ${index} has its chains outside`);
     for (let i = 0; i < chainSlots; i++) {
       check(
         inside(tables.ints[offset + i]!, tables.counts[layout.SECTION_CHAINS]!),
-        `endpoint ${index} names no chain`,
+        `template ${index} names no chain`,
       );
     }
   });

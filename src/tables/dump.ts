@@ -18,7 +18,7 @@ import { REASON_NAMES } from '../model/flow.ts';
 import { prefixText, prefixTexts, ruleText, setText } from './dump-rule.ts';
 import * as layout from './layout.ts';
 import { setMembers } from './members.ts';
-import { field, intsField, type Tables, textField } from './tables.ts';
+import { field, intsField, type Tables, templateField, textField } from './tables.ts';
 
 export function dumpTables(tables: Tables): string {
   const lines = [
@@ -166,7 +166,7 @@ function dumpServices(tables: Tables): string[] {
   });
 }
 
-/** Names of the slots of ENDPOINT_CHAINS, by slot. */
+/** Names of the slots of TEMPLATE_CHAINS, by slot. */
 const SLOTS: readonly string[] = [
   'egress',
   'ingress',
@@ -191,7 +191,7 @@ function dumpEndpoints(tables: Tables): string[] {
     const nodeName = node === layout.NONE ? 'no node' : textField(tables, layout.SECTION_NODES, node, layout.NODE_NAME);
     const addresses = prefixTexts(tables, section, endpoint, layout.ENDPOINT_ADDRESSES);
     const key = textField(tables, section, endpoint, layout.ENDPOINT_KEY);
-    const chains = field(tables, section, endpoint, layout.ENDPOINT_CHAINS);
+    const chains = templateField(tables, endpoint, layout.TEMPLATE_CHAINS);
     return [
       `${key} on ${nodeName}: ${addresses.join(' ') || 'no address'}`,
       ...(chains === layout.NONE ? ['  not local'] : dumpChains(tables, chains)),

@@ -78,13 +78,15 @@ export const SECTION_RANGES_6 = 28;
 export const SECTION_NETWORK_SETS = 29;
 export const SECTION_PAIRS = 30;
 export const SECTION_OWNERS_6 = 31;
-export const SECTION_COUNT = 32;
+export const SECTION_TEMPLATES = 32;
+export const SECTION_COUNT = 33;
 
 export const HEADER_WORDS = HEADER_DIRECTORY + 2 * SECTION_COUNT;
 
 /* Words of the records that packets run over; RECORD_WORDS has those of all sections. */
 export const PREFIX_SIZE = 5;
-export const ENDPOINT_SIZE = 18;
+export const ENDPOINT_SIZE = 8;
+export const TEMPLATE_SIZE = 10;
 export const NODE_SIZE = 20;
 export const SERVICE_SIZE = 5;
 export const OWNER_SIZE = 2;
@@ -130,6 +132,7 @@ export const RECORD_WORDS: readonly number[] = [
   3,
   1,
   OWNER_6_SIZE,
+  TEMPLATE_SIZE,
 ];
 
 /* ---- SECTION_STRINGS: UTF-8 text; string 0 is '' ---- */
@@ -251,28 +254,45 @@ export const KIND_WEP = 0;
 export const KIND_HEP = 1;
 export const KIND_NETWORK_SET = 2;
 
-/* ---- SECTION_ENDPOINTS, sorted by key ---- */
+/*
+ * ---- SECTION_ENDPOINTS, sorted by key, and SECTION_TEMPLATES ----
+ * A cluster has hundreds of thousands of pods and a few thousand workloads, and most of what is to be said of a pod holds for every pod of its
+ * workload. So an endpoint has what is its own (key, address, node) and the number of its template, which has the rest and
+ * is there once, however many endpoints share it:
+ *
+ *   endpoint  wep:shop/web-7   10.0.0.7  n1 ─┐
+ *   endpoint  wep:shop/web-8   10.0.0.8  n2 ─┴─► template  shop, account web, app=web, group 12, its chains
+ *   endpoint  wep:shop/db-0    10.0.0.9  n1 ───► template  shop, account db, …
+ *
+ * The node is not in the template, or pods of a workload on a hundred nodes would share nothing. Equal templates are one. A template is never
+ * written again: where something of it changes for an endpoint (tables that change while they are in use), the endpoint gets another one.
+ * Readers ask `templateField` and `endpointName` of tables.ts.
+ */
+/** string: `wep:NS/POD` or `hep:NAME`; the name is its last part and is nowhere else */
 export const ENDPOINT_KEY = 0;
-export const ENDPOINT_KIND = 1;
-export const ENDPOINT_NAMESPACE = 2;
-export const ENDPOINT_NAME = 3;
-export const ENDPOINT_NODE = 4;
-export const ENDPOINT_SERVICE_ACCOUNT = 5;
-export const ENDPOINT_UID = 6;
-/** ints: key and value strings, in turn; the count is of pairs */
-export const ENDPOINT_LABELS = 7;
+export const ENDPOINT_TEMPLATE = 1;
+export const ENDPOINT_NODE = 2;
+export const ENDPOINT_UID = 3;
 /** prefixes */
-export const ENDPOINT_ADDRESSES = 9;
-export const ENDPOINT_INTERFACE = 11;
-export const ENDPOINT_GROUP = 12;
-export const ENDPOINT_FILE = 13;
-export const ENDPOINT_LINE = 14;
-/** ints: word offset of the endpoint's chains, CHAIN_SLOT_COUNT policy classes by version, or NONE (not local) */
-export const ENDPOINT_CHAINS = 15;
-/** prefixes: further sources that a pod may use */
-export const ENDPOINT_ALLOWED_SOURCES = 16;
+export const ENDPOINT_ADDRESSES = 4;
+export const ENDPOINT_INTERFACE = 6;
+export const ENDPOINT_LINE = 7;
 
-/* Slots of ENDPOINT_CHAINS: chain indexes, first for IPv4 then for IPv6; NONE = no such check. */
+/** KIND_WEP or KIND_HEP */
+export const TEMPLATE_KIND = 0;
+export const TEMPLATE_NAMESPACE = 1;
+export const TEMPLATE_SERVICE_ACCOUNT = 2;
+/** ints: key and value strings, in turn; the count is of pairs */
+export const TEMPLATE_LABELS = 3;
+/** NONE = a pod that Felix refuses, or that is gone or has not come */
+export const TEMPLATE_GROUP = 5;
+export const TEMPLATE_FILE = 6;
+/** ints: word offset of the endpoints' chains, CHAIN_SLOT_COUNT of them by version, or NONE (not local) */
+export const TEMPLATE_CHAINS = 7;
+/** prefixes: further sources that a pod may use */
+export const TEMPLATE_ALLOWED_SOURCES = 8;
+
+/* Slots of TEMPLATE_CHAINS: chain indexes, first for IPv4 then for IPv6; NONE = no such check. */
 export const SLOT_EGRESS = 0;
 export const SLOT_INGRESS = 1;
 export const SLOT_PENDING_EGRESS = 2;

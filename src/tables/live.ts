@@ -144,22 +144,21 @@ export const LIVE_OWNED = 7;
 export const LIVE_LIST = 8;
 export const LIVE_ENDPOINT = 9;
 
-export const SPARE_SIZE = 4;
+export const SPARE_SIZE = 3;
 const SPARE_ENDPOINT = 0;
 /** String indexes, each with room for SPARE_STRING_BYTES. */
 const SPARE_KEY = 1;
-const SPARE_NAME = 2;
-const SPARE_UID = 3;
+const SPARE_UID = 2;
 /** `wep:` and a namespace and name of the longest kind. */
 export const SPARE_STRING_BYTES = 4 + 63 + 1 + 253;
 
-/** Makes spare number `spare` an endpoint like `model`, under its own names. Each spare is used once. */
+/** Makes spare number `spare` an endpoint like `model`, of the same template, under its own key and UID. Each spare is used once. */
 export function fillSpare(
   tables: Tables,
   { spares }: LiveData,
   spare: number,
   model: number,
-  names: { readonly key: string; readonly name: string; readonly uid: string },
+  names: { readonly key: string; readonly uid: string },
   onStore?: OnStore,
 ): number {
   const at = spare * SPARE_SIZE;
@@ -168,7 +167,6 @@ export function fillSpare(
   tables.endpoints.copyWithin(endpoint * size, model * size, (model + 1) * size);
   for (const [word, index, text] of [
     [layout.ENDPOINT_KEY, spares[at + SPARE_KEY]!, names.key],
-    [layout.ENDPOINT_NAME, spares[at + SPARE_NAME]!, names.name],
     [layout.ENDPOINT_UID, spares[at + SPARE_UID]!, names.uid],
   ] as const) {
     writeString(tables, index, text, onStore);

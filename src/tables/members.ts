@@ -5,7 +5,7 @@
  * 200 000 addresses, and a group that goes over to another set is one number in a list. `render`, `dump` and the like ask here.
  */
 import * as layout from './layout.ts';
-import { field, intsField, type Tables } from './tables.ts';
+import { field, intsField, type Tables, templateField } from './tables.ts';
 
 const MEMBER_WORDS = layout.RECORD_WORDS[layout.SECTION_MEMBERS]!;
 const PREFIX_WORDS = layout.PREFIX_SIZE;
@@ -74,11 +74,11 @@ function indexOf(tables: Tables): MemberIndex {
     const of = (word: number): number => field(tables, layout.SECTION_NETWORK_SETS, firstSet, word);
     return [of(layout.NETWORK_SET_PREFIXES), of(layout.NETWORK_SET_PREFIXES + 1)];
   });
-  const { endpoints } = tables;
-  for (let at = 0; at < endpoints.length; at += layout.ENDPOINT_SIZE) {
-    const group = endpoints[at + layout.ENDPOINT_GROUP]!;
+  for (let endpoint = 0; endpoint < tables.counts[layout.SECTION_ENDPOINTS]!; endpoint++) {
+    const group = templateField(tables, endpoint, layout.TEMPLATE_GROUP);
     if (group === layout.NONE) continue;
-    lists[group]!.push(endpoints[at + layout.ENDPOINT_ADDRESSES]!, endpoints[at + layout.ENDPOINT_ADDRESSES + 1]!);
+    const of = (word: number): number => field(tables, layout.SECTION_ENDPOINTS, endpoint, word);
+    lists[group]!.push(of(layout.ENDPOINT_ADDRESSES), of(layout.ENDPOINT_ADDRESSES + 1));
   }
   const index = { groupsOf, lists };
   known.set(tables, index);

@@ -35,6 +35,7 @@ export interface Tables {
   readonly owners: Int32Array;
   readonly owners6: Int32Array;
   readonly endpoints: Int32Array;
+  readonly templates: Int32Array;
   readonly nodes: Int32Array;
   readonly services: Int32Array;
   readonly rules: Int32Array;
@@ -95,6 +96,7 @@ export function viewTables(buffer: ArrayBufferLike): Tables {
     owners: view(layout.SECTION_OWNERS),
     owners6: view(layout.SECTION_OWNERS_6),
     endpoints: view(layout.SECTION_ENDPOINTS),
+    templates: view(layout.SECTION_TEMPLATES),
     nodes: view(layout.SECTION_NODES),
     services: view(layout.SECTION_SERVICES),
     rules: view(layout.SECTION_RULES),
@@ -117,6 +119,28 @@ export function textField(tables: Tables, section: number, index: number, word: 
 export function intsField(tables: Tables, section: number, index: number, word: number): Int32Array {
   const start = field(tables, section, index, word);
   return tables.ints.subarray(start, start + field(tables, section, index, word + 1));
+}
+
+/** The template of an endpoint: what it has in common with others (layout.ts). */
+export function templateOf(tables: Tables, endpoint: number): number {
+  return tables.endpoints[endpoint * layout.ENDPOINT_SIZE + layout.ENDPOINT_TEMPLATE]!;
+}
+
+/** One word of the template of an endpoint. */
+export function templateField(tables: Tables, endpoint: number, word: number): number {
+  return tables.templates[templateOf(tables, endpoint) * layout.TEMPLATE_SIZE + word]!;
+}
+
+/** The text of a string field of the template of an endpoint. */
+export function templateText(tables: Tables, endpoint: number, word: number): string {
+  return tables.string(templateField(tables, endpoint, word));
+}
+
+/** The name of an endpoint: of its key, what is behind the kind and the namespace. */
+export function endpointName(tables: Tables, endpoint: number): string {
+  const key = textField(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_KEY);
+  if (templateField(tables, endpoint, layout.TEMPLATE_KIND) === layout.KIND_HEP) return key.slice('hep:'.length);
+  return key.slice('wep:'.length + templateText(tables, endpoint, layout.TEMPLATE_NAMESPACE).length + 1);
 }
 
 function readDirectory(words: Int32Array): { starts: number[]; counts: number[] } {

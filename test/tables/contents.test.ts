@@ -303,16 +303,15 @@ describe('owners, chains of endpoints, failsafes', () => {
   });
 
   test('chains of endpoints', () => {
-    const endpointSize = layout.RECORD_WORDS[layout.SECTION_ENDPOINTS]!;
-    const chains = sound[layout.SECTION_ENDPOINTS]![layout.ENDPOINT_CHAINS]!;
+    const chains = sound[layout.SECTION_TEMPLATES]![layout.TEMPLATE_CHAINS]!;
     for (const value of [-2, ints.length, FAR]) {
-      expect(withWord(layout.SECTION_ENDPOINTS, endpointSize + layout.ENDPOINT_CHAINS, value)).toBe(
-        'endpoint 1 has its chains outside',
+      expect(withWord(layout.SECTION_TEMPLATES, layout.TEMPLATE_SIZE + layout.TEMPLATE_CHAINS, value)).toBe(
+        'template 1 has its chains outside',
       );
     }
-    expect(withWord(layout.SECTION_ENDPOINTS, layout.ENDPOINT_CHAINS, layout.NONE)).toBe('');
+    expect(withWord(layout.SECTION_TEMPLATES, layout.TEMPLATE_CHAINS, layout.NONE)).toBe('');
     for (const value of [-2, FAR]) {
-      expect(withWord(layout.SECTION_INTS, chains, value)).toMatch(/^endpoint \d+ names no chain$/);
+      expect(withWord(layout.SECTION_INTS, chains, value)).toMatch(/^template \d+ names no chain$/);
     }
   });
 

@@ -103,7 +103,8 @@ const REFERENCES: readonly (readonly [section: number, words: readonly number[]]
   [layout.SECTION_SIDES, [0, 2, 4, 6, 8, 10, 12, 14, layout.SIDE_SERVICE_PORTS]],
   [layout.SECTION_IP_SETS, [layout.IP_SET_ID, layout.IP_SET_TEXT, layout.IP_SET_MEMBERS]],
   [layout.SECTION_GROUPS, [layout.GROUP_PROFILES, 3, 4, 5, 6, layout.GROUP_NETWORK_SETS, layout.GROUP_SETS]],
-  [layout.SECTION_ENDPOINTS, [0, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, layout.ENDPOINT_ALLOWED_SOURCES]],
+  [layout.SECTION_ENDPOINTS, [0, 1, 2, 3, layout.ENDPOINT_ADDRESSES, layout.ENDPOINT_INTERFACE]],
+  [layout.SECTION_TEMPLATES, [1, 2, layout.TEMPLATE_LABELS, 5, 6, layout.TEMPLATE_ALLOWED_SOURCES]],
   [layout.SECTION_NODES, [0, 1, 3, 4, 6, 11, 13, 15]],
   [layout.SECTION_SERVICES, [layout.SERVICE_KEY, layout.SERVICE_ADDRESS, layout.SERVICE_BACKENDS]],
   [layout.SECTION_LOOP_PREFIXES, [0]],
@@ -131,7 +132,9 @@ describe('references', () => {
       [layout.SECTION_POLICIES, layout.POLICY_INGRESS],
       [layout.SECTION_SIDES, layout.SIDE_PORTS],
       [layout.SECTION_IP_SETS, layout.IP_SET_MEMBERS],
-      [layout.SECTION_ENDPOINTS, layout.ENDPOINT_LABELS],
+      [layout.SECTION_ENDPOINTS, layout.ENDPOINT_ADDRESSES],
+      [layout.SECTION_TEMPLATES, layout.TEMPLATE_LABELS],
+      [layout.SECTION_TEMPLATES, layout.TEMPLATE_ALLOWED_SOURCES],
       [layout.SECTION_NETWORK_SETS, layout.NETWORK_SET_PREFIXES],
     ] as const;
     for (const [section, word] of lists) {
@@ -149,9 +152,10 @@ describe('references', () => {
       refusalOf((sections) => {
         sections[section]![word] = layout.NONE;
       });
-    for (const word of [layout.ENDPOINT_NODE, layout.ENDPOINT_GROUP])
-      expect(none(layout.SECTION_ENDPOINTS, word)).toBe('');
+    expect(none(layout.SECTION_ENDPOINTS, layout.ENDPOINT_NODE)).toBe('');
+    expect(none(layout.SECTION_TEMPLATES, layout.TEMPLATE_GROUP)).toBe('');
     expect(none(layout.SECTION_ENDPOINTS, layout.ENDPOINT_KEY)).toContain('points outside section 0');
+    expect(none(layout.SECTION_ENDPOINTS, layout.ENDPOINT_TEMPLATE)).toContain('points outside section 32');
     expect(none(layout.SECTION_LOOP_PREFIXES, 0)).toContain('points outside section 3');
   });
 
