@@ -16,7 +16,7 @@ import type { Pod, Resource, Resources } from '../../src/model/resources.ts';
 import { checkRecords } from '../../src/tables/check.ts';
 import * as layout from '../../src/tables/layout.ts';
 import { setMembers } from '../../src/tables/members.ts';
-import { field, openTables, type Tables, textField } from '../../src/tables/tables.ts';
+import { field, openTables, type Tables, templateOf, textField } from '../../src/tables/tables.ts';
 import { account, joinDocuments, namespace, networkPolicy, pod } from './cluster.ts';
 
 function load(text: string): Resources {
@@ -283,6 +283,57 @@ describe('what is written into the tables', () => {
       if (round % 6 === 5) expectSame(live, ['10.0.1.1', '10.0.1.6', '10.0.1.11', '10.0.1.12', '8.8.8.8']);
     }
     expect(live.counts).toEqual({ stored: 0, patched: 60, packed: 1 });
+  });
+
+  test('templates are shared by what comes, and used again: changes for ever do not add up', () => {
+    const live = new LiveCompiler(objects);
+    const count = (): number => live.publish().counts[layout.SECTION_TEMPLATES]!;
+    // Pods of two accounts.
+    expect(count()).toBe(2);
+    const [web] = objects.pods;
+    const come: Pod = { ...web!, meta: { ...web!.meta, name: 'web-9' }, podIPs: ['10.0.77.1'], podIP: '10.0.77.1' };
+    live.set(come);
+    expect(count()).toBe(2);
+    const templateOfPod = (name: string): number => {
+      const tables = live.publish();
+      const keys = Array.from({ length: tables.counts[layout.SECTION_ENDPOINTS]! }, (_, endpoint) =>
+        textField(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_KEY),
+      );
+      return templateOf(tables, keys.indexOf(`wep:app/${name}`));
+    };
+    expect(templateOfPod('web-9')).toBe(templateOfPod('web-0'));
+    const round = (): void => {
+      for (const role of ['closed', 'front', 'back']) {
+        live.set(withLabels(accountNamed('db'), new Map([['role', role]])));
+        live.delete(come);
+        live.publish();
+        live.set(withLabels(accountNamed('web'), new Map([['role', role]])));
+        live.set(come);
+        live.publish();
+      }
+    };
+    round();
+    expectSame(live, addresses);
+    expect(templateOfPod('web-9')).toBe(templateOfPod('web-0'));
+    const after = count();
+    for (let i = 0; i < 100; i++) round();
+    expectSame(live, addresses);
+    expect(count()).toBe(after);
+    expect(live.counts.packed).toBe(1);
+  });
+
+  test('a template is not written again: tables of before keep what they say', () => {
+    const live = new LiveCompiler(objects);
+    const first = live.publish();
+    const size = first.counts[layout.SECTION_TEMPLATES]! * layout.TEMPLATE_SIZE;
+    const before = first.templates.slice(0, size);
+    for (const role of ['closed', 'front', 'back', 'closed']) {
+      live.set(withLabels(accountNamed('db'), new Map([['role', role]])));
+      expect(live.publish().templates.slice(0, size)).toEqual(before);
+    }
+    for (const one of objects.pods) live.delete(one);
+    expect(live.publish().templates.slice(0, size)).toEqual(before);
+    expect(live.counts.packed).toBe(1);
   });
 
   test('tables that are still read are left alone', () => {
