@@ -2,7 +2,7 @@
  * From margay's tables to a case of the lab, and what margay predicts for it.
  *
  * `margay` is the program's functions, handed in so that tests use the sources and the command the build:
- * `{ loadResources, compile, openTables, field, textField, evaluateFlow, renderNft, renderIptables, layout }`.
+ * `{ loadResources, compile, openTables, field, textField, templateField, templateText, endpointName, evaluateFlow, renderNft, renderIptables, layout }`.
  */
 const PREFIX_WORDS = 5;
 
@@ -21,7 +21,7 @@ export function openCluster(margay, sources, options) {
 
 /** Nodes, pods and their addresses as topology.mjs wants them. */
 export function clusterOf(margay, tables) {
-  const { layout, textField, field } = margay;
+  const { layout, textField, field, templateField, templateText, endpointName } = margay;
   const count = (section) => tables.counts[section];
   const nodes = Array.from({ length: count(layout.SECTION_NODES) }, (_, node) => ({
     name: textField(tables, layout.SECTION_NODES, node, layout.NODE_NAME),
@@ -29,16 +29,14 @@ export function clusterOf(margay, tables) {
   }));
   const pods = [];
   for (let endpoint = 0; endpoint < count(layout.SECTION_ENDPOINTS); endpoint++) {
-    if (field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_KIND) !== layout.KIND_WEP) continue;
-    const text = (word) => textField(tables, layout.SECTION_ENDPOINTS, endpoint, word);
-    const key = text(layout.ENDPOINT_KEY);
+    if (templateField(tables, endpoint, layout.TEMPLATE_KIND) !== layout.KIND_WEP) continue;
     pods.push({
-      key,
+      key: textField(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_KEY),
       node: field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_NODE),
       device: margay.podInterface(
         prefixOf(margay, tables, field(tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_NODE)),
-        text(layout.ENDPOINT_NAMESPACE),
-        text(layout.ENDPOINT_NAME),
+        templateText(tables, endpoint, layout.TEMPLATE_NAMESPACE),
+        endpointName(tables, endpoint),
       ),
       addresses: addresses(margay, tables, layout.SECTION_ENDPOINTS, endpoint, layout.ENDPOINT_ADDRESSES),
     });

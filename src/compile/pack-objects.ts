@@ -1,4 +1,4 @@
-/** Packing of what users named: tiers, policies, rules, IP sets with their members, groups, endpoints, nodes, services. */
+/** Packing of what users named: tiers, policies, rules, IP sets with their members, groups, nodes, services; endpoints: pack-endpoints.ts. */
 import { compareBytewise } from '../base/bytewise.ts';
 import { comparePrefixes } from '../base/ip.ts';
 import { WordInterner } from '../base/word-interner.ts';

@@ -7,7 +7,7 @@ import { renderIptables } from '../../src/render/iptables.ts';
 import { interfacePrefixes, podInterface } from '../../src/render/names.ts';
 import { renderNft } from '../../src/render/nft.ts';
 import * as layout from '../../src/tables/layout.ts';
-import { field, openTables, textField } from '../../src/tables/tables.ts';
+import { endpointName, field, openTables, templateField, templateText, textField } from '../../src/tables/tables.ts';
 
 export const margay = {
   loadResources,
@@ -15,6 +15,9 @@ export const margay = {
   openTables,
   field,
   textField,
+  templateField,
+  templateText,
+  endpointName,
   evaluateFlow,
   protocolNumber,
   renderNft,
