@@ -36,7 +36,7 @@ export { ACTION_ALLOW, ACTION_DENY, ACTION_PASS } from '../model/flow.ts';
 
 /** `mrgy` */
 export const MAGIC = 0x6d726779;
-export const LAYOUT_VERSION = 5;
+export const LAYOUT_VERSION = 6;
 export const NONE = -1;
 
 export const HEADER_LENGTH = 2;

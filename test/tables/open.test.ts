@@ -29,7 +29,7 @@ describe('the header', () => {
     }
     const checksum = 'the checksum does not fit: the tables are damaged; compile them again';
     expect(messages.get(0)).toBe('the buffer does not start with the magic number of margay tables');
-    expect(messages.get(1)).toMatch(/^the tables have layout version -?\d+, this program reads 5; compile them again$/);
+    expect(messages.get(1)).toMatch(/^the tables have layout version -?\d+, this program reads 6; compile them again$/);
     expect(messages.get(layout.HEADER_LENGTH)).toBe('the buffer has not the length that its header states');
     for (let word = layout.HEADER_CHECKSUM; word < layout.HEADER_WORDS; word++) {
       expect([word, messages.get(word)]).toEqual([word, checksum]);
