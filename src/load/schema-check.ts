@@ -204,5 +204,9 @@ function shown(value: unknown): string {
   if (value === null) return 'null';
   if (typeof value === 'string') return quoteText(value);
   if (Array.isArray(value)) return 'a list';
+  // As they stand in YAML; JSON has none of them.
+  if (Number.isNaN(value)) return '.nan';
+  if (value === Number.POSITIVE_INFINITY) return '.inf';
+  if (value === Number.NEGATIVE_INFINITY) return '-.inf';
   return typeof value === 'object' ? 'a map' : String(value);
 }

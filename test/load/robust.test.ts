@@ -49,6 +49,12 @@ describe('a load never throws', () => {
     expect(errorsOf(JSON.stringify({ apiVersion, kind, spec })).join('\n')).toContain('the object has no name');
   });
 
+  test.each(['.nan', '.inf', '-.inf'])('a number that YAML alone has: %s', (order) => {
+    const tier = `apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: a}\nspec: {order: ${order}}\n`;
+    expect(errorsOf(tier)).toEqual([`t.yaml:4: Tier a: spec.order: must be a number, got ${order}; write a number`]);
+    loadEveryWay(tier);
+  });
+
   test('any text', () => {
     const unit = fc.constantFrom(
       'a',
