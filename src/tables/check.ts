@@ -313,6 +313,7 @@ function checkFunction({ functions, counts }: Tables, ref: number, name: string)
 
 function checkAddressClasses(tables: Tables, section: number): void {
   const limit = tables.counts[layout.SECTION_POLICY_CLASSES]!;
+  const version = section === layout.SECTION_CLASSES_4 ? 4 : 6;
   check(tables.counts[section]! > 0, `section ${section} is empty`);
   let row = 0;
   let column = 0;
@@ -320,12 +321,19 @@ function checkAddressClasses(tables: Tables, section: number): void {
     check(at(layout.CLASS_PEER) >= 0, `class ${index} has no peer class`);
     for (const word of [layout.CLASS_EGRESS, layout.CLASS_INGRESS]) {
       check(at(word) >= 0 && at(word) < limit, `class ${index} names no policy class`);
+      const chain = tables.policyClasses[at(word) * layout.POLICY_CLASS_SIZE + layout.POLICY_CLASS_CHAIN]!;
+      check(isOfVersion(tables, chain, version), `class ${index} names a policy class of the other IP version`);
     }
     check(at(layout.CLASS_PAIR_ROW) >= 0 && at(layout.CLASS_PAIR_COLUMN) >= 0, `class ${index} has no pairs`);
     row = Math.max(row, at(layout.CLASS_PAIR_ROW));
     column = Math.max(column, at(layout.CLASS_PAIR_COLUMN));
   });
   check(row + column + 1 < tables.pairs.length, `a class of section ${section} has pairs outside`);
+}
+
+/** Maps of a chain have as many classes as its IP version has: those of the other one must not ask it. */
+function isOfVersion({ chains }: Tables, chain: number, version: 4 | 6): boolean {
+  return chain === layout.NONE || chains[chain * layout.CHAIN_SIZE + layout.CHAIN_VERSION] === version;
 }
 
 /** Every path of three loads ends at an address class. */
@@ -385,10 +393,10 @@ function checkOwners(tables: Tables): void {
     seen.add(offset);
     check(list(offset, chainSlots, tables.ints.length), `template ${index} has its chains outside`);
     for (let i = 0; i < chainSlots; i++) {
-      check(
-        inside(tables.ints[offset + i]!, tables.counts[layout.SECTION_CHAINS]!),
-        `template ${index} names no chain`,
-      );
+      const chain = tables.ints[offset + i]!;
+      check(inside(chain, tables.counts[layout.SECTION_CHAINS]!), `template ${index} names no chain`);
+      const version = i < layout.CHAIN_SLOT_COUNT ? 4 : 6;
+      check(isOfVersion(tables, chain, version), `template ${index} names a chain of the other IP version`);
     }
   });
 }

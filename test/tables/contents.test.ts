@@ -188,6 +188,18 @@ describe('pairs', () => {
   });
 });
 
+/** A policy class whose chain is of this IP version. */
+function policyClassOf(version: number): number {
+  const sound = soundSections();
+  const classes = sound[layout.SECTION_POLICY_CLASSES]!;
+  const chains = sound[layout.SECTION_CHAINS]!;
+  for (let number = 1; number * layout.POLICY_CLASS_SIZE < classes.length; number++) {
+    const chain = classes[number * layout.POLICY_CLASS_SIZE + layout.POLICY_CLASS_CHAIN]!;
+    if (chains[chain * layout.CHAIN_SIZE + layout.CHAIN_VERSION] === version) return number;
+  }
+  throw new Error(`no policy class of IPv${version}`);
+}
+
 describe('address classes', () => {
   test.each([
     ['IPv4', layout.SECTION_CLASSES_4],
@@ -201,6 +213,8 @@ describe('address classes', () => {
     expect(change(layout.CLASS_PEER, 0x0100_0000)).toMatch(/^chain \d+ has rows outside$/);
     for (const field of [layout.CLASS_EGRESS, layout.CLASS_INGRESS]) {
       for (const value of [-1, FAR]) expect(change(field, value)).toBe(`class ${last} names no policy class`);
+      const other = policyClassOf(section === layout.SECTION_CLASSES_4 ? 6 : 4);
+      expect(change(field, other)).toBe(`class ${last} names a policy class of the other IP version`);
     }
     for (const field of [layout.CLASS_PAIR_ROW, layout.CLASS_PAIR_COLUMN]) {
       expect(change(field, -1)).toBe(`class ${last} has no pairs`);
@@ -312,6 +326,16 @@ describe('owners, chains of endpoints, failsafes', () => {
     expect(withWord(layout.SECTION_TEMPLATES, layout.TEMPLATE_CHAINS, layout.NONE)).toBe('');
     for (const value of [-2, FAR]) {
       expect(withWord(layout.SECTION_INTS, chains, value)).toMatch(/^template \d+ names no chain$/);
+    }
+    const slots = Array.from({ length: 2 * layout.CHAIN_SLOT_COUNT }, (_, slot) => slot);
+    const [four, six] = [slots.slice(0, layout.CHAIN_SLOT_COUNT), slots.slice(layout.CHAIN_SLOT_COUNT)].map((half) =>
+      half.map((slot) => chains + slot).find((at) => ints[at]! !== layout.NONE),
+    );
+    for (const [at, chain] of [
+      [four!, ints[six!]!],
+      [six!, ints[four!]!],
+    ] as const) {
+      expect(withWord(layout.SECTION_INTS, at, chain)).toMatch(/^template \d+ names a chain of the other IP version$/);
     }
   });
 
