@@ -5,9 +5,10 @@
  * made, compared, written and checked. Here a map is made from the few classes that have another row: each block that one of them lies
  * in is written once for all maps that have the same there, and a map that is like another one is the other one.
  *
- * In tables that change (repack.ts) a map belongs to its chain alone, as do its blocks for classes that may come. Where a class that was there
- * from the start is given up and its number taken by another one, the map gets a block of its own for it first.
+ * In tables that change (repack.ts) a map belongs to its chain alone, as do its blocks for classes that may come. Classes that were there from
+ * the start are never given up (kinds.ts), so their blocks stay as they are, and shared.
  */
+import { assert } from '../base/assert.ts';
 import { WordInterner } from '../base/word-interner.ts';
 import type { Words } from '../base/words.ts';
 import { blocksOfMap, CLASS_MAP_BITS, CLASS_MAP_BLOCK, mappedRow, SECTION_CLASS_MAPS } from '../tables/layout.ts';
@@ -34,8 +35,6 @@ export class ClassMaps {
   readonly #blockOffsets: number[] = [];
   readonly #maps = new WordInterner();
   readonly #mapOffsets: number[] = [];
-  /** Word offsets of blocks that one map alone has. */
-  readonly #own = new Set<number>();
   readonly #map: Int32Array;
   readonly #block = new Int32Array(CLASS_MAP_BLOCK);
   readonly #zeroBlock: number;
@@ -68,18 +67,12 @@ export class ClassMaps {
     return mappedRow(this.#words.room, map, peerClass);
   }
 
-  /** Changes a map of `addOwn`. Throws `NoRoomError`. */
+  /** Gives a class that comes a row, in a map of `addOwn`. */
   set(map: number, peerClass: number, row: number): void {
-    const words = this.#words;
-    const place = map + (peerClass >>> CLASS_MAP_BITS);
-    let block = words.at(place);
-    if (words.at(block + (peerClass & IN_BLOCK)) === row) return;
-    if (!this.#own.has(block)) {
-      block = words.append(words.view().slice(block, block + CLASS_MAP_BLOCK));
-      this.#own.add(block);
-      words.set(place, block);
-    }
-    words.set(block + (peerClass & IN_BLOCK), row);
+    const number = peerClass >>> CLASS_MAP_BITS;
+    assert(number >= this.#firstOwn, 'a class that comes lies in a block of its map alone');
+    const at = this.#words.at(map + number) + (peerClass & IN_BLOCK);
+    if (this.#words.at(at) !== row) this.#words.set(at, row);
   }
 
   /** Writes the offsets of blocks into `#map`; those from `firstOwn` on are new ones. */
@@ -98,9 +91,7 @@ export class ClassMaps {
     }
     for (let number = firstOwn; number < this.#blockCount; number++) {
       take(number);
-      const block = this.#words.append(this.#block);
-      this.#own.add(block);
-      this.#map[number] = block;
+      this.#map[number] = this.#words.append(this.#block);
     }
   }
 

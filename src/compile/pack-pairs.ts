@@ -20,8 +20,7 @@
  * TCP and one for UDP, the protocols of plain packets (wire/plain.ts): searches are shorter, and the functions for UDP, where few rules
  * differ, are few and stay in the cache.
  *
- * Alike is found by hashing, for each peer class, the function refs that all policy classes of the direction give it, and verified by comparing:
- * a collision makes a class stand for itself. Cost: policy classes x peer classes for that, and rows x columns to fill; one load, one
+ * Alike is found by partition refinement (alike-peers.ts), at the cost of what differs. Rows x columns are to be filled, by one load, one
  * table look-up and one store each. With more pairs than PAIRS_MAX there are none, and packets take the policy classes' own functions
  * one by one (match/folded.ts), two searches and no batches.
  *

@@ -1,7 +1,7 @@
 /**
  * The bit rows of a chain: chains.ts says what they mean, tables/layout.ts where they lie.
  *
- * For addresses most steps ask for one set and most classes are in few sets, so rows start from one template (the
+ * For addresses most steps ask for one set and most classes are in few sets, so rows start from the usual one (the
  * steps that any address passes) and only classes that a step names get a row of their own. For ports the key space is cut at
  * every boundary of every step; between two cuts the same steps match:
  *
@@ -45,14 +45,14 @@ export function addressRows(
   placeOf: Int32Array,
 ): AddressRows {
   const words = rowWords(steps.length);
-  const template = new Int32Array(words);
+  const usual = new Int32Array(words);
   steps.forEach((step, index) => {
-    if (step.term[side].allOf.length === 0) setBit(template, index);
+    if (step.term[side].allOf.length === 0) setBit(usual, index);
   });
   if (!steps.some(({ term }) => term[side].allOf.length + term[side].noneOf.length > 0)) {
-    return { rows: [template], mapped: undefined };
+    return { rows: [usual], mapped: undefined };
   }
-  // Rows of the classes that steps name, one after the other; `placeOf` is 1 + the row's place, 0 = the template's.
+  // Rows of the classes that steps name, one after the other; `placeOf` is 1 + the row's place, 0 = the usual row.
   const own = new Words(words * 64);
   const named: number[] = [];
   steps.forEach((step, index) => {
@@ -62,14 +62,14 @@ export function addressRows(
     const bit = 1 << (index & 31);
     for (const peerClass of namedClasses(test, classesOf)) {
       if (placeOf[peerClass] === 0) {
-        own.append(template);
+        own.append(usual);
         placeOf[peerClass] = named.push(peerClass);
       }
       const word = (placeOf[peerClass]! - 1) * words + (index >>> 5);
       own.set(word, isPositive ? own.at(word) | bit : own.at(word) & ~bit);
     }
   });
-  const numbered = numberRows(template, own.view(), placeOf, named, words);
+  const numbered = numberRows(usual, own.view(), placeOf, named, words);
   for (const peerClass of named) placeOf[peerClass] = 0;
   return numbered;
 }
@@ -122,16 +122,16 @@ function setBit(row: Int32Array, bit: number): void {
   row[bit >>> 5]! |= 1 << (bit & 31);
 }
 
-/** Row 0 is the template; equal rows are one, numbered in the order of classes. */
+/** Row 0 is the usual one; equal rows are one, numbered in the order of classes. */
 function numberRows(
-  template: Int32Array,
+  usual: Int32Array,
   own: Int32Array,
   placeOf: Int32Array,
   named: readonly number[],
   words: number,
 ): AddressRows {
   const rows = new WordInterner();
-  rows.number(template);
+  rows.number(usual);
   const classes = ascending(named, placeOf);
   const numbers = new Int32Array(classes.length);
   // Classes that one step names often have one row: the last is compared before it is made an array and hashed.
@@ -145,7 +145,7 @@ function numberRows(
     }
     numbers[i] = number;
   }
-  // Every step that names a class changes the class's bit of it, so rows of one's own are never the template.
+  // Every step that names a class changes the class's bit of it, so rows of one's own are never the usual one.
   const all = Array.from({ length: rows.count }, (_, number) => rows.array(number));
   return { rows: all, mapped: { classes, rows: numbers } };
 }

@@ -10,13 +10,15 @@ const ROWS = 4;
 /** Policy classes with `ROWS` rows of answers each, and answer by policy class and peer class. */
 function randomAnswers(random: Xorshift32, peers: number, policyClasses: number, namedMost: number) {
   const sections = new Sections();
-  const maps = new ClassMaps(sections, peers, 0);
+  // More classes than are asked about: the last block has some of them, too.
+  const all = peers + random.below(40);
+  const maps = new ClassMaps(sections, all, 0);
   const answers: number[][] = [];
   for (let policyClass = 0; policyClass < policyClasses; policyClass++) {
     const rows = new Map<number, number>();
     const row = 1 + random.below(ROWS - 1);
     for (let i = random.below(namedMost + 1); i > 0; i--)
-      rows.set(random.below(peers), random.below(3) === 0 ? random.below(ROWS) : row);
+      rows.set(random.below(all), random.below(3) === 0 ? random.below(ROWS) : row);
     const classes = Int32Array.from([...rows.keys()].filter((peer) => rows.get(peer)! > 0)).sort();
     const map = maps.add({ classes, rows: classes.map((peer) => rows.get(peer)!) });
     const refs = Array.from({ length: ROWS }, () => random.below(3) - 1);

@@ -49,7 +49,7 @@ describe('maps of peer classes', () => {
     expect(words.length - before).toBe(Math.ceil(COUNT / CLASS_MAP_BLOCK));
   });
 
-  test.each([1, 2, 3])('of their own change alone, classes that were there and classes that come (seed %i)', (seed) => {
+  test.each([1, 2, 3])('of their own take classes that come, each for itself (seed %i)', (seed) => {
     const random = new Xorshift32(seed);
     const room = 200;
     const maps = new ClassMaps(new Sections(), COUNT, room);
@@ -60,7 +60,7 @@ describe('maps of peer classes', () => {
     const changed = made.map((rows) => new Map(rows));
     for (let i = 0; i < 2_000; i++) {
       const which = random.below(made.length);
-      const [peerClass, row] = [random.below(COUNT + room), random.below(4)];
+      const [peerClass, row] = [COUNT + random.below(room), random.below(4)];
       maps.set(places[which]!, peerClass, row);
       changed[which]!.set(peerClass, row);
     }
@@ -69,5 +69,6 @@ describe('maps of peer classes', () => {
       expect(rowsIn(maps, twins[i]!, COUNT + room)).toEqual(plainRows(rows, COUNT + room));
     });
     expect(rowsIn(maps, maps.zero, COUNT + room)).toEqual(plainRows(new Map(), COUNT + room));
+    expect(() => maps.set(places[0]!, 0, 1)).toThrow('a block of its map alone');
   });
 });
