@@ -18,13 +18,13 @@ import {
   JsonCutter,
   type JsonSink,
   type ListHeader,
-  type TextPiece,
 } from './json-cutter.ts';
 import { FAIL } from './json-scanner.ts';
 import { type JsonNode, JsonSyntaxError, offsetOfPath, parseJsonTree } from './json-tree.ts';
 import { LineTable } from './line-table.ts';
 import { PodReader } from './pod-reader.ts';
 import type { FieldPath, Place } from './problem.ts';
+import type { TextPiece } from './text-buffer.ts';
 import { newYamlBudget, readYaml, type TextPart, type YamlBudget } from './yaml.ts';
 import { countLines, cutYamlList, type YamlList } from './yaml-list.ts';
 

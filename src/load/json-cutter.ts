@@ -30,16 +30,7 @@ import {
   TAB,
 } from './json-scanner.ts';
 import type { Place } from './problem.ts';
-
-/** Bytes of text, cut anywhere. */
-export interface TextPiece {
-  readonly bytes: Buffer;
-  /**
-   * So many bytes of the memory before them are free to be written, and LOOK_AHEAD_BYTES behind them; both stay until the next but one
-   * piece is asked for. 0 = nothing may be written there.
-   */
-  readonly freeBefore: number;
-}
+import { TextBuffer, type TextPiece } from './text-buffer.ts';
 
 /** One piece of JSON text, and where it began. */
 export interface JsonCut {
@@ -58,7 +49,7 @@ export interface ListHeader {
 export interface JsonSink {
   /**
    * May take the item that begins at `from` before it is cut out, and then says where it ends; `undefined` = cut it out.
-   * The item may go on behind the end of `bytes`, which LOOK_AHEAD_BYTES of zeros mark.
+   * The item may go on behind the end of `bytes`, which zeros mark (text-buffer.ts).
    */
   readItem?(bytes: Buffer, from: number, line: number, header: ListHeader): ItemRead | undefined;
   /** An object of the top-level `items`; `index` counts from 0. */
@@ -90,9 +81,6 @@ const IS_MARK = Uint8Array.from({ length: 256 }, (_, byte) =>
   [QUOTE, COLON, LINE_FEED, OPEN_OBJECT, OPEN_LIST, CLOSE_OBJECT, CLOSE_LIST].includes(byte) ? 1 : 0,
 );
 
-/** As many as the longest thing that is looked at without a look at each byte: an escape. */
-export const LOOK_AHEAD_BYTES = 8;
-
 /**
  * So many bytes before the end of what has come no item is handed to the sink: it would seldom be whole, and a part of one goes the long
  * way. Longer items do so anyway.
@@ -107,11 +95,10 @@ export class JsonCutter {
   private readonly depthMax: number;
   private readonly pieceLengthMax: number;
   private readonly holdBytes: number;
+  private readonly buffer = new TextBuffer();
 
   /** Bytes not yet handed out, `length` of them and some zeros; all offsets below are into them. */
-  private bytes: Buffer = Buffer.alloc(LOOK_AHEAD_BYTES);
-  /** They lie in the memory of the last piece. */
-  private isBorrowed = false;
+  private bytes: Buffer;
   private length = 0;
   private at = 0;
   /** Items that begin before this offset may be handed to the sink. */
@@ -146,6 +133,7 @@ export class JsonCutter {
 
   constructor(sink: JsonSink, limits: { depthMax: number; pieceLengthMax: number }, origin: Place) {
     this.sink = sink;
+    this.bytes = this.buffer.bytes;
     this.depthMax = limits.depthMax;
     this.pieceLengthMax = limits.pieceLengthMax;
     this.holdBytes = sink.readItem === undefined ? 0 : Math.min(HOLD_BYTES, limits.pieceLengthMax);
@@ -154,11 +142,12 @@ export class JsonCutter {
   }
 
   /** Takes the next piece and hands out what ends in it. Throws `JsonCutError`. */
-  feed({ bytes, freeBefore }: TextPiece): void {
+  feed(piece: TextPiece): void {
     const keepFrom = this.keepFrom();
     if (this.countedTo < keepFrom) this.count(keepFrom);
-    if (freeBefore > 0 && this.length - keepFrom <= freeBefore) this.prepend(keepFrom, bytes);
-    else this.append(keepFrom, bytes);
+    this.buffer.add(piece, keepFrom);
+    this.bytes = this.buffer.bytes;
+    this.length = this.buffer.length;
     this.at -= keepFrom;
     this.stringAt -= keepFrom;
     this.countedTo -= keepFrom;
@@ -167,40 +156,6 @@ export class JsonCutter {
     this.readyTo = this.length - this.holdBytes;
     this.scan();
     this.checkLength(this.length - this.keepFrom(), this.valuePlace);
-  }
-
-  /** Puts what is kept before the piece, in the piece's memory. */
-  private prepend(keepFrom: number, piece: Buffer): void {
-    const kept = this.length - keepFrom;
-    const length = kept + piece.length;
-    const bytes = Buffer.from(piece.buffer, piece.byteOffset - kept, length + LOOK_AHEAD_BYTES);
-    this.bytes.copy(bytes, 0, keepFrom, this.length);
-    this.bytes = bytes;
-    this.isBorrowed = true;
-    this.length = length;
-    bytes.fill(0, length);
-  }
-
-  /**
-   * Puts the piece behind what is kept, in the same memory if it fits. Readers look some bytes ahead, and code that has once read
-   * behind the end of an array is slow ever after: so zeros follow.
-   */
-  private append(keepFrom: number, piece: Buffer): void {
-    const kept = this.length - keepFrom;
-    const length = kept + piece.length;
-    const fits = length + LOOK_AHEAD_BYTES <= this.bytes.length;
-    if (fits && !this.isBorrowed) this.bytes.copyWithin(0, keepFrom, this.length);
-    else {
-      const bytes = Buffer.allocUnsafe(
-        Math.max(length, Math.min(2 * this.bytes.length, 2 * length)) + LOOK_AHEAD_BYTES,
-      );
-      this.bytes.copy(bytes, 0, keepFrom, this.length);
-      this.bytes = bytes;
-      this.isBorrowed = false;
-    }
-    piece.copy(this.bytes, kept);
-    this.length = length;
-    this.bytes.fill(0, length, length + LOOK_AHEAD_BYTES);
   }
 
   private checkLength(length: number, place: Place): void {

@@ -13,9 +13,9 @@
  *                                                    ^^^^^^^^      hole 2 differs: `10.0.0.9`
  *                                                            ==    the end: the value is good, and holes 0 and 2 are what it has of its own
  *
- * Eight bytes are compared at a time, four times in a row where all of them are equal. What a hole may hold is what JSON allows there (a text for a text, a number or a word for
- * either), so a value that matches is as good as the one the form was made of: same keys, none twice, same depth. One that differs anywhere
- * else has another form, and is read the long way.
+ * Eight bytes are compared at a time, four times in a row where all of them are equal. What a hole may hold is what JSON allows there (a
+ * text for a text, a number or a word for either), so a value that matches is as good as the one the form was made of: same keys, none
+ * twice, same depth. One that differs anywhere else has another form, and is read the long way.
  */
 import { BACKSLASH, COLON, FAIL, IS_SPECIAL, JsonScanner, QUOTE, SPACE } from './json-scanner.ts';
 

@@ -7,15 +7,15 @@
  *     thread    slot 0 ─► slot 1 ─► … ─► slot 4 ─► slot 0 once it is given back …      filled 6
  *     here                slot 2 is being looked at, slot 1 may be still               given back 1
  *
- * Before and behind each slot there is room to write: whoever cuts the text (json-cutter.ts) puts the end of the last slot, which begins what
- * goes on in this one, before it, and copies no more than that.
+ * Before and behind each slot there is room to write: text-buffer.ts puts the end of the last slot, which begins what goes on in this one,
+ * before it, and copies no more than that.
  *
  * Each waits for the other's number to grow. A slot that holds nothing is the end of the file. If the thread cannot start, fails or does
  * not answer in time, `next` says so, and the file is read on here, from where it was: nothing is lost but time.
  */
 import { Worker } from 'node:worker_threads';
 import { threadEntry } from '../base/thread-entry.ts';
-import { LOOK_AHEAD_BYTES } from './json-cutter.ts';
+import { LOOK_AHEAD_BYTES } from './text-buffer.ts';
 
 /** Smaller files are read before a thread has started. */
 export const AHEAD_BYTES_MIN = 256 * 1024 * 1024;
@@ -60,7 +60,10 @@ export class ReadAhead {
     this.#worker.unref();
   }
 
-  /** The next bytes, good until the next call but one, with SLOT_FREE_BYTES before them; empty at the end; `undefined` = read on by yourself, from behind what was given. */
+  /**
+   * The next bytes, with SLOT_FREE_BYTES before them and LOOK_AHEAD_BYTES behind them that may be written, good until the next call but one;
+   * empty at the end; `undefined` = read on by yourself, from behind what was given.
+   */
   next(): Buffer | undefined {
     if (this.#taken > 1) {
       Atomics.store(this.#numbers, GIVEN_BACK, this.#taken - 1);

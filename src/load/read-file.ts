@@ -12,8 +12,8 @@ import { decode, INVALID_BYTES } from './decode.ts';
 import type { DocumentSink } from './document.ts';
 import { FLOW_LENGTH_MAX, readDocuments, readJsonPieces } from './documents.ts';
 import type { FileSource } from './files.ts';
-import type { TextPiece } from './json-cutter.ts';
 import { AHEAD_BYTES_MIN, ReadAhead, SLOT_FREE_BYTES } from './read-ahead.ts';
+import type { TextPiece } from './text-buffer.ts';
 
 const STDIN = 0;
 const READ_BYTES = 4 * 1024 * 1024;

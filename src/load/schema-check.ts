@@ -204,7 +204,7 @@ function shown(value: unknown): string {
   if (value === null) return 'null';
   if (typeof value === 'string') return quoteText(value);
   if (Array.isArray(value)) return 'a list';
-  // As they stand in YAML; JSON has none of them.
+  // As YAML writes them; of JSON it may be a number that is too large.
   if (Number.isNaN(value)) return '.nan';
   if (value === Number.POSITIVE_INFINITY) return '.inf';
   if (value === Number.NEGATIVE_INFINITY) return '-.inf';

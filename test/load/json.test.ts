@@ -2,17 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { RawDocument, TextProblem } from '../../src/load/document.ts';
 import { readJsonPieces } from '../../src/load/documents.ts';
-import {
-  type JsonCut,
-  JsonCutError,
-  JsonCutter,
-  type JsonSink,
-  type ListHeader,
-  LOOK_AHEAD_BYTES,
-  type TextPiece,
-} from '../../src/load/json-cutter.ts';
+import { type JsonCut, JsonCutError, JsonCutter, type JsonSink, type ListHeader } from '../../src/load/json-cutter.ts';
 import { type JsonNode, JsonSyntaxError, offsetOfPath, parseJsonTree } from '../../src/load/json-tree.ts';
 import { LineTable } from '../../src/load/line-table.ts';
+import { LOOK_AHEAD_BYTES, type TextPiece } from '../../src/load/text-buffer.ts';
 
 class Recorder implements JsonSink {
   readonly items: { readonly cut: JsonCut; readonly index: number; readonly header: ListHeader }[] = [];
@@ -36,6 +29,13 @@ function roomyPiece(piece: Buffer, freeBefore: number): TextPiece {
   return { bytes: memory.subarray(freeBefore, freeBefore + piece.length), freeBefore };
 }
 
+function scribble(piece: TextPiece | undefined): void {
+  if (piece !== undefined) new Uint8Array(piece.bytes.buffer, piece.bytes.byteOffset - piece.freeBefore).fill(QUOTE);
+}
+
+const QUOTE = 0x22;
+const BEHIND = Buffer.alloc(LOOK_AHEAD_BYTES, QUOTE);
+
 function cutPieces(
   pieces: readonly (string | Buffer)[],
   limits = LIMITS,
@@ -43,9 +43,16 @@ function cutPieces(
 ): Recorder {
   const recorder = new Recorder();
   const cutter = new JsonCutter(recorder, limits, { line: 1, column: 1 });
-  pieces.forEach((piece, index) => {
-    cutter.feed(roomyPiece(Buffer.from(piece), freeBefore(index)));
-  });
+  const given: TextPiece[] = [];
+  for (const [index, piece] of pieces.entries()) {
+    // Memory of the last piece but one is its giver's again, and of the last one if nothing was free around it.
+    scribble(given.at(-2));
+    if (given.at(-1)?.freeBefore === 0) scribble(given.at(-1));
+    const next = roomyPiece(Buffer.from(piece), freeBefore(index));
+    given.push(next);
+    cutter.feed(next);
+    if (next.freeBefore === 0) expect(Buffer.from(next.bytes.buffer, next.bytes.length).equals(BEHIND)).toBe(true);
+  }
   cutter.end();
   return recorder;
 }

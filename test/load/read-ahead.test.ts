@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { afterAll, afterEach, expect, test, vi } from 'vitest';
 import { useThreadEntries } from '../../src/base/thread-entry.ts';
 import type { DocumentSink, RawDocument, TextProblem } from '../../src/load/document.ts';
-import { LOOK_AHEAD_BYTES } from '../../src/load/json-cutter.ts';
-import { ReadAhead, SLOT_BYTES, SLOT_COUNT, SLOT_FREE_BYTES } from '../../src/load/read-ahead.ts';
+import { GIVEN_BACK, ReadAhead, SLOT_BYTES, SLOT_COUNT, SLOT_FREE_BYTES } from '../../src/load/read-ahead.ts';
 import { readFileDocuments } from '../../src/load/read-file.ts';
+import { LOOK_AHEAD_BYTES } from '../../src/load/text-buffer.ts';
 import type { Pod } from '../../src/model/resources.ts';
 import { bundleThreadEntries } from '../support/thread-entries.ts';
 
@@ -30,7 +30,10 @@ function podObject(index: number): object {
       ...(index % 5 === 0 ? {} : { annotations: { 'cni.projectcalico.org/floatingIPs': `["10.9.0.${index % 200}"]` } }),
       ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: 'not an item', metadata: {} }],
     },
-    spec: { nodeName: 'n1', containers: [{ name: 'c', image: 'x', ports: [{ containerPort: 80, name: 'http' }] }] },
+    spec: {
+      nodeName: 'n1',
+      containers: [{ name: 'c', image: imageOf(index), ports: [{ containerPort: 80, name: 'http' }] }],
+    },
     // Now and then what only the long way can read or report.
     status: {
       phase: index % 97 === 0 ? 'Run\u0041ing "quoted"' : 'Running',
@@ -40,9 +43,15 @@ function podObject(index: number): object {
   };
 }
 
-/** More than the ring holds. */
+/** A kilobyte, sometimes with bytes beyond ASCII; seldom more than is kept of a slot in the memory of the next. */
+function imageOf(index: number): string {
+  if (index % 1_500 === 700) return 'y'.repeat(2 * SLOT_FREE_BYTES + 50 * index);
+  return (index % 40 === 0 ? 'ü€😀' : 'x').repeat(index % 40 === 0 ? 110 : 1_000);
+}
+
+/** More than twice what the ring holds, beside what is read before there is a thread. */
 function write(name: string, indent: number | undefined, start = ''): string {
-  const items = Array.from({ length: 9_000 }, (_, index) => JSON.stringify(podObject(index), null, indent));
+  const items = Array.from({ length: 12_000 }, (_, index) => JSON.stringify(podObject(index), null, indent));
   const path = join(folder, name);
   const end = '],\n"kind": "List", "metadata": {"resourceVersion": ""}}\n';
   writeFileSync(path, `${start}{"apiVersion": "v1", "items": [\n${items.join(',\n')}${end}`);
@@ -74,10 +83,12 @@ test.each([
   const next = vi.spyOn(ReadAhead.prototype, 'next');
   const one = read(path, Number.POSITIVE_INFINITY);
   expect(next).not.toHaveBeenCalled();
-  expect(one.pods.length).toBeGreaterThan(8_000);
+  expect(one.pods.length).toBeGreaterThan(11_000);
   expect(one.rest.length).toBeGreaterThan(40);
   expect(read(path, 0)).toEqual(one);
-  expect(next.mock.results.every(({ value }) => value !== undefined)).toBe(true);
+  const pieces = next.mock.results.map(({ value }) => value as Buffer | undefined);
+  expect(pieces.every((piece) => piece !== undefined)).toBe(true);
+  expect(pieces.filter((piece) => piece!.length > 0).length).toBeGreaterThan(2 * SLOT_COUNT);
 });
 
 test('a thread that gives up in the middle', () => {
@@ -89,6 +100,7 @@ test('a thread that gives up in the middle', () => {
   });
   const broken = read(path, 0);
   expect(calls).toBe(3);
+  expect(statSync(path).size).toBeGreaterThan(10 * SLOT_BYTES);
   vi.restoreAllMocks();
   expect(broken).toEqual(read(path, Number.POSITIVE_INFINITY));
 });
@@ -113,7 +125,11 @@ test('slots are not filled again before they are given back', () => {
   const ahead = new ReadAhead(path, 5);
   let at = 5;
   let last: Buffer = Buffer.alloc(0);
+  const store = vi.spyOn(Atomics, 'store');
+  let taken = 0;
   for (let piece = ahead.next(); piece !== undefined && piece.length > 0; piece = ahead.next()) {
+    const givenBack = store.mock.calls.filter(([, index]) => index === GIVEN_BACK).at(-1)?.[2] ?? 0;
+    expect(givenBack).toBe(Math.max(0, taken++ - 1));
     expect(last.equals(bytes.subarray(at - last.length, at))).toBe(true);
     expect(piece.equals(bytes.subarray(at, at + piece.length))).toBe(true);
     // Whoever has it may write before and behind it.
@@ -123,6 +139,7 @@ test('slots are not filled again before they are given back', () => {
     ] as const) {
       Buffer.from(piece.buffer, start, length).fill(1);
     }
+    expect(last.equals(bytes.subarray(at - last.length, at))).toBe(true);
     at += piece.length;
     last = piece;
   }

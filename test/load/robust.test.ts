@@ -55,6 +55,11 @@ describe('a load never throws', () => {
     loadEveryWay(tier);
   });
 
+  test('a number that is too large for JSON', () => {
+    const tier = '{"apiVersion":"projectcalico.org/v3","kind":"Tier","metadata":{"name":"a"},"spec":{"order":1e999}}';
+    expect(errorsOf(tier)).toEqual(['t.yaml:1: Tier a: spec.order: must be a number, got .inf; write a number']);
+  });
+
   test('any text', () => {
     const unit = fc.constantFrom(
       'a',
