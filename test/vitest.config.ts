@@ -3,8 +3,8 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /**
- * Folders of tests that compute and nothing else: they run side by side. All others start processes, servers, namespaces or a browser, or
- * wait for what happens: one file at a time, with the machine to themselves.
+ * Folders of tests that compute: they run side by side. All others start processes, servers, threads, namespaces or a browser, or wait for
+ * what happens: one file at a time, with the machine to themselves.
  */
 const SIDE_BY_SIDE =
   'analyze base compile conntrack load match packets property rbac reference selector tables wire'.split(' ');
@@ -12,8 +12,11 @@ const BUT = [
   'analyze/stage-times.test.ts',
   'analyze/verify-kernel.test.ts',
   'compile/direct-addresses.test.ts',
+  'load/files.test.ts',
   'load/read-ahead.test.ts',
   'packets/live.test.ts',
+  'packets/unpack-ahead.test.ts',
+  'wire/captures.test.ts',
 ];
 /** Some suites hold a few hundred megabytes. */
 const SIDE_BY_SIDE_MAX = 4;
