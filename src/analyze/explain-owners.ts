@@ -3,7 +3,7 @@
  * selector can see (semantics 2.1-2.5). For sentences; whether an address is in an IP set is asked of the plan.
  */
 import { type IpAddress, parsePrefixOrAddress, prefixContains } from '../base/ip.ts';
-import { inheritingLookup, networkSetOwnLabels, podOwnLabels } from '../compile/labels.ts';
+import { inheritingLookup, networkSetOwnLabels, podOwnLabels, sortedLabels } from '../compile/labels.ts';
 import type { Plan } from '../compile/plan.ts';
 import { LABEL_NAME, NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX } from '../compile/selectors.ts';
 import type { NetworkSet, Origin, Resources, StringMap } from '../model/resources.ts';
@@ -46,7 +46,7 @@ export function ownersOf(plan: Plan, resources: Resources, address: IpAddress): 
 
 function endpointOwner(plan: Plan, resources: Resources, index: number): Owner {
   const { kind, namespace, name, node, serviceAccount, labels, origin, group } = plan.endpoints[index]!;
-  const given = new Map(labels);
+  const given = new Map(sortedLabels(labels));
   const own = kind === 'wep' ? podOwnLabels(given, namespace, serviceAccount) : given;
   const parents = plan.groups[group]!.profiles.map((profile) => profileLabels(resources, profile));
   return {

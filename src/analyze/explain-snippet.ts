@@ -1,5 +1,6 @@
 /** Rules and policies as YAML to paste, for the proposals of `explain`. */
 import { formatPrefix, fullPrefix } from '../base/ip.ts';
+import { sortedLabels } from '../compile/labels.ts';
 import type { PlanEndpoint } from '../compile/plan.ts';
 import { LABEL_NAME, LABEL_SERVICE_ACCOUNT } from '../compile/selectors.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from '../model/flow.ts';
@@ -40,7 +41,7 @@ export function insertion(
 export function newPolicy(direction: 'ingress' | 'egress', endpoint: PlanEndpoint, probe: Probe): Snippet {
   const account = endpoint.serviceAccount;
   // Calico drops or replaces such labels of pods (semantics 2.1).
-  const own = endpoint.labels.filter(([key]) => !/^(pcns|pcsa)\.|^projectcalico\.org\//.test(key));
+  const own = sortedLabels(endpoint.labels).filter(([key]) => !/^(pcns|pcsa)\.|^projectcalico\.org\//.test(key));
   const labels = [...own, ...(account === '' ? [] : [[LABEL_SERVICE_ACCOUNT, account] as const])];
   const selector = labels.map(([key, value]) => `${key} == ${quoted(value)}`).join(' && ') || 'all()';
   const type = direction === 'ingress' ? 'Ingress' : 'Egress';

@@ -2,6 +2,7 @@
 import { formatPrefix } from '../base/ip.ts';
 import { endpointJson, policyJson } from '../compile/compile-json.ts';
 import { ipSetMembers } from '../compile/ip-sets.ts';
+import { sortedLabels } from '../compile/labels.ts';
 import type { Plan, PlanEndpoint, PlanGroup } from '../compile/plan.ts';
 import type { Origin, Resources, ServiceAccount } from '../model/resources.ts';
 import type { Cluster } from './inputs.ts';
@@ -72,7 +73,8 @@ function endpointRow(plan: Plan, endpoint: PlanEndpoint): Row {
   const { namespace, name, key, node, serviceAccount, origin } = endpoint;
   const group = plan.groups[endpoint.group]!;
   const addresses = endpoint.addresses.map(formatAddressOf);
-  const labels = Object.fromEntries(endpoint.labels);
+  const sorted = sortedLabels(endpoint.labels);
+  const labels = Object.fromEntries(sorted);
   return {
     namespace,
     name,
@@ -86,7 +88,7 @@ function endpointRow(plan: Plan, endpoint: PlanEndpoint): Row {
       ruling(group, 'ingress'),
       ruling(group, 'egress'),
     ],
-    wideCells: [pairs(endpoint.labels), group.profiles.join(' '), place(origin)],
+    wideCells: [pairs(sorted), group.profiles.join(' '), place(origin)],
     item: {
       id: key,
       namespace,

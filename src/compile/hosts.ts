@@ -15,7 +15,7 @@ import { fullPrefix, parseAddress, parsePrefixOrAddress } from '../base/ip.ts';
 import type { HostEndpoint, NetworkSet } from '../model/resources.ts';
 import type { Converted } from './draft.ts';
 import type { GroupIdentities, GroupIdentity } from './groups.ts';
-import { type LabelSets, networkSetOwnLabels } from './labels.ts';
+import { type AskedLabels, networkSetOwnLabels } from './labels.ts';
 import type { NamedPort, PlanWarning, Prefix } from './plan.ts';
 import { type EndpointDraft, UNPLACED } from './pods.ts';
 import { namespaceProfileName } from './profiles.ts';
@@ -25,7 +25,7 @@ import { warning } from './warnings.ts';
 /** No value if Felix ignores it. */
 export function hostEndpointDraft(
   host: HostEndpoint,
-  labelSets: LabelSets,
+  askedLabels: AskedLabels,
   identities: GroupIdentities,
 ): Converted<EndpointDraft> {
   const ports: NamedPort[] = [];
@@ -48,7 +48,7 @@ export function hostEndpointDraft(
       );
   }
   const { name, uid, origin } = host.meta;
-  const { pairs, asked } = labelSets.of(host.meta.labels);
+  const asked = askedLabels.of(host.meta.labels);
   const value: EndpointDraft = {
     key: `hep:${name}`,
     kind: 'hep',
@@ -57,7 +57,7 @@ export function hostEndpointDraft(
     node: host.node,
     serviceAccount: '',
     uid,
-    labels: pairs,
+    labels: host.meta.labels,
     addresses,
     spans: undefined,
     interfaceName: host.interfaceName,
@@ -80,7 +80,7 @@ export interface NetworkSetDraft {
 
 export function networkSetDraft(
   set: NetworkSet,
-  labelSets: LabelSets,
+  askedLabels: AskedLabels,
   identities: GroupIdentities,
 ): Converted<NetworkSetDraft> {
   const warnings: PlanWarning[] = [];
@@ -92,7 +92,7 @@ export function networkSetDraft(
   }
   const { namespace, name, labels } = set.meta;
   const isGlobal = set.kind === 'GlobalNetworkSet';
-  const own = labelSets.of(networkSetOwnLabels(labels, isGlobal ? '' : namespace)).asked;
+  const own = askedLabels.of(networkSetOwnLabels(labels, isGlobal ? '' : namespace));
   const profiles = isGlobal ? [] : [namespaceProfileName(namespace)];
   const key = isGlobal ? `gns:${name}` : `ns:${namespace}/${name}`;
   return { value: { key, prefixes, identity: identities.of('ns', own, profiles, []) }, warnings };

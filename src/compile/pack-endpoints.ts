@@ -2,6 +2,7 @@
 import { WordInterner } from '../base/word-interner.ts';
 import { zeroWords } from '../base/words.ts';
 import * as layout from '../tables/layout.ts';
+import { sortedLabels } from './labels.ts';
 import type { SlotsOf } from './pack-addresses.ts';
 import type { Plan, PlanEndpoint, PlanRejectedPod, Prefix } from './plan.ts';
 import type { Sections } from './sections.ts';
@@ -115,7 +116,7 @@ export class EndpointWriter {
     words[layout.TEMPLATE_NAMESPACE] = this.#commonString(endpoint.namespace);
     words[layout.TEMPLATE_SERVICE_ACCOUNT] = this.#commonString(endpoint.serviceAccount);
     words[layout.TEMPLATE_LABELS] = this.#labelsAt(labels);
-    words[layout.TEMPLATE_LABELS + 1] = labels.length;
+    words[layout.TEMPLATE_LABELS + 1] = labels.size;
     words[layout.TEMPLATE_GROUP] = group;
     words[layout.TEMPLATE_FILE] = this.#commonString(endpoint.origin.file);
     words[layout.TEMPLATE_CHAINS] = chains;
@@ -154,13 +155,13 @@ export class EndpointWriter {
   }
 
   #labelsAt(labels: PlanEndpoint['labels']): number {
-    if (labels.length === 0) return 0;
+    if (labels.size === 0) return 0;
     let offset = this.#labels.get(labels);
     if (offset === undefined) {
-      const strings = new Array<number>(2 * labels.length);
-      for (let i = 0; i < labels.length; i++) {
-        strings[2 * i] = this.#commonString(labels[i]![0]);
-        strings[2 * i + 1] = this.#commonString(labels[i]![1]);
+      const strings = new Array<number>(2 * labels.size);
+      for (const [i, [key, value]] of sortedLabels(labels).entries()) {
+        strings[2 * i] = this.#commonString(key);
+        strings[2 * i + 1] = this.#commonString(value);
       }
       offset = this.#sections.ints(strings);
       if (this.#labels.size >= KNOWN_LABELS_MAX) this.#labels.clear();
@@ -190,7 +191,7 @@ export class EndpointWriter {
   }
 }
 
-/** Whether endpoints of one group with the same chains have one template. Equal lists of labels are nearly always one array (labels.ts). */
+/** Whether endpoints of one group with the same chains have one template. Equal labels of a dump are one map (load/pod-fields.ts). */
 function hasSameTemplate(a: PlanEndpoint, b: PlanEndpoint): boolean {
   return (
     a.labels === b.labels &&

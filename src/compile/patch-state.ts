@@ -241,8 +241,8 @@ export class PatchState {
 
   /** The endpoint of a pod, in a group that is there or is made; undefined if the pod is none. */
   #endpointOf(pod: Pod): PlanEndpoint | undefined {
-    const { labelSets, identities } = this.#shapes;
-    const draft = podDraft(pod, labelSets, identities);
+    const { askedLabels, identities } = this.#shapes;
+    const draft = podDraft(pod, askedLabels, identities);
     if (draft.kind === 'none') {
       if (draft.warnings.length > 0) throw new NoRoomError();
       return undefined;

@@ -27,7 +27,7 @@ import { GroupIndex } from './group-index.ts';
 import { GroupIdentities, type GroupIdentity } from './groups.ts';
 import { hostEndpointDraft, networkSetDraft } from './hosts.ts';
 import { distinctIpSets, planIpSet, SliceIndex, sortedPrefixes } from './ip-sets.ts';
-import { askedKeys, LabelSets } from './labels.ts';
+import { AskedLabels, askedKeys } from './labels.ts';
 import { ListMemo, Memo } from './memo.ts';
 import { type NodeSettings, nodeSettings, planNodes } from './nodes.ts';
 import { orderPolicies, orderTiers } from './order.ts';
@@ -84,13 +84,13 @@ export interface Joined {
 /** What depends on the labels that selectors ask about. */
 export interface Shapes {
   readonly asked: ReadonlySet<string>;
-  readonly labelSets: LabelSets;
+  readonly askedLabels: AskedLabels;
   readonly identities: GroupIdentities;
   readonly pods: ListMemo<Pod, EndpointDraft | NoEndpoint>;
 }
 
 function newShapes(asked: ReadonlySet<string>): Shapes {
-  return { asked, labelSets: new LabelSets(asked), identities: new GroupIdentities(), pods: new ListMemo() };
+  return { asked, askedLabels: new AskedLabels(asked), identities: new GroupIdentities(), pods: new ListMemo() };
 }
 
 export function newPlanCaches(): PlanCaches {
@@ -219,7 +219,7 @@ function place(resources: Resources, caches: PlanCaches): Placement {
   const settingsOf = nodeSettings(felixConfigurations, warnings);
   const settled = settleEndpoints(resources, settingsOf, caches, warnings);
   const sets = unwrap(
-    networkSets.map((set) => networkSetDraft(set, caches.shapes.labelSets, caches.shapes.identities)),
+    networkSets.map((set) => networkSetDraft(set, caches.shapes.askedLabels, caches.shapes.identities)),
     warnings,
   );
   const { endpoints, groups } = assemble(settled.endpoints, settled.allowedSources, sets);
@@ -291,12 +291,12 @@ function settleEndpoints(
   caches: PlanCaches,
   warnings: PlanWarning[],
 ): SettledEndpoints {
-  const { labelSets, identities, pods } = caches.shapes;
-  const hosts = resources.hostEndpoints.map((host) => hostEndpointDraft(host, labelSets, identities));
+  const { askedLabels, identities, pods } = caches.shapes;
+  const hosts = resources.hostEndpoints.map((host) => hostEndpointDraft(host, askedLabels, identities));
   const endpoints = unwrap(hosts, warnings);
   const allowedSources = new Map<EndpointDraft, readonly Prefix[]>();
   const rejected: PlanRejectedPod[] = [];
-  const makeDraft = (pod: Pod): EndpointDraft | NoEndpoint => podDraft(pod, labelSets, identities);
+  const makeDraft = (pod: Pod): EndpointDraft | NoEndpoint => podDraft(pod, askedLabels, identities);
   const drafts = pods.map(resources.pods, makeDraft);
   for (const [index, draft] of drafts.entries()) {
     if (draft.kind === 'none') {

@@ -9,7 +9,7 @@
  * selector is evaluated once a group, and an IP set is a list of groups. A pod's policies depend on its labels and
  * profiles alone, so they, too, are worked out once a group.
  */
-import type { Origin } from '../model/resources.ts';
+import type { Origin, StringMap } from '../model/resources.ts';
 import type { HttpPath } from '../model/rule.ts';
 
 /** A parsed prefix. IPv4 uses `words[0]` alone; host bits are zero. Words are int32, most significant first. */
@@ -62,8 +62,8 @@ export interface PlanEndpoint {
   /** `''` for host endpoints. */
   readonly serviceAccount: string;
   readonly uid: string;
-  /** The object's own labels as the user wrote them (for records). Sorted by key. */
-  readonly labels: readonly (readonly [string, string])[];
+  /** The object's own labels as the user wrote them (for records). */
+  readonly labels: StringMap;
   readonly addresses: readonly Prefix[];
   /** Pods only: when it owned which of `addresses`; absent = all of them, always (timed-owners.ts). */
   readonly spans?: readonly OwnedSpan[] | undefined;

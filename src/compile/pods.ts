@@ -10,7 +10,7 @@ import { fullPrefix, parseFullPrefix, parsePrefix, parsePrefixOrAddress } from '
 import { ALLOWED_SOURCE_PREFIXES, FLOATING_IPS, podAddressTexts } from '../model/pod-addresses.ts';
 import type { AddressSpan, ContainerPort, Pod, StringMap } from '../model/resources.ts';
 import type { GroupIdentities, GroupIdentity } from './groups.ts';
-import { type LabelSets, podOwnLabels } from './labels.ts';
+import { type AskedLabels, podOwnLabels } from './labels.ts';
 import type { NamedPort, OwnedSpan, PlanEndpoint, PlanWarning, Prefix } from './plan.ts';
 import { namespaceProfileName, serviceAccountProfileName } from './profiles.ts';
 import { portProtocolNumber } from './protocols.ts';
@@ -40,7 +40,7 @@ export interface NoEndpoint {
 const NONE: readonly never[] = [];
 const NO_ENDPOINT: NoEndpoint = { kind: 'none', warnings: NONE };
 
-export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdentities): EndpointDraft | NoEndpoint {
+export function podDraft(pod: Pod, askedLabels: AskedLabels, identities: GroupIdentities): EndpointDraft | NoEndpoint {
   const texts = podAddressTexts(pod);
   if (texts.length === 0) return NO_ENDPOINT;
   const addresses = addressesOf(texts);
@@ -51,8 +51,8 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
   if (typeof floating === 'string') return failed(pod, `metadata.annotations[${FLOATING_IPS}]`, floating);
   const { namespace, name, uid, labels, origin } = pod.meta;
   const serviceAccount = pod.serviceAccountName;
-  const labelSet = labelSets.of(labels);
-  const identity = identities.lastOf(labelSet.asked, pod) ?? podIdentity(pod, labelSet.asked, identities);
+  const asked = askedLabels.of(labels);
+  const identity = identities.lastOf(asked, pod) ?? podIdentity(pod, asked, identities);
   return {
     key: `wep:${namespace}/${name}`,
     kind: 'wep',
@@ -61,7 +61,7 @@ export function podDraft(pod: Pod, labelSets: LabelSets, identities: GroupIdenti
     node: pod.nodeName,
     serviceAccount,
     uid,
-    labels: labelSet.pairs,
+    labels,
     addresses,
     spans: pod.spans?.flatMap(ownedSpan),
     interfaceName: '',

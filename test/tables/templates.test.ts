@@ -103,7 +103,7 @@ describe('templates', () => {
     });
     expect(said).toEqual(
       endpoints.map(({ kind, namespace, name, serviceAccount, labels, group, origin }) => {
-        return { kind, namespace, name, serviceAccount, labels: labels.length, group, file: origin.file };
+        return { kind, namespace, name, serviceAccount, labels: labels.size, group, file: origin.file };
       }),
     );
   });
