@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { sortedLabels } from '../../src/compile/labels.ts';
 import {
   account,
   addresses,
@@ -231,7 +232,7 @@ describe('groups', () => {
       ['wep:app/e', 0],
     ]);
     expect(prefixTexts(plan.groups[0]!.prefixes)).toEqual(['10.0.0.1/32', '10.0.0.2/32', '10.0.0.5/32']);
-    expect(endpointOf(plan, 'wep:app/b').labels).toEqual([
+    expect(sortedLabels(endpointOf(plan, 'wep:app/b').labels)).toEqual([
       ['pcns.z', 'q'],
       ['x', '1'],
       ['z', '2'],
