@@ -4,12 +4,13 @@
  *   updates of flows ─► newest of each flow ─── every interval ───► lines ─► bounded queue ─► one write at a time ─► FILE, FILE.1, FILE.2 …
  *
  * Nothing waits for the disk. What the queue has no room for, and what the disk does not take, is dropped and counted; after a failed write the
- * file is cut back to its last whole line (a pipe gets the rest of it first), and the next try comes a second later. Packets and bytes of a dropped line are lost to the log: the
- * next line of that flow counts from there on.
+ * file is cut back to its last whole line (a pipe gets the rest of it first), and the next try comes a second later. Packets and bytes of a
+ * dropped line are lost to the log: the next line of that flow counts from there on.
  */
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open, rename, rm } from 'node:fs/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { FlowUpdate } from './engine.ts';
 import { type FlowFormat, type FlowLine, formatFlow } from './flow-formats.ts';
 import { FlowLives } from './flow-lives.ts';
@@ -30,6 +31,8 @@ export interface FlowLogOptions {
 
 const PENDING_BYTES_MAX = 8 << 20;
 const RETRY_MS = 1_000;
+/** Between two tries at a pipe while the log is closed. */
+const CLOSING_RETRY_MS = 20;
 /** Written at once. */
 const PIECE_BYTES = 256 << 10;
 
@@ -61,7 +64,8 @@ export class FlowLog {
   #retry: NodeJS.Timeout | undefined;
   readonly #timer: NodeJS.Timeout;
   #idle: (() => void)[] = [];
-  #isClosing = false;
+  /** Once it is being closed: on the clock of `performance.now`. */
+  #closeByMs: number | undefined;
 
   constructor(options: FlowLogOptions) {
     this.#options = options;
@@ -112,12 +116,18 @@ export class FlowLog {
   async close(limitMs: number): Promise<void> {
     clearInterval(this.#timer);
     this.#emitAll(true);
-    this.#isClosing = true;
+    this.#closeByMs = performance.now() + limitMs;
     clearTimeout(this.#retry);
+    this.#retry = undefined;
     this.#write();
-    await this.#settled(limitMs);
+    await this.#settled(limitMs + CLOSING_RETRY_MS);
     this.dropped += this.#pending.length;
     this.#pending.length = 0;
+    if (this.#rest.length > 0) {
+      // A part of it is in the pipe, and the other one never comes.
+      this.lines--;
+      this.dropped++;
+    }
     // A write that is still under way would be waited for.
     const closing = this.#file?.close().catch(() => {});
     if (!this.#isWriting) await closing;
@@ -179,7 +189,7 @@ export class FlowLog {
   }
 
   async #writeAll(): Promise<void> {
-    while (this.#pending.length > 0) {
+    while (this.#pending.length > 0 || (this.#closeByMs !== undefined && this.#rest.length > 0)) {
       const lines: string[] = [];
       let length = 0;
       while (this.#pending.length > lines.length && length < PIECE_BYTES) {
@@ -189,7 +199,12 @@ export class FlowLog {
       this.#pending.splice(0, lines.length);
       this.#pendingBytes -= length;
       if (await this.#writePiece(lines)) continue;
-      if (this.#isClosing) return;
+      if (this.#closeByMs !== undefined) {
+        // A pipe may be read in time: then the line that was cut is ended, and others go.
+        if (this.#isRegular || performance.now() >= this.#closeByMs) return;
+        await pause(CLOSING_RETRY_MS);
+        continue;
+      }
       this.#retry = setTimeout(() => {
         this.#retry = undefined;
         this.#write();

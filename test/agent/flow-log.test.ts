@@ -186,13 +186,62 @@ test('a pipe whose reader stands still: lines are dropped, nothing waits; what i
     if (log.lines + log.dropped === taken) log.take(update(`g${taken++}`, {}, { isOpen: false }));
     return troubles.at(-1) === undefined;
   });
-  await log.close(1_000);
+  await log.close(5_000);
   closeSync(holder);
   await ended;
   const lines = text.split('\n').filter((line) => line !== '');
   for (const line of lines) expect(() => JSON.parse(line)).not.toThrow();
   expect(lines).toHaveLength(log.lines);
   expect(log.lines + log.dropped).toBe(taken);
+});
+
+/** A pipe that is full, and a log that has more for it. */
+async function fullPipe(name: string): Promise<{ log: FlowLog; path: string; holder: number; taken: number }> {
+  const path = join(folder, name);
+  execFileSync('mkfifo', [path]);
+  const holder = openSync(path, 'r+');
+  const log = await openLog({ path });
+  const taken = 120;
+  for (let i = 0; i < taken; i++)
+    log.take(update(`f${i}`, { source_labels: { text: 'x'.repeat(5_000) } }, { isOpen: false }));
+  await until('the pipe is full', () => (troubles.at(-1) ?? '').includes('EAGAIN'));
+  return { log, path, holder, taken };
+}
+
+test('a pipe that is read while the log is closed: the line that was cut is ended, and others go', async () => {
+  const { log, path, holder, taken } = await fullPipe('read-late');
+  const before = log.lines;
+  const closing = log.close(20_000);
+  const reader = spawn('cat', [path], { stdio: ['ignore', 'pipe', 'ignore'] });
+  let text = '';
+  reader.stdout.on('data', (part: Buffer) => {
+    text += part.toString('utf8');
+  });
+  const ended = new Promise((resolve) => reader.once('close', resolve));
+  await closing;
+  closeSync(holder);
+  await ended;
+  const lines = text.split('\n').filter((line) => line !== '');
+  for (const line of lines) expect(() => JSON.parse(line)).not.toThrow();
+  expect(lines).toHaveLength(log.lines);
+  expect(log.lines + log.dropped).toBe(taken);
+  expect(log.lines).toBeGreaterThan(before);
+});
+
+test('a pipe that nobody reads while the log is closed: what was cut does not count as a line', async () => {
+  const { log, path, holder, taken } = await fullPipe('read-never');
+  await log.close(100);
+  expect(log.lines + log.dropped).toBe(taken);
+  const read = spawn('cat', [path], { stdio: ['ignore', 'pipe', 'ignore'] });
+  let text = '';
+  read.stdout.on('data', (part: Buffer) => {
+    text += part.toString('utf8');
+  });
+  const ended = new Promise((resolve) => read.once('close', resolve));
+  await until('all is read', () => text.split('\n').length > log.lines);
+  closeSync(holder);
+  await ended;
+  expect(text.split('\n').length - 1).toBe(log.lines);
 });
 
 test('goldmane: one line a reporter, in the names of its Flow', async () => {
