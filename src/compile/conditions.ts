@@ -17,6 +17,7 @@
 import { compareBytewise } from '../base/bytewise.ts';
 import type { ObjectMeta, Resources } from '../model/resources.ts';
 import type { EntityRule, Rule } from '../model/rule.ts';
+import { sortedLabels } from './labels.ts';
 import type { PlanConditions, PlanIdentityMatch, PlanSubject } from './plan.ts';
 import { LABEL_NAME } from './selectors.ts';
 
@@ -52,7 +53,7 @@ export function identityMatch(entity: EntityRule, policyNamespace: string): Plan
 export function planSubjects(resources: Resources): PlanSubject[] {
   const subject = (namespace: string, account: string, meta: ObjectMeta): PlanSubject => {
     const labels = new Map(meta.labels).set(LABEL_NAME, meta.name);
-    return { namespace, account, labels: [...labels].sort((a, b) => compareBytewise(a[0], b[0])) };
+    return { namespace, account, labels: sortedLabels(labels) };
   };
   const subjects = [
     ...resources.namespaces.map(({ meta }) => subject(meta.name, '', meta)),

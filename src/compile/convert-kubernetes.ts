@@ -29,6 +29,7 @@ import type {
 } from '../model/resources.ts';
 import { EMPTY_ENTITY, type EntityRule, type Port, type Rule } from '../model/rule.ts';
 import type { Converted, PlacedRule, PolicyForm } from './draft.ts';
+import { sortedLabels } from './labels.ts';
 import type { PlanWarning } from './plan.ts';
 import { LABEL_ORCHESTRATOR } from './selectors.ts';
 import { warning } from './warnings.ts';
@@ -82,7 +83,7 @@ export function namespaceSelectorText(selector: LabelSelector | undefined): stri
 
 function labelTerms(selector: LabelSelector | undefined): string[] {
   if (selector === undefined) return [];
-  const labels = [...selector.matchLabels].sort(([a], [b]) => compareBytewise(a, b));
+  const labels = sortedLabels(selector.matchLabels);
   const terms = labels.map(([key, value]) => `${key} == '${value}'`);
   for (const { key, operator, values } of selector.matchExpressions) {
     const list = `{ '${values.join("', '")}' }`;

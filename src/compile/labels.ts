@@ -120,7 +120,6 @@ export function inheritingLookup(own: StringMap, parents: readonly StringMap[]):
 /** Content of labels as one unambiguous text, whatever the order of the map. */
 export function labelsKey(labels: StringMap): string {
   let key = '';
-  for (const [name, value] of [...labels].sort(([a], [b]) => compareBytewise(a, b)))
-    key += framed(name) + framed(value);
+  for (const [name, value] of sortedLabels(labels)) key += framed(name) + framed(value);
   return key;
 }
