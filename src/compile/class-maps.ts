@@ -12,6 +12,7 @@ import { assert } from '../base/assert.ts';
 import { WordInterner } from '../base/word-interner.ts';
 import type { Words } from '../base/words.ts';
 import { blocksOfMap, CLASS_MAP_BITS, CLASS_MAP_BLOCK, mappedRow, SECTION_CLASS_MAPS } from '../tables/layout.ts';
+import { IntPool } from './pools.ts';
 import type { Sections } from './sections.ts';
 
 const IN_BLOCK = CLASS_MAP_BLOCK - 1;
@@ -31,8 +32,8 @@ export class ClassMaps {
   readonly #blockCount: number;
   /** From this block on, maps of their own have blocks of their own. */
   readonly #firstOwn: number;
-  readonly #blocks = new WordInterner();
-  readonly #blockOffsets: number[] = [];
+  /** Blocks are just short enough to be shared there. */
+  readonly #blocks: IntPool;
   readonly #maps = new WordInterner();
   readonly #mapOffsets: number[] = [];
   readonly #map: Int32Array;
@@ -45,7 +46,8 @@ export class ClassMaps {
     this.#blockCount = blocksOfMap(classCount + room);
     this.#firstOwn = room === 0 ? this.#blockCount : classCount >>> CLASS_MAP_BITS;
     this.#map = new Int32Array(this.#blockCount);
-    this.#zeroBlock = this.#sharedBlock();
+    this.#blocks = new IntPool(this.#words);
+    this.#zeroBlock = this.#blocks.offset(this.#block);
     this.zero = this.add(NO_CLASSES);
   }
 
@@ -87,19 +89,12 @@ export class ClassMaps {
     while (next < classes.length && classes[next]! >>> CLASS_MAP_BITS < firstOwn) {
       const number = classes[next]! >>> CLASS_MAP_BITS;
       take(number);
-      this.#map[number] = this.#sharedBlock();
+      this.#map[number] = this.#blocks.offset(this.#block);
     }
     for (let number = firstOwn; number < this.#blockCount; number++) {
       take(number);
       this.#map[number] = this.#words.append(this.#block);
     }
-  }
-
-  /** Word offset of what is in `#block`. */
-  #sharedBlock(): number {
-    const number = this.#blocks.number(this.#block);
-    if (number === this.#blockOffsets.length) this.#blockOffsets.push(this.#words.append(this.#block));
-    return this.#blockOffsets[number]!;
   }
 }
 

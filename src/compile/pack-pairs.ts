@@ -94,7 +94,7 @@ export class PairTable {
     this.#section = section;
     const classes = sections.section(section).view();
     const same = samePolicyClasses(sections);
-    const count = peerCount(classes);
+    const count = layout.peerClassCount(classes);
     const used = (word: number): number[] => policyClassesOf(classes, word, same);
     this.#columns = share(classes, layout.CLASS_EGRESS, same, alikePeers(sections, count, used(layout.CLASS_INGRESS)));
     this.#rows = share(classes, layout.CLASS_INGRESS, same, alikePeers(sections, count, used(layout.CLASS_EGRESS)));
@@ -177,14 +177,6 @@ function samePolicyClasses(sections: Sections): Int32Array {
     if (number === firsts.length) firsts.push(policyClass);
     return firsts[number]!;
   });
-}
-
-/** Peer classes, as many as the address classes use. */
-function peerCount(classes: Int32Array): number {
-  let count = 0;
-  for (let at = 0; at < classes.length; at += CLASS_WORDS)
-    count = Math.max(count, classes[at + layout.CLASS_PEER]! + 1);
-  return count;
 }
 
 /** The different policy classes that occur in `word` of the address classes, ascending. */

@@ -14,8 +14,8 @@ export class ClassMapChecker {
   constructor({ classMaps, classes4, classes6 }: Tables) {
     this.#words = classMaps;
     this.#blockLimits = new Float64Array(classMaps.length);
-    this.#blocks4 = blocksFor(classes4);
-    this.#blocks6 = blocksFor(classes6);
+    this.#blocks4 = layout.blocksOfMap(layout.peerClassCount(classes4));
+    this.#blocks6 = layout.blocksOfMap(layout.peerClassCount(classes6));
   }
 
   /**
@@ -59,13 +59,4 @@ export class ClassMapChecker {
     }
     return this.#blockLimits[block]!;
   }
-}
-
-/** Blocks of a map for as many peer classes as these address classes use. */
-function blocksFor(addressClasses: Int32Array): number {
-  let classCount = 1;
-  for (let i = layout.CLASS_PEER; i < addressClasses.length; i += layout.ADDRESS_CLASS_SIZE) {
-    classCount = Math.max(classCount, addressClasses[i]! + 1);
-  }
-  return layout.blocksOfMap(classCount);
 }

@@ -465,6 +465,14 @@ export const CLASS_INGRESS = 3;
 export const CLASS_PAIR_ROW = 4;
 export const CLASS_PAIR_COLUMN = 5;
 
+/** Peer classes, as many as these address classes use. */
+export function peerClassCount(addressClasses: Int32Array): number {
+  let count = 1;
+  for (let at = CLASS_PEER; at < addressClasses.length; at += ADDRESS_CLASS_SIZE)
+    count = Math.max(count, addressClasses[at]! + 1);
+  return count;
+}
+
 /** Needs the full path of match/path.ts: host addresses, host endpoints, shared addresses, service addresses. */
 export const CLASS_NEEDS_PATH = 1;
 /** The address of a pod that is local. */
