@@ -165,6 +165,20 @@ test('a disk that fills up and is emptied: whole lines alone stay, and writing g
   expect(log.lines + log.dropped).toBe(taken);
 });
 
+/** Another program that reads a pipe to its end. */
+class PipeReader {
+  text = '';
+  readonly ended: Promise<unknown>;
+
+  constructor(path: string) {
+    const reader = spawn('cat', [path], { stdio: ['ignore', 'pipe', 'ignore'] });
+    reader.stdout.on('data', (part: Buffer) => {
+      this.text += part.toString('utf8');
+    });
+    this.ended = new Promise((resolve) => reader.once('close', resolve));
+  }
+}
+
 test('a pipe whose reader stands still: lines are dropped, nothing waits; what is read are whole lines', async () => {
   const path = join(folder, 'pipe');
   execFileSync('mkfifo', [path]);
@@ -175,12 +189,7 @@ test('a pipe whose reader stands still: lines are dropped, nothing waits; what i
   for (let i = 0; i < 400; i++) log.take(update(`f${i}`, { source_labels: labels }, { isOpen: false }));
   await until('lines are dropped', () => log.dropped > 100);
   expect(troubles[0]).toContain('EAGAIN');
-  const reader = spawn('cat', [path], { stdio: ['ignore', 'pipe', 'ignore'] });
-  let text = '';
-  reader.stdout.on('data', (part: Buffer) => {
-    text += part.toString('utf8');
-  });
-  const ended = new Promise((resolve) => reader.once('close', resolve));
+  const reader = new PipeReader(path);
   let taken = 400;
   await until('it goes on', () => {
     if (log.lines + log.dropped === taken) log.take(update(`g${taken++}`, {}, { isOpen: false }));
@@ -188,8 +197,8 @@ test('a pipe whose reader stands still: lines are dropped, nothing waits; what i
   });
   await log.close(5_000);
   closeSync(holder);
-  await ended;
-  const lines = text.split('\n').filter((line) => line !== '');
+  await reader.ended;
+  const lines = reader.text.split('\n').filter((line) => line !== '');
   for (const line of lines) expect(() => JSON.parse(line)).not.toThrow();
   expect(lines).toHaveLength(log.lines);
   expect(log.lines + log.dropped).toBe(taken);
@@ -212,16 +221,11 @@ test('a pipe that is read while the log is closed: the line that was cut is ende
   const { log, path, holder, taken } = await fullPipe('read-late');
   const before = log.lines;
   const closing = log.close(20_000);
-  const reader = spawn('cat', [path], { stdio: ['ignore', 'pipe', 'ignore'] });
-  let text = '';
-  reader.stdout.on('data', (part: Buffer) => {
-    text += part.toString('utf8');
-  });
-  const ended = new Promise((resolve) => reader.once('close', resolve));
+  const reader = new PipeReader(path);
   await closing;
   closeSync(holder);
-  await ended;
-  const lines = text.split('\n').filter((line) => line !== '');
+  await reader.ended;
+  const lines = reader.text.split('\n').filter((line) => line !== '');
   for (const line of lines) expect(() => JSON.parse(line)).not.toThrow();
   expect(lines).toHaveLength(log.lines);
   expect(log.lines + log.dropped).toBe(taken);
@@ -232,16 +236,11 @@ test('a pipe that nobody reads while the log is closed: what was cut does not co
   const { log, path, holder, taken } = await fullPipe('read-never');
   await log.close(100);
   expect(log.lines + log.dropped).toBe(taken);
-  const read = spawn('cat', [path], { stdio: ['ignore', 'pipe', 'ignore'] });
-  let text = '';
-  read.stdout.on('data', (part: Buffer) => {
-    text += part.toString('utf8');
-  });
-  const ended = new Promise((resolve) => read.once('close', resolve));
-  await until('all is read', () => text.split('\n').length > log.lines);
+  const reader = new PipeReader(path);
+  await until('all is read', () => reader.text.split('\n').length > log.lines);
   closeSync(holder);
-  await ended;
-  expect(text.split('\n').length - 1).toBe(log.lines);
+  await reader.ended;
+  expect(reader.text.split('\n').length - 1).toBe(log.lines);
 });
 
 test('goldmane: one line a reporter, in the names of its Flow', async () => {
